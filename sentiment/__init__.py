@@ -1,0 +1,1 @@
+"""Text classification with packed-sequence RNNs: data, model, training, the saved model."""

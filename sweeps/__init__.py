@@ -1,0 +1,1 @@
+"""Sweeps over the settings of `sentiment`: search, schedule, record, promote."""
