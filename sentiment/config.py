@@ -115,8 +115,8 @@ class TrainingConfig(Section):
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: weigh classes by the inverse of their frequency"
     )
-    evaluations_per_epoch: int = Field(
-        4, ge=1, description="evaluations on the validation split in each epoch"
+    evaluations_per_epoch: float = Field(
+        4, gt=0, description="evaluations on the validation split in each epoch"
     )
     max_steps: int = Field(0, ge=0, description="end after that many steps; 0: no limit")
     objective: Objective = Field("valid/accuracy", description="what the best checkpoint goes by")

@@ -1,0 +1,128 @@
+"""Batches of like lengths, in packed order, made by array operations alone.
+
+Shapes: T steps of the longest text of a batch, B texts, N tokens of a split, n texts of it.
+A batch is in packed order when its texts stand by falling length.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sentiment.config import TextConfig
+from sentiment.corpus import EncodedSplit
+from sentiment.vocabulary import PAD_ID, SPECIALS, UNK_ID
+
+FIRST_WORD_ID = len(SPECIALS)
+POOL_BATCHES = 100
+"""Batches of a pool: texts are sorted by length within a pool, so its batches waste few steps."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts in packed order.
+
+    Attributes:
+        ids: (T, B) int64 word ids, `PAD_ID` after a text's end.
+        lengths: (B,) int64, falling, at least 1.
+        labels: (B,) int64.
+    """
+
+    ids: torch.Tensor
+    lengths: torch.Tensor
+    labels: torch.Tensor
+
+
+class Texts:
+    """A split as one model reads it: its vocabulary and its truncation over the shared arrays.
+
+    The corpus holds frequency ranks of whole texts; a vocabulary of `known` words and a maximum
+    length are index arithmetic over them, so nothing is copied for a trial. On a GPU the arrays
+    are moved there once, and a batch costs no copy from the host.
+    """
+
+    def __init__(
+        self,
+        split: EncodedSplit,
+        config: TextConfig,
+        known: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Take a split's arrays.
+
+        Args:
+            split: ranks of whole texts, -1 for a word outside train.
+            config: maximum length and truncation.
+            known: words of the vocabulary, `<unk>` and `<pad>` not counted.
+            device: where batches are made.
+        """
+        full = np.diff(split.offsets)
+        limit = config.max_length or int(full.max(initial=1))
+        kept = np.minimum(full, limit)
+        dropped = full - kept
+        head = {"head": kept, "tail": np.zeros_like(kept), "head_tail": (kept + 1) // 2}
+        self.size = len(full)
+        self.lengths = kept
+        """(n,) int64 numpy: tokens of each text after truncation."""
+        self.known = known
+        self.device = torch.device(device)
+        self._tokens = _as_tensor(split.tokens).to(self.device)
+        self._labels = _as_tensor(split.labels).to(self.device)
+        self._starts = _as_tensor(split.offsets[:-1]).to(self.device)
+        self._kept = torch.from_numpy(kept).to(self.device)
+        self._head = torch.from_numpy(head[config.truncation]).to(self.device)
+        self._dropped = torch.from_numpy(dropped).to(self.device)
+
+    def batch(self, index: np.ndarray) -> Batch:
+        """Gather the texts of an index (B,) that is in packed order."""
+        steps = int(self.lengths[index[0]])
+        chosen = torch.from_numpy(index).to(self.device)
+        lengths = self._kept[chosen]
+        step = torch.arange(steps, device=self.device).unsqueeze(1)
+        position = step + self._starts[chosen]
+        position += torch.where(step >= self._head[chosen], self._dropped[chosen], 0)
+        inside = step < lengths
+        ranks = self._tokens[torch.where(inside, position, 0)].long()
+        ids = torch.where((ranks >= 0) & (ranks < self.known), ranks + FIRST_WORD_ID, UNK_ID)
+        return Batch(torch.where(inside, ids, PAD_ID), lengths, self._labels[chosen])
+
+    def epoch(self, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+        """Plan an epoch: every text once, batches of like lengths in packed order, shuffled.
+
+        The plan depends on nothing but its arguments, so a position in it can be returned to.
+        """
+        random = np.random.default_rng((seed, epoch))
+        order = random.permutation(self.size)
+        pool = batch_size * POOL_BATCHES
+        batches = [
+            batch
+            for start in range(0, self.size, pool)
+            for batch in _sorted_batches(order[start : start + pool], self.lengths, batch_size)
+        ]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def in_order_of_length(self, tokens: int, most: int = 512) -> Iterator[np.ndarray]:
+        """Yield every text once for evaluation, in batches of about `tokens` tokens."""
+        order = np.argsort(-self.lengths, kind="stable")
+        start = 0
+        while start < self.size:
+            size = max(1, min(most, tokens // max(1, int(self.lengths[order[start]]))))
+            yield order[start : start + size]
+            start += size
+
+
+def _sorted_batches(index: np.ndarray, lengths: np.ndarray, size: int) -> list[np.ndarray]:
+    """Cut an index into batches of like lengths, each in packed order."""
+    ordered = index[np.argsort(-lengths[index], kind="stable")]
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def _as_tensor(array: np.ndarray) -> torch.Tensor:
+    """Share an array with torch; arrays from the object store are read-only and stay unwritten."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)

@@ -1,0 +1,129 @@
+"""Entries on disk that are built once, whoever asks first, and checked on every use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from sentiment.errors import InputError
+
+_MANIFEST = "manifest.json"
+
+
+def cache_root() -> Path:
+    """Return the folder of all entries: `$SENTIMENT_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("SENTIMENT_CACHE")
+    return Path(chosen).expanduser() if chosen else user_cache_path("sentiment-sweeps")
+
+
+def cached(kind: str, fingerprint: str, build: Callable[[Path], None]) -> Path:
+    """Return the folder of an entry, built by `build(folder)` if it isn't there or is damaged.
+
+    One process builds while the others wait for it. The files are written to a folder beside
+    the entry, then a manifest of their sizes and sha256, then the folder is renamed: an entry
+    is whole or absent. An exception of `build` leaves nothing behind.
+
+    Args:
+        kind: what it is, the name of the folder of all such entries.
+        fingerprint: names the contents; what would be built differently differs in it.
+        build: writes the files into the empty folder that it is given.
+
+    Raises:
+        InputError: the cache can't be written.
+    """
+    entry = cache_root() / kind / fingerprint
+    if _intact(entry):
+        return entry
+    lock = FileLock(entry.with_name(f"{fingerprint}.lock"))
+    try:
+        _acquire(lock)
+    except OSError as error:
+        raise InputError(
+            f"the cache {cache_root()} can't be written ({error.strerror or error}): "
+            "set SENTIMENT_CACHE to a folder that can"
+        ) from error
+    try:
+        if not _intact(entry):
+            _remove_leftovers(entry)
+            _build(entry, build)
+    finally:
+        # Unlinked while held: a process that waits on it sees that it has no name, and retries.
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+        with suppress(OSError):  # a folder made for an entry that could not be built
+            entry.parent.rmdir()
+    return entry
+
+
+def is_cached(kind: str, fingerprint: str) -> bool:
+    """Whether an entry is there and undamaged."""
+    return _intact(cache_root() / kind / fingerprint)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _acquire(lock: FileLock) -> None:
+    path = Path(lock.lock_file)
+    while not lock.is_locked:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Another process may remove the folder, empty till now, between the two calls.
+        with suppress(FileNotFoundError):
+            lock.acquire()
+
+
+def _build(entry: Path, build: Callable[[Path], None]) -> None:
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(entry), dir=entry.parent))
+    try:
+        build(folder)
+        files = {
+            path.relative_to(folder).as_posix(): {
+                "size": path.stat().st_size,
+                "sha256": sha256_of(path),
+            }
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        (folder / _MANIFEST).write_text(json.dumps(files, indent=1), encoding="utf-8")
+        folder.chmod(0o755)
+        folder.rename(entry)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _intact(entry: Path) -> bool:
+    """Whether the entry is there and every file is as it was written."""
+    try:
+        files = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
+        # All sizes first: they cost nothing and find most damage.
+        return all(
+            (entry / name).stat().st_size == expected["size"] for name, expected in files.items()
+        ) and all(sha256_of(entry / name) == expected["sha256"] for name, expected in files.items())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+
+
+def _remove_leftovers(entry: Path) -> None:
+    """Remove a damaged entry and what builders that were killed left; the lock is held."""
+    if entry.exists():
+        grave = Path(tempfile.mkdtemp(prefix=_prefix(entry), dir=entry.parent))
+        entry.rename(grave / "damaged")
+    for folder in entry.parent.glob(f"{_prefix(entry)}*"):
+        shutil.rmtree(folder)
+
+
+def _prefix(entry: Path) -> str:
+    return f".{entry.name}-"

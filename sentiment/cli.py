@@ -1,0 +1,117 @@
+"""What all commands share: help that fits a screen, common flags, and the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import sys
+import typing
+from collections.abc import Callable
+from typing import NoReturn
+
+from pydantic import ValidationError
+
+from sentiment.datasets import DataConfig
+from sentiment.errors import InputError, TrainingError
+
+
+class Help(argparse.HelpFormatter):
+    """Shows defaults where there is one to show, one flag a line where it fits."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        shown = action.option_strings and action.default not in (
+            None,
+            False,
+            [],
+            argparse.SUPPRESS,
+        )
+        return f"{text} (default: %(default)s)" if shown and "default" not in text else text
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add one flag for each field of `DataConfig`."""
+    group = parser.add_argument_group("data")
+    for name, field in DataConfig.model_fields.items():
+        numeric = float in (field.annotation, *typing.get_args(field.annotation))
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=float if numeric else str,
+            default=field.default,
+            metavar=name.rpartition("_")[2].upper(),
+            help=(field.description or "").replace("%", "%%"),
+        )
+
+
+def data_config(args: argparse.Namespace) -> DataConfig:
+    """Return what the flags of `add_data_arguments` say.
+
+    Raises:
+        InputError: a value does not fit its field.
+    """
+    try:
+        return DataConfig(**{name: getattr(args, name) for name in DataConfig.model_fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ")
+        name = str(first["loc"][0]).replace("_", "-") if first["loc"] else "data"
+        raise InputError(f"--{name} {first['input']}: {reason[:1].lower()}{reason[1:]}") from None
+
+
+def add_set_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--set key=value …`, to be read by `parse_assignments`."""
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="hyperparameters, such as cell=gru hidden_dim=64",
+    )
+
+
+def add_store_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where in MLflow to record."""
+    group = parser.add_argument_group("record")
+    group.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: MLflow's own)")
+    group.add_argument("--experiment", metavar="NAME", default="sentiment", help="experiment")
+
+
+def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
+    """Run a command on the process's arguments and exit with its status.
+
+    0: done; 1: the work failed; 2: the user's input is wrong; 130: interrupted. What nobody
+    foresaw keeps its traceback, and ends with 1 too.
+    """
+    try:
+        status = main(None) or 0
+        sys.stdout.flush()
+    except InputError as error:
+        status = _fail(str(error), 2)
+    except TrainingError as error:
+        status = _fail(str(error), 1)
+    except KeyboardInterrupt:
+        status = _fail("interrupted", 130)
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        # Python flushes once more on its way out, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+def _reader_is_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads any more, as after `| head`."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))

@@ -1,0 +1,56 @@
+"""Where a model is trained, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+from sentiment.config import Precision
+from sentiment.errors import InputError
+
+
+def configure_threads(threads: int = 1) -> None:
+    """Set up the calling thread for training on the CPU.
+
+    Gradients through long sequences decay into denormal numbers, which the CPU computes many
+    times more slowly; the flag that flushes them to zero belongs to a thread.
+    """
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device of that name; `auto` is the first GPU, else the CPU.
+
+    Raises:
+        InputError: a GPU is asked for that isn't there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device {name}: there are auto, cpu, cuda and cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise InputError(f"--device {name}: {found} GPUs are visible here; use --device cpu")
+    return device
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Tell whether matrix products in bfloat16 are faster than in float32 on the device."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    cpu = torch.cpu.get_capabilities()
+    return bool(cpu.get("amx_bf16") or cpu.get("avx512_bf16"))
+
+
+def pick_precision(precision: Precision, device: torch.device) -> torch.dtype:
+    """Return the precision of the recurrent layers; `auto` is the faster on the device."""
+    if precision == "auto":
+        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def precision_name(dtype: torch.dtype) -> str:
+    """Return a precision's name as the settings have it."""
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,127 @@
+"""The classifier: word ids of a batch in, logits out.
+
+Shapes: T steps, B texts, E embedding size, H hidden units, D directions, C classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sentiment.batching import Batch
+from sentiment.config import ModelConfig
+from sentiment.packed import PackedRNN
+from sentiment.vocabulary import PAD_ID
+
+
+class Classifier(nn.Module):
+    """Embedding, recurrent layers, pooling over a text's own steps, linear head."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        words: int,
+        dim: int,
+        classes: int,
+        matrix: torch.Tensor | None = None,
+    ) -> None:
+        """Make the model.
+
+        Args:
+            config: its settings.
+            words: rows of the embedding, `<unk>` and `<pad>` included.
+            dim: E, the size of the word vectors.
+            classes: C, at least 2.
+            matrix: (words, E) first values of the embedding; zeros without it.
+        """
+        super().__init__()
+        self.config = config
+        self.classes = classes
+        self.binary = config.loss == "bce" or (config.loss == "auto" and classes == 2)
+        start = torch.zeros(words, dim) if matrix is None else matrix
+        self.embedding = nn.Embedding.from_pretrained(
+            start, freeze=config.freeze_embedding, padding_idx=PAD_ID
+        )
+        self.recurrent = PackedRNN(
+            config.cell,
+            dim,
+            config.hidden_dim,
+            config.layers,
+            config.bidirectional,
+            _own(config.layer_dropout, config.dropout),
+        )
+        self.head = nn.Linear(
+            config.hidden_dim * self.recurrent.directions, 1 if self.binary else classes
+        )
+        self.embedding_dropout = _own(config.embedding_dropout, config.dropout)
+        self.head_dropout = _own(config.head_dropout, config.dropout)
+        self.autocast_dtype: torch.dtype | None = None
+        """Precision of the recurrent layers where it is not float32; the rest is float32."""
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Return logits: (B, 1) for a binary model, else (B, C)."""
+        embedded = self._drop_embedded(self.embedding(batch.ids))
+        lengths = batch.lengths
+        if self.config.packing == "padded":
+            read = torch.full_like(lengths, len(batch.ids))
+        else:
+            read = lengths
+        with self._precision(embedded.device):
+            outputs = self.recurrent(embedded, read)
+        pooled = torch.cat([self._pool(output.float(), lengths, read) for output in outputs], dim=1)
+        return self.head(functional.dropout(pooled, self.head_dropout, self.training))
+
+    def log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """Turn logits into log probabilities (B, C)."""
+        if self.binary:
+            return functional.logsigmoid(torch.cat([-logits, logits], dim=1))
+        return functional.log_softmax(logits, dim=1)
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Count parameters, in all and by part."""
+        parts = {"embedding": self.embedding, "recurrent": self.recurrent, "head": self.head}
+        counts = {
+            name: sum(parameter.numel() for parameter in part.parameters())
+            for name, part in parts.items()
+        }
+        trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        return {"total": sum(counts.values()), "trainable": trainable, **counts}
+
+    def _drop_embedded(self, embedded: torch.Tensor) -> torch.Tensor:
+        """Drop features of (T, B, E), by one mask for all steps of a text where so set.
+
+        The shared mask is variational dropout (Gal and Ghahramani, 2016, arXiv:1512.05287).
+        """
+        if not self.training or self.embedding_dropout == 0:
+            return embedded
+        if not self.config.variational_dropout:
+            return functional.dropout(embedded, self.embedding_dropout)
+        return embedded * functional.dropout(
+            embedded.new_ones(1, *embedded.shape[1:]), self.embedding_dropout
+        )
+
+    def _pool(
+        self, outputs: torch.Tensor, lengths: torch.Tensor, read: torch.Tensor
+    ) -> torch.Tensor:
+        """Reduce a direction's outputs (T, B, H) to (B, H) over each text's own steps."""
+        if self.config.pooling == "last":
+            index = (read - 1).view(1, -1, 1).expand(1, -1, outputs.shape[2])
+            return outputs.gather(0, index).squeeze(0)
+        steps = torch.arange(len(outputs), device=outputs.device).unsqueeze(1)
+        outside = (steps >= lengths).unsqueeze(2)
+        if self.config.pooling == "max":
+            return outputs.masked_fill(outside, float("-inf")).max(dim=0).values
+        return outputs.masked_fill(outside, 0).sum(dim=0) / lengths.unsqueeze(1)
+
+    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
+        if self.autocast_dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=self.autocast_dtype)
+
+
+def _own(value: float | None, shared: float) -> float:
+    """Return a dropout's own rate where it has one, else the shared rate."""
+    return shared if value is None else value

@@ -1,0 +1,93 @@
+"""`python -m sentiment.predict`: the label and probability of texts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, BinaryIO
+
+from sentiment import cli
+from sentiment.errors import InputError
+
+if TYPE_CHECKING:
+    from sentiment.bundle import Bundle
+
+CHUNK = 256
+"""Texts predicted together: enough to sort by length, few enough to keep memory constant."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Predict the texts of the command line, or those of standard input, a text a line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sentiment.predict",
+        description="Print each text's label and that label's probability.",
+        formatter_class=cli.Help,
+    )
+    parser.add_argument(
+        "texts",
+        nargs="*",
+        metavar="TEXT",
+        help="a text; without one, standard input, a text a line",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="URI|DIR",
+        help="a model's URI, a run's id or a folder (default: models:/sentiment@champion)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line, with all probabilities"
+    )
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow store (default: the current folder's)"
+    )
+    args = parser.parse_args(argv)
+
+    from sentiment.bundle import Bundle
+    from sentiment.devices import configure_threads
+    from sentiment.model_store import resolve_model
+    from sentiment.processes import available_cores
+
+    bundle = Bundle.load(resolve_model(args.model, args.tracking_uri))
+    configure_threads(available_cores())
+    interactive = not args.texts and sys.stdin.isatty()
+    texts = iter(args.texts) if args.texts else read_lines(sys.stdin.buffer)
+    size = 1 if interactive else CHUNK
+    while chunk := list(islice(texts, size)):
+        for line in answers(bundle, chunk, args.json):
+            print(line)
+        sys.stdout.flush()
+
+
+def answers(bundle: Bundle, texts: list[str], as_json: bool) -> Iterator[str]:
+    """Yield a line for each text: the label and its probability, or a JSON object."""
+    for row in bundle.predict(texts):
+        best = int(row.argmax())
+        label, probability = bundle.label_names[best], float(row[best])
+        if as_json:
+            every = {name: float(p) for name, p in zip(bundle.label_names, row, strict=True)}
+            yield json.dumps({"label": label, "probability": probability, "probabilities": every})
+        else:
+            yield f"{label}\t{probability:.4f}"
+
+
+def read_lines(stream: BinaryIO) -> Iterator[str]:
+    """Yield the lines of a stream as they come.
+
+    Raises:
+        InputError: a line is not UTF-8.
+    """
+    for number, line in enumerate(stream, start=1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"standard input, line {number}: byte {error.start + 1} is not UTF-8; "
+                "convert the text to UTF-8 first"
+            ) from None
+
+
+if __name__ == "__main__":
+    cli.run(main)

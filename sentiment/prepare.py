@@ -1,0 +1,70 @@
+"""`python -m sentiment.prepare`: build a data set's corpus and vectors once, into the cache."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sentiment import cli
+from sentiment.config import Config, parse_assignments
+
+if TYPE_CHECKING:
+    from sentiment.preparation import Prepared
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Build what the settings need, and say what it is."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sentiment.prepare",
+        description="Build a data set's encoded corpus and word vectors once, into the cache.",
+        formatter_class=cli.Help,
+    )
+    cli.add_data_arguments(parser)
+    cli.add_set_argument(parser)
+    args = parser.parse_args(argv)
+    config = Config.from_flat(parse_assignments(args.set))
+    data = cli.data_config(args)
+
+    from sentiment.cache import cache_root
+    from sentiment.preparation import prepare
+
+    started = time.perf_counter()
+    prepared = prepare(data, [config], progress=print)
+    for line in summary(prepared, config):
+        print(line)
+    print(f"ready after {time.perf_counter() - started:.1f} s, in {cache_root()}")
+
+
+def summary(prepared: Prepared, config: Config) -> Iterator[str]:
+    """Yield lines that say what was built."""
+    from sentiment.embeddings import coverage
+    from sentiment.vocabulary import build_vocabulary
+
+    corpus, vectors = prepared.for_config(config)
+    yield f"{corpus.dataset}, fingerprint {corpus.dataset_fingerprint[:12]}"
+    for name, split in corpus.splits.items():
+        labels = ", ".join(
+            f"{int((split.labels == label).sum()):,} {label_name}"
+            for label, label_name in enumerate(corpus.label_names)
+        )
+        yield (
+            f"{name:<6} {len(split):>8,} texts {len(split.tokens):>12,} tokens  "
+            f"{labels if len(split.labels) else 'no labels'}"
+        )
+    text = config.text
+    vocabulary = build_vocabulary(corpus.words, corpus.counts, text.vocabulary_size, text.min_count)
+    yield (
+        f"vocabulary: {vocabulary.known:,} of {len(corpus.words):,} words of train, and <unk> "
+        f"and <pad>; commonest: {' '.join(corpus.words[:10])}"
+    )
+    if vectors is None:
+        yield f"embedding: random, {config.model.embedding_dim}d"
+    else:
+        share = coverage(vectors, vocabulary.known)
+        yield f"embedding: {vectors.source}, {vectors.dim}d, for {share:.1%} of the vocabulary"
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,110 @@
+"""Parts of a data set, and how one is drawn from another so that no text stands in both.
+
+What is drawn depends on nothing but the texts, their labels and `SEED`: not on the order of
+the rows, and not on the version of a library's random generator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sentiment.errors import InputError
+
+SEED = 1234
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set.
+
+    Attributes:
+        texts: the texts, whole and as they came.
+        labels: int64 (len(texts),), indexes into the data set's label names; empty for texts
+            without labels.
+    """
+
+    texts: list[str]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def where(self, chosen: np.ndarray) -> Split:
+        """Return the texts that a boolean array (len(self),) chooses, in their order."""
+        texts = [self.texts[row] for row in np.flatnonzero(chosen)]
+        return Split(texts, self.labels[chosen] if len(self.labels) else self.labels)
+
+    def without(self, texts: Collection[str]) -> Split:
+        """Return the split without the texts that equal one of `texts`."""
+        return self.where(np.array([text not in texts for text in self.texts], dtype=bool))
+
+
+def hold_out(
+    whole: Split, share: float, purpose: str, label_names: Sequence[str]
+) -> tuple[Split, Split]:
+    """Draw a part of a split, of each class the same share, identical texts together.
+
+    A class gives `round(share * size)` texts, and at least one. That many is what is drawn
+    unless most of its texts are repeated ones.
+
+    Args:
+        whole: labelled texts.
+        share: between 0 and 1.
+        purpose: name of the part that is drawn; parts for other purposes are drawn anew.
+        label_names: for messages.
+
+    Returns:
+        What is left, and what was drawn; each in the order of `whole`.
+
+    Raises:
+        InputError: a class has too few different texts to stand in both.
+    """
+    labels: list[int] = whole.labels.tolist()
+    wanted = {
+        label: min(max(round(share * size), 1), size - 1) for label, size in Counter(labels).items()
+    }
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, text in enumerate(whole.texts):
+        rows_of[text].append(row)
+    lot = {text: _lot(text, purpose) for text in rows_of}
+    groups = [rows_of[text] for text in sorted(rows_of, key=lot.__getitem__)]
+
+    held = np.zeros(len(whole), dtype=bool)
+
+    def hold_if_it_fits(rows: list[int]) -> None:
+        need = [labels[row] for row in rows]
+        if all(wanted[label] >= need.count(label) for label in set(need)):
+            held[rows] = True
+            for label in need:
+                wanted[label] -= 1
+
+    # Repeated texts are drawn one by one with the probability `share`, the largest groups
+    # first; then single texts fill what is still wanted exactly.
+    repeated = sorted((rows for rows in groups if len(rows) > 1), key=len, reverse=True)
+    chosen = [rows for rows in repeated if lot[whole.texts[rows[0]]] < share]
+    left = [rows for rows in repeated if lot[whole.texts[rows[0]]] >= share]
+    for rows in [*chosen, *(rows for rows in groups if len(rows) == 1), *reversed(left)]:
+        hold_if_it_fits(rows)
+
+    for label in wanted:
+        of_label = whole.labels == label
+        if not held[of_label].any():  # each of its texts is repeated more often than fits
+            held[min((rows for rows in groups if of_label[rows].any()), key=len)] = True
+    for label in wanted:
+        if held[whole.labels == label].all():
+            raise InputError(
+                f"class {label_names[label]!r} has too few different texts to draw a {purpose} "
+                "split from: give more texts of it, or leave the class out"
+            )
+    return whole.where(~held), whole.where(held)
+
+
+def _lot(text: str, purpose: str) -> float:
+    """Return the text's own number, uniform in [0, 1)."""
+    data = f"{SEED}/{purpose}/{text}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(data).digest()[:6], "big") / 2**48

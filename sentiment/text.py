@@ -1,0 +1,159 @@
+"""From text to tokens: normalise, then split. There is no other way in the project.
+
+Every tokenizer takes any `str`: a lone surrogate, which no file could hold, becomes U+FFFD.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+import unicodedata
+from collections.abc import Callable
+from string import punctuation
+from typing import Any
+
+from sentiment.config import TextConfig, unknown_name
+from sentiment.errors import InputError
+
+Tokenizer = Callable[[str], list[str]]
+
+_LINE_BREAK = re.compile(r"</?br\s*/?>", re.IGNORECASE)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+# spaCy takes quadratic time over a run without white space ("!!!!…"), so longer runs are cut.
+# No run in IMDb's reviews is longer than 80 characters.
+_LONGEST_RUN = 100
+_LONG_RUN = re.compile(rf"(\S{{{_LONGEST_RUN}}})(?=\S)")
+
+# The same for the languages that are written without spaces.
+_LONGEST_PIECE = 10_000
+
+# Bounds the memory of a process that never ends, such as a server. The runs of 25,000 reviews
+# (236,000 different ones) fit.
+_REMEMBERED_RUNS = 2**18
+
+
+def tokenizer(config: TextConfig) -> Tokenizer:
+    """Return the function from a text to its tokens that the settings describe.
+
+    It replaces markup and lower-cases if told to, then splits. No token is empty or white
+    space alone; a text may have no token.
+
+    Raises:
+        InputError: spaCy has no such language, or lacks a package that the language needs.
+    """
+    split = _splitter(config)
+    strip_markup, lowercase = config.strip_markup, config.lowercase
+
+    def tokens(text: str) -> list[str]:
+        text = _encodable(text)
+        if strip_markup:
+            text = _LINE_BREAK.sub(" ", text)
+        if lowercase:
+            text = text.lower()
+        return split(text)
+
+    return tokens
+
+
+def _splitter(config: TextConfig) -> Tokenizer:
+    if config.tokenizer == "spacy":
+        return _spacy(config.language)
+    if config.tokenizer == "basic":
+        return _basic
+    return str.split
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return text
+
+
+class _WithoutPunctuation(dict[int, int | None]):
+    """Drops ASCII's punctuation, with symbols such as $ and ~, and Unicode's."""
+
+    def __missing__(self, code: int) -> int | None:
+        character = chr(code)
+        drop = character in punctuation or unicodedata.category(character).startswith("P")
+        self[code] = None if drop else code
+        return self[code]
+
+
+_WITHOUT_PUNCTUATION = _WithoutPunctuation()
+
+
+def _basic(text: str) -> list[str]:
+    return text.lower().translate(_WITHOUT_PUNCTUATION).split()
+
+
+def _spacy(language: str) -> Tokenizer:
+    from spacy.tokenizer import Tokenizer as RuleTokenizer
+
+    rules = _blank(language)
+    if not isinstance(rules, RuleTokenizer):
+        # Chinese and others, whose words no white space separates.
+        return lambda text: [
+            word for piece in _pieces(text, _LONGEST_PIECE) for word in _words(rules(piece))
+        ]
+    if any(len(rule.split()) > 1 for rule in rules.rules):
+        # Spanish and others have rules that reach over a space ("EE. UU.").
+        return lambda text: _words(rules(_LONG_RUN.sub(r"\1 ", text)))
+    return _SpacyRuns(language)
+
+
+class _SpacyRuns:
+    """spaCy's rules, applied to one run between white space at a time, and remembered.
+
+    The rules of most languages never look past white space, so the tokens of a run are
+    always the same. Remembering them makes the second and later sight of a run cost a look-up.
+    """
+
+    def __init__(self, language: str) -> None:
+        self._language = language
+        self._forget()
+
+    def __call__(self, text: str) -> list[str]:
+        tokens: list[str] = []
+        remembered = self._remembered.get
+        for run in text.split():
+            tokens += remembered(run) or self._split(run)
+        return tokens
+
+    def _split(self, run: str) -> list[str]:
+        if len(run) > _LONGEST_RUN:
+            return self(" ".join(_pieces(run, _LONGEST_RUN)))
+        if len(self._remembered) >= _REMEMBERED_RUNS:
+            self._forget()
+        tokens = self._remembered[run] = _words(self._rules(run))
+        return tokens
+
+    def _forget(self) -> None:
+        self._remembered: dict[str, list[str]] = {}
+        # spaCy remembers every string it has seen as well.
+        self._rules = _blank(self._language)
+
+
+def _pieces(text: str, length: int) -> list[str]:
+    return [text[start : start + length] for start in range(0, len(text), length)]
+
+
+def _words(doc: Any) -> list[str]:
+    return [word for word in (token.text for token in doc) if not word.isspace()]
+
+
+def _blank(language: str) -> Any:
+    """Return the tokenizer of spaCy's blank pipeline of a language."""
+    import spacy
+    import spacy.lang
+
+    known = [module.name for module in pkgutil.iter_modules(spacy.lang.__path__) if module.ispkg]
+    if language not in known:
+        raise InputError(unknown_name("language of the spacy tokenizer", language, known))
+    try:
+        return spacy.blank(language).tokenizer
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"language {language!r} needs a package of its own: {reason}") from error

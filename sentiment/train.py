@@ -1,0 +1,127 @@
+"""`python -m sentiment.train`: train one model, recorded like a trial of a sweep."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentiment import cli
+from sentiment.config import Config, parse_assignments
+from sentiment.recipe import Recipe, baseline_recipes, load_recipe
+
+if TYPE_CHECKING:
+    from sentiment.bundle import Bundle
+    from sentiment.record import RunRecord
+    from sentiment.training import Trainer
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train, print a line an evaluation, and record the run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sentiment.train",
+        description="Train one model, recorded in MLflow like a trial of a sweep.",
+        formatter_class=cli.Help,
+    )
+    parser.add_argument("--recipe", metavar="NAME", help="start from a known configuration")
+    parser.add_argument(
+        "--list-recipes", action="store_true", help="print the recipes, a line each, and end"
+    )
+    cli.add_set_argument(parser)
+    cli.add_data_arguments(parser)
+    parser.add_argument("--test", action="store_true", help="score the test split at the end")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--name", help="the run's name (default: what the model is)")
+    cli.add_store_arguments(parser)
+    args = parser.parse_args(argv)
+    if args.list_recipes:
+        for recipe in baseline_recipes():
+            print(f"{recipe.name:<16} {recipe.description}")
+        return
+    recipe = load_recipe(args.recipe) if args.recipe else Recipe("", "", {})
+    config = Config.from_flat({**recipe.settings, **parse_assignments(args.set)})
+    data = cli.data_config(args)
+    if recipe.validation_share and data.validation_share is None:
+        data = data.model_copy(update={"validation_share": recipe.validation_share})
+
+    from sentiment.devices import pick_device
+    from sentiment.evaluate import score_split
+    from sentiment.preparation import prepare
+    from sentiment.processes import available_cores
+    from sentiment.record import RunRecord, open_store, run_parameters, tracking_uri
+    from sentiment.training import Trainer
+
+    device = pick_device(args.device)
+    prepared = prepare(data, [config], progress=print)
+    corpus, vectors = prepared.for_config(config)
+    trainer = Trainer(config, corpus, vectors, device, args.threads or available_cores())
+    dataset = prepared.dataset
+    print(
+        f"{trainer.parameter_counts()['parameters/trainable']:,} trainable parameters, "
+        f"{trainer.precision} on {device}; commonest words: "
+        f"{' '.join(trainer.vocabulary.itos[:10])}"
+    )
+    client, experiment_id = open_store(tracking_uri(args.tracking_uri), args.experiment)
+    record = RunRecord.start(
+        client,
+        experiment_id,
+        args.name or args.recipe or describe(config),
+        parameters=run_parameters(config, dataset.name, dataset.fingerprint),
+        precision=trainer.precision,
+        tags={"recipe": args.recipe} if args.recipe else None,
+    )
+    with record:
+        bundle = train(trainer, record)
+        if args.test:
+            scores = score_split(bundle, dataset, "test")
+            record.log(scores.metrics("test"), trainer.best_examples)
+            print(
+                f"test: loss {scores.loss:.4f}, accuracy {scores.accuracy:.4f}, f1 {scores.f1:.4f} "
+                f"({scores.count:,} texts)"
+            )
+    print(f'next: python -m sentiment.predict --model {record.run_id} "This film is great"')
+
+
+def train(trainer: Trainer, record: RunRecord) -> Bundle:
+    """Train to the end, with a line and a record of each evaluation; return the best model."""
+    started = since = time.perf_counter()
+    record.log(trainer.parameter_counts(), 0)
+    for evaluation in trainer.evaluations():
+        now = time.perf_counter()
+        metrics = evaluation.metrics
+        record.log(metrics, evaluation.examples)
+        print(
+            f"epoch {metrics['epoch']:5.2f}  {now - since:6.1f} s  "
+            f"train loss {metrics['train/loss']:.3f} accuracy {metrics['train/accuracy']:.4f}  "
+            f"valid loss {metrics['valid/loss']:.3f} accuracy {metrics['valid/accuracy']:.4f}"
+            f"{'  best' if evaluation.improved else ''}",
+            flush=True,
+        )
+        since = time.perf_counter()
+    best = {f"best/{name}": value for name, value in trainer.best_metrics.items()}
+    best["best/examples"] = trainer.best_examples
+    best["seconds/total"] = time.perf_counter() - started
+    record.log(best, trainer.best_examples)
+    bundle = trainer.best
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = bundle.save(Path(scratch, "model"))
+        record.log_model(folder, "model", trainer.best_metrics, trainer.best_examples)
+    return bundle
+
+
+def describe(config: Config) -> str:
+    """Say in a few words what a model is: `bilstm-2×128 word2vec adam`."""
+    model = config.model
+    direction = "bi" if model.bidirectional else ""
+    embedding = Path(model.embedding).name
+    return (
+        f"{direction}{model.cell}-{model.layers}×{model.hidden_dim} {embedding} "
+        f"{config.training.optimizer}"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,286 @@
+"""Training: a generator of evaluations. Saving, recording and stopping are the caller's."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from sentiment.batching import Texts
+from sentiment.bundle import Bundle
+from sentiment.config import Config
+from sentiment.corpus import Corpus
+from sentiment.devices import configure_threads, pick_precision, precision_name
+from sentiment.embeddings import WordVectors, embedding_matrix
+from sentiment.errors import InputError, TrainingError
+from sentiment.inference import log_probabilities
+from sentiment.metrics import Scores, score
+from sentiment.model import Classifier
+from sentiment.optimization import make_optimizer, make_schedule
+from sentiment.vocabulary import Vocabulary, build_vocabulary
+
+FINITE_CHECK_STEPS = 50
+"""On a GPU each look at the loss waits for the device, so it is looked at every so many steps."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What training has come to at one evaluation on the validation split.
+
+    Attributes:
+        examples: training examples seen, the step of the record.
+        metrics: under the record's names.
+        improved: whether this is the best so far by the objective.
+        finished: whether the full budget has been trained.
+    """
+
+    examples: int
+    metrics: dict[str, float]
+    improved: bool
+    finished: bool
+
+
+@dataclass
+class _Running:
+    """Sums since the last evaluation; they stay on the device until they are read."""
+
+    device: torch.device
+    loss: torch.Tensor = field(init=False)
+    hits: torch.Tensor = field(init=False)
+    weight: torch.Tensor = field(init=False)
+    count: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.loss, self.hits, self.weight = torch.zeros(
+            3, dtype=torch.float64, device=self.device
+        ).unbind()
+
+
+class Trainer:
+    """Trains one model, once: go through its `evaluations`."""
+
+    def __init__(
+        self,
+        config: Config,
+        corpus: Corpus,
+        vectors: WordVectors | None = None,
+        device: torch.device | str = "cpu",
+        threads: int = 1,
+    ) -> None:
+        """Make the model, the optimizer and the plan of batches.
+
+        Args:
+            config: all settings.
+            corpus: the encoded splits; train and valid are read.
+            vectors: of the corpus's words, where the embedding has a source.
+            device: where to train.
+            threads: CPU threads.
+
+        Raises:
+            InputError: the settings don't fit the data.
+        """
+        self.config = config
+        self.corpus = corpus
+        self.device = torch.device(device)
+        self.dtype = pick_precision(config.training.precision, self.device)
+        configure_threads(threads)
+        training = config.training
+        torch.manual_seed(training.seed)
+        classes = len(corpus.label_names)
+        if config.model.loss == "bce" and classes != 2:
+            raise InputError(f"loss=bce is for two classes, {corpus.dataset} has {classes}")
+        text = config.text
+        self.vocabulary: Vocabulary = build_vocabulary(
+            corpus.words, corpus.counts, text.vocabulary_size, text.min_count
+        )
+        known = self.vocabulary.known
+        dim = config.model.embedding_dim if vectors is None else vectors.dim
+        matrix = embedding_matrix(
+            vectors, known, dim, config.model.init_std, torch.default_generator
+        )
+        self.model = Classifier(config.model, len(self.vocabulary), dim, classes, matrix)
+        self.model.to(self.device)
+        if self.dtype != torch.float32:
+            self.model.autocast_dtype = self.dtype
+        self.train_texts = Texts(corpus.splits["train"], text, known, self.device)
+        self.valid_texts = Texts(corpus.splits["valid"], text, known, self.device)
+        self._valid_labels = np.asarray(corpus.splits["valid"].labels)
+        self._class_weights = self._weights(classes)
+        self.budget = math.ceil(training.epochs * self.train_texts.size)
+        """Training examples of the full budget; the last batch may go beyond it."""
+        self.total_steps = self._count_steps()
+        self.optimizer = make_optimizer(self.model.parameters(), training)
+        self.schedule = make_schedule(self.optimizer, training, self.total_steps)
+        self.examples = 0
+        self.step = 0
+        self.best_metrics: dict[str, float] = {}
+        self.best_examples = 0
+        self._best_weights: dict[str, torch.Tensor] = {}
+
+    def evaluations(self) -> Generator[Evaluation, None, None]:
+        """Train, and yield an evaluation at each of them; the last one has `finished` set.
+
+        Raises:
+            TrainingError: the loss is not finite; the message names the step.
+        """
+        interval = self.train_texts.size / self.config.training.evaluations_per_epoch
+        evaluations = 0
+        running = _Running(self.device)
+        for index in self._batches():
+            self._train_step(index, running)
+            finished = self.step == self.total_steps
+            if finished or self.examples >= (evaluations + 1) * interval:
+                evaluations = int(self.examples / interval)
+                yield self._evaluation(running, finished)
+                running = _Running(self.device)
+
+    @property
+    def best(self) -> Bundle:
+        """The best checkpoint so far by the objective, as a saved model."""
+        return Bundle(
+            config=self.config,
+            vocabulary=self.vocabulary,
+            label_names=self.corpus.label_names,
+            weights=self._best_weights,
+            metadata={
+                "dataset": self.corpus.dataset,
+                "dataset_fingerprint": self.corpus.dataset_fingerprint,
+                "precision": self.precision,
+                "examples": self.best_examples,
+                "metrics": self.best_metrics,
+            },
+        )
+
+    @property
+    def precision(self) -> str:
+        """Precision of the recurrent layers as it was chosen."""
+        return precision_name(self.dtype)
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Count the model's parameters under their names in the record."""
+        return {f"parameters/{part}": n for part, n in self.model.parameter_counts().items()}
+
+    def evaluate(self, texts: Texts, labels: np.ndarray) -> Scores:
+        """Score the present weights on texts, in the precision of training."""
+        return score(log_probabilities(self.model, texts), labels)
+
+    def _count_steps(self) -> int:
+        """Count the steps until the budget is used up; the plan of batches is known ahead."""
+        training = self.config.training
+        epochs, rest = divmod(self.budget, self.train_texts.size)
+        steps = epochs * math.ceil(self.train_texts.size / training.batch_size)
+        if rest:
+            plan = self.train_texts.epoch(training.batch_size, training.seed, epochs)
+            seen = np.cumsum([len(index) for index in plan])
+            steps += int(np.searchsorted(seen, rest)) + 1
+        return min(steps, training.max_steps) if training.max_steps else steps
+
+    def _batches(self) -> Iterator[np.ndarray]:
+        """Yield the plan's batches until the budget is used up."""
+        training = self.config.training
+        epoch = 0
+        while self.step < self.total_steps:
+            plan = self.train_texts.epoch(training.batch_size, training.seed, epoch)
+            yield from plan[: self.total_steps - self.step]
+            epoch += 1
+
+    def _train_step(self, index: np.ndarray, running: _Running) -> None:
+        started = time.perf_counter()
+        self.model.train()
+        batch = self.train_texts.batch(index)
+        logits = self.model(batch)
+        loss_sum, weight = self._loss(logits, batch.labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss_sum / weight).backward()
+        clip = self.config.training.gradient_clip
+        if clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip, foreach=True)
+        self.optimizer.step()
+        self.schedule.step()
+        self.step += 1
+        self.examples += len(index)
+        with torch.no_grad():
+            running.loss += loss_sum
+            running.weight += weight
+            running.hits += _hits(logits, batch.labels)
+        running.count += len(index)
+        running.tokens += int(self.train_texts.lengths[index].sum())
+        if self.device.type == "cpu" or self.step % FINITE_CHECK_STEPS == 0:
+            self._check_finite(running)
+        running.seconds += time.perf_counter() - started
+
+    def _loss(
+        self, logits: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the weighted sum of the texts' losses and the sum of their weights."""
+        weights = self._class_weights[labels]
+        if self.model.binary:
+            losses = functional.binary_cross_entropy_with_logits(
+                logits.squeeze(1), labels.float(), reduction="none"
+            )
+        else:
+            losses = functional.cross_entropy(logits, labels, reduction="none")
+        return (losses * weights).sum(), weights.sum()
+
+    def _weights(self, classes: int) -> torch.Tensor:
+        """Return each class's weight; balanced weights are n / (C * texts of the class)."""
+        if self.config.training.class_weights == "none":
+            return torch.ones(classes, device=self.device)
+        counts = np.bincount(self.corpus.splits["train"].labels, minlength=classes)
+        weights = counts.sum() / (classes * np.maximum(counts, 1))
+        return torch.as_tensor(weights, dtype=torch.float32, device=self.device)
+
+    def _check_finite(self, running: _Running) -> None:
+        if not math.isfinite(float(running.loss)):
+            raise TrainingError(
+                f"the loss is not finite at step {self.step} ({self.examples:,} examples): "
+                "lower learning_rate or gradient_clip"
+            )
+
+    def _evaluation(self, running: _Running, finished: bool) -> Evaluation:
+        started = time.perf_counter()
+        self._check_finite(running)  # Waits for the device, so that its time counts here.
+        seconds = running.seconds + time.perf_counter() - started
+        scores = self.evaluate(self.valid_texts, self._valid_labels)
+        if not math.isfinite(scores.loss):
+            raise TrainingError(f"the validation loss is not finite after step {self.step}")
+        metrics = {
+            "train/loss": float(running.loss / running.weight),
+            "train/accuracy": float(running.hits) / running.count,
+            **scores.metrics("valid"),
+            "epoch": self.examples / self.train_texts.size,
+            "learning_rate": float(self.schedule.get_last_lr()[0]),
+            "tokens_per_second": running.tokens / seconds,
+        }
+        objective = self.config.training.objective
+        improved = is_better(metrics, self.best_metrics, objective)
+        if improved:
+            self.best_metrics = scores.metrics("valid")
+            self.best_examples = self.examples
+            self._best_weights = {
+                name: value.detach().to("cpu", copy=True)
+                for name, value in self.model.state_dict().items()
+            }
+        return Evaluation(self.examples, metrics, improved, finished)
+
+
+def is_better(metrics: dict[str, float], best: dict[str, float], objective: str) -> bool:
+    """Tell whether metrics beat the best so far by the objective; a tie keeps the earlier."""
+    if not best:
+        return True
+    if objective == "valid/loss":
+        return metrics[objective] < best[objective]
+    return metrics[objective] > best[objective]
+
+
+def _hits(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    if logits.shape[1] == 1:
+        return ((logits.squeeze(1) > 0).long() == labels).sum()
+    return (logits.argmax(dim=1) == labels).sum()

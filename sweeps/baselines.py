@@ -1,0 +1,98 @@
+"""What a sweep is measured against: the tutorials' recipes, and TF-IDF with logistic regression."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from ray.tune.search import Searcher
+from sentiment.datasets import Dataset
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from sentiment.config import Config
+from sentiment.metrics import Scores, score
+from sentiment.recipe import Recipe, baseline_recipes
+from sweeps.tracking import SweepTracker
+
+TFIDF = "tfidf-logistic-regression"
+STRENGTHS = (1.0, 4.0, 16.0)
+"""Inverse strengths of the regularisation that validation chooses from."""
+
+
+class FixedSearch(Searcher):
+    """Hands out given configurations, one a trial."""
+
+    def __init__(self, configs: list[Config]) -> None:
+        """Take the configurations; trial i gets the i-th."""
+        super().__init__(metric="valid/loss", mode="min")
+        self._waiting = [{**config.flat(), "trial": i} for i, config in enumerate(configs)]
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """Return the next configuration, or `Searcher.FINISHED`."""
+        return self._waiting.pop(0) if self._waiting else Searcher.FINISHED
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Learn nothing."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing: baselines are not resumed."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Read nothing."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Write nothing: baselines are not resumed."""
+
+    def restore_from_dir(self, checkpoint_dir: str) -> None:
+        """Read nothing."""
+
+
+def recipes_for(dataset: Dataset) -> list[Recipe]:
+    """Return the recipes that can tell the data's classes apart."""
+    two = len(dataset.label_names) == 2
+    return [recipe for recipe in baseline_recipes() if two or recipe.settings["loss"] != "bce"]
+
+
+def record_tfidf(tracker: SweepTracker, dataset: Dataset) -> tuple[Scores, Scores]:
+    """Fit TF-IDF with logistic regression, record it as a baseline, and return its scores.
+
+    Words and pairs of words; validation chooses the strength of the regularisation.
+
+    Returns:
+        The scores on the validation and on the test split.
+    """
+    started = time.perf_counter()
+    parameters = {
+        "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "ngrams": "1-2",
+        "min_count": "2",
+    }
+    tracker.start_trial(TFIDF, parameters, TFIDF, role="baseline")
+    train, valid, test = (dataset.splits[name] for name in ("train", "valid", "test"))
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, dtype=np.float32)
+    features, held_back = vectorizer.fit_transform(train.texts), vectorizer.transform(valid.texts)
+    fitted: list[tuple[Scores, LogisticRegression]] = []
+    for strength in STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=200)
+        model.fit(features, train.labels)
+        fitted.append((score(model.predict_log_proba(held_back), valid.labels), model))
+    best, model = max(fitted, key=lambda each: each[0].accuracy)
+    pipeline: Pipeline = make_pipeline(vectorizer, model)
+    tested = score(pipeline.predict_log_proba(test.texts), test.labels)
+    examples = len(train.texts)
+    tracker.trial_metrics(TFIDF, examples, best.metrics("valid"))
+    once = {f"best/{name}": value for name, value in best.metrics("valid").items()}
+    once |= {
+        "best/examples": examples,
+        "parameters/total": model.coef_.size + model.intercept_.size,
+        "seconds/total": time.perf_counter() - started,
+        **tested.metrics("test"),
+    }
+    tracker.end_trial(TFIDF, "completed", metrics=once, step=examples)
+    return best, tested

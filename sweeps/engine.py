@@ -1,0 +1,304 @@
+"""Ray Tune at work: workers, scheduler, and the callback that joins Ray to the record."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+# Ray reads these when it is imported or started. Its own result files, its copies of the
+# experiment's state and its figures of use are not wanted: the record is MLflow's.
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from sentiment.config import Config, Objective
+from sentiment.preparation import Prepared
+from sentiment.record import run_parameters
+from sentiment.train import describe
+from sweeps.display import View
+from sweeps.plan import REDUCTION, Rungs, Workers
+from sweeps.progress import Progress, TrialState
+from sweeps.search import mode_of
+from sweeps.tracking import Role, SweepTracker
+from sweeps.trial import EXAMPLES, FINISHED, MODEL_FOLDER, TrialWorker, hyperparameters
+
+RECORDED = (
+    "train/loss",
+    "train/accuracy",
+    "valid/loss",
+    "valid/accuracy",
+    "valid/f1",
+    "epoch",
+    "learning_rate",
+    "tokens_per_second",
+)
+"""Metrics of an evaluation that go into the record."""
+
+
+@contextlib.contextmanager
+def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
+    """Start Ray on this machine with room for just these workers, and stop it at the end."""
+    for name in ("ray", "ray.tune", "ray.air", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    ray.init(
+        num_cpus=workers.count * workers.cpus,
+        num_gpus=gpus if workers.gpus else 0,
+        include_dashboard=False,
+        configure_logging=True,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def make_scheduler(name: str, rungs: Rungs, objective: Objective) -> TrialScheduler:
+    """Make the scheduler: `asha` stops the weaker half at each rung, `fifo` stops none.
+
+    ASHA is asynchronous successive halving (Li et al., 2020, arXiv:1810.05934); its resource is
+    training examples, so that batch sizes and fractions of an epoch compare.
+    """
+    if name == "fifo":
+        return FIFOScheduler()
+    return AsyncHyperBandScheduler(
+        time_attr=EXAMPLES,
+        metric=objective,
+        mode=mode_of(objective),
+        grace_period=rungs.first,
+        max_t=rungs.budget,
+        reduction_factor=REDUCTION,
+    )
+
+
+def run_trials(
+    search: Searcher,
+    scheduler: TrialScheduler,
+    *,
+    prepared: Prepared,
+    workers: Workers,
+    recorder: Recorder,
+    storage: Path,
+    stopper: Stopper | None = None,
+) -> None:
+    """Run what the search suggests until it has no more.
+
+    Args:
+        search: gives the trials and hears how they end.
+        scheduler: decides which go on.
+        prepared: data and word vectors; each node keeps one copy of them.
+        workers: how many at once, and what each gets.
+        recorder: hears of every event.
+        storage: folder of Ray's own files, best checkpoints of running trials among them.
+        stopper: ends trials at an evaluation.
+    """
+    trainable = tune.with_resources(
+        tune.with_parameters(TrialWorker, prepared=prepared, threads=workers.cpus),
+        {"cpu": workers.cpus, "gpu": workers.gpus},
+    )
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=search,
+            scheduler=scheduler,
+            num_samples=-1,
+            # One more than there is room for waits its turn, so that its worker is kept for it.
+            max_concurrent_trials=workers.count + 1,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=storage.name,
+            storage_path=str(storage.parent),
+            callbacks=[recorder],
+            stop=stopper,
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
+        ),
+    )
+    tuner.fit()
+
+
+def _trial_name(trial: Trial) -> str:
+    return f"{int(trial.config['trial']):05d}-{trial.trial_id}"
+
+
+class TimeBudget(Stopper):
+    """Ends each trial at its first evaluation after the deadline, and lets no new one start."""
+
+    def __init__(self, deadline: float, search: Searcher) -> None:
+        """Set the deadline, by `time.monotonic()`."""
+        self._deadline = deadline
+        self._search = search
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep the search out of Ray's snapshot, which nobody reads."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Tell whether a trial that has just been evaluated ends."""
+        return self._over()
+
+    def stop_all(self) -> bool:
+        """Never stop running trials in the middle of an evaluation."""
+        self._over()
+        return False
+
+    def _over(self) -> bool:
+        over = time.monotonic() >= self._deadline
+        if over:
+            self._search.stop()
+        return over
+
+
+class Recorder(tune.Callback):
+    """Carries what happens in Ray to the record and to the view."""
+
+    def __init__(
+        self,
+        tracker: SweepTracker,
+        progress: Progress,
+        view: View,
+        *,
+        dataset: str,
+        dataset_fingerprint: str,
+        role: Role = "trial",
+        names: Mapping[int, str] | None = None,
+    ) -> None:
+        """Start with no trials.
+
+        Args:
+            tracker: writes the record.
+            progress: what the view shows.
+            view: told of changes.
+            dataset: the data set's name.
+            dataset_fingerprint: its fingerprint.
+            role: what the trials are to the sweep.
+            names: of trials that are known by a name rather than by a number.
+        """
+        self._tracker = tracker
+        self._progress = progress
+        self._view = view
+        self._dataset = dataset
+        self._fingerprint = dataset_fingerprint
+        self._role: Role = role
+        self._names = dict(names or {})
+        self._finished: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep clients, threads and terminals out of Ray's snapshot, which nobody reads."""
+        return {}
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Start the trial's run."""
+        settings = hyperparameters(trial.config)
+        config = Config.from_flat(settings)
+        key = self._key(trial)
+        name = key if isinstance(key, str) else describe(config)
+        self._progress.trials[key] = TrialState(key, name, settings)
+        parameters = run_parameters(config, self._dataset, self._fingerprint)
+        self._tracker.start_trial(key, parameters, name, role=self._role)
+        self._view.update()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Record an evaluation."""
+        state = self._state(trial)
+        metrics = {name: result[name] for name in RECORDED}
+        if "facts" in result:
+            state.facts = result["facts"]
+        state.epoch, state.seconds = result["epoch"], result["seconds/total"]
+        state.value = result[self._progress.objective]
+        state.best = dict(result["best"])
+        if result[FINISHED]:
+            self._finished.add(trial.trial_id)
+        state.facts = {**state.facts, "seconds/cpu": result["seconds/cpu"]}
+        self._tracker.trial_metrics(state.key, result[EXAMPLES], metrics)
+        self._view.update()
+
+    def on_checkpoint(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        checkpoint: tune.Checkpoint,
+        **info: Any,
+    ) -> None:
+        """Remember where the best checkpoint lies."""
+        self._state(trial).model = str(Path(checkpoint.path, MODEL_FOLDER))
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Record the end of a trial that ran to its end or was stopped."""
+        state = self._state(trial)
+        state.outcome = "completed" if trial.trial_id in self._finished else "stopped_early"
+        step = int(state.best.get(EXAMPLES, 0))
+        reached = {name: value for name, value in state.best.items() if name != EXAMPLES}
+        if state.model is not None:
+            self._tracker.log_trial_model(state.key, Path(state.model), reached, step)
+        self._tracker.end_trial(state.key, state.outcome, metrics=self._once(state), step=step)
+        self._view.update()
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Record a trial that failed, with its traceback and what it had reached."""
+        state = self._state(trial)
+        state.outcome = "failed"
+        error = Path(trial.error_file).read_text() if trial.error_file else "the worker died"
+        step = int(state.best.get(EXAMPLES, 0))
+        self._tracker.end_trial(
+            state.key, "failed", metrics=self._once(state), step=step, error=error
+        )
+        self._view.update()
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Let the view know that time has passed."""
+        self._view.update()
+
+    def _once(self, state: TrialState) -> dict[str, float]:
+        """Return what is recorded once of a trial."""
+        best = {f"best/{name}": value for name, value in state.best.items()}
+        facts = {name: value for name, value in state.facts.items() if name != "precision"}
+        return {**best, **facts, "seconds/total": state.seconds} if best else {}
+
+    def _key(self, trial: Trial) -> int | str:
+        number = int(trial.config["trial"])
+        return self._names.get(number, number)
+
+    def _state(self, trial: Trial) -> TrialState:
+        return self._progress.trials[self._key(trial)]
+
+
+def remove_storage(storage: Path) -> None:
+    """Remove Ray's own files of a sweep that needs them no more."""
+    shutil.rmtree(storage, ignore_errors=True)
+
+
+def without_texts(prepared: Prepared) -> Prepared:
+    """Return the prepared data without the raw texts, which no worker reads."""
+    return replace(prepared, dataset=replace(prepared.dataset, splits={}))

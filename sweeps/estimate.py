@@ -1,0 +1,75 @@
+"""How long a sweep on the CPU may take, before anything has run."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import optuna
+import torch
+from sentiment.datasets import Dataset
+
+from sentiment.config import Config
+from sentiment.packed import GATES
+from sweeps.plan import REDUCTION, Rungs, Workers
+from sweeps.space import Space
+
+SAMPLES = 64
+CHARACTERS_A_TOKEN = 4.9
+EFFICIENCY = 0.35
+"""Share of the speed of a matrix product that a whole training step reaches."""
+START_SECONDS = 90.0
+"""Set-up: tokenising, word vectors, the workers' imports."""
+
+
+def estimate_seconds(
+    space: Space,
+    dataset: Dataset,
+    rungs: Rungs,
+    workers: Workers,
+    *,
+    trials: int,
+    halving: bool,
+    dtype: torch.dtype,
+) -> float:
+    """Estimate a sweep's duration from its arithmetic and the speed of one matrix product.
+
+    A weight costs two operations a token forward and four backward. With successive halving half
+    of the trials that reach a rung go on to the next.
+    """
+    lengths = np.array([len(text) for text in dataset.splits["train"].texts]) / CHARACTERS_A_TOKEN
+    operations = np.mean([_operations(space, lengths, seed) for seed in range(SAMPLES)])
+    budget = float(rungs.budget)
+    if halving:
+        ends = [*rungs.milestones, rungs.budget]
+        widths = np.diff([0, *ends])
+        budget = float(sum(width / REDUCTION**i for i, width in enumerate(widths)))
+    work = trials * budget * operations / (_speed(dtype) * EFFICIENCY)
+    return START_SECONDS + float(work) / workers.count
+
+
+def _operations(space: Space, lengths: np.ndarray, seed: int) -> float:
+    """Return the operations of a training example under random settings."""
+    sampler = optuna.samplers.RandomSampler(seed=seed)
+    trial = optuna.create_study(sampler=sampler).ask()
+    config = Config.from_flat(space.suggest(trial))
+    model = config.model
+    tokens = np.minimum(lengths, config.text.max_length or np.inf).mean()
+    hidden, directions = model.hidden_dim, 1 + model.bidirectional
+    inputs = model.embedding_dim + (model.layers - 1) * hidden * directions
+    weights = directions * GATES[model.cell] * hidden * (inputs + model.layers * hidden)
+    return float(6 * tokens * weights)
+
+
+def _speed(dtype: torch.dtype, seconds: float = 0.2) -> float:
+    """Measure the operations a second of a matrix product on one core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    left, right = torch.randn(64, 128, dtype=dtype), torch.randn(128, 512, dtype=dtype)
+    count, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        for _ in range(50):
+            left @ right
+        count += 50
+    torch.set_num_threads(threads)
+    return count * 2 * 64 * 128 * 512 / (time.perf_counter() - started)

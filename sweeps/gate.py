@@ -1,0 +1,108 @@
+"""The quality gate: may a candidate become the champion?
+
+Both are scored here, in float32, on the test split of the candidate's data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+from sentiment.datasets import Split
+
+from sentiment.bundle import Bundle
+from sentiment.metrics import Scores, score
+
+TOLERANCE = 1e-3
+"""By how much a metric may differ from the recorded one: other kernels round otherwise, and
+flip a review or two that stand on the edge."""
+SIGNIFICANCE = 0.05
+"""The p value below which a gain counts as significant."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate found.
+
+    Attributes:
+        candidate: its scores on the test split.
+        champion: the same of the present champion; None if there is none.
+        p_value: of McNemar's exact test that both err alike; None without a champion.
+        refusals: why the candidate is refused; empty if it passes.
+    """
+
+    candidate: Scores
+    champion: Scores | None
+    p_value: float | None
+    refusals: tuple[str, ...]
+
+    @property
+    def gain(self) -> float | None:
+        """The candidate's accuracy less the champion's."""
+        return None if self.champion is None else self.candidate.accuracy - self.champion.accuracy
+
+    def figures(self) -> dict[str, float]:
+        """Return the metrics that a promotion records."""
+        figures = self.candidate.metrics("test")
+        if self.champion is not None and self.p_value is not None:
+            champion = self.champion.metrics("test")
+            figures |= {f"champion/{name}": value for name, value in champion.items()}
+            figures["p_value"] = self.p_value
+        return figures
+
+
+def judge(
+    candidate: Bundle,
+    champion: Bundle | None,
+    split: Split,
+    *,
+    recorded: Mapping[str, float],
+    min_gain: float = 0.0,
+    significant: bool = False,
+) -> Verdict:
+    """Score a candidate and the champion on the same texts and compare.
+
+    Args:
+        candidate: the model that would become champion.
+        champion: the present one, with the same labels; None if there is none.
+        split: the test split, its labels by the candidate's `label_names`.
+        recorded: metrics that the candidate is said to have, such as `test/accuracy`.
+        min_gain: least accuracy that it must have above the champion's.
+        significant: refuse a gain that may well be chance.
+    """
+    predicted = candidate.log_probabilities(split.texts)
+    scores = score(predicted, split.labels)
+    refusals = [
+        f"{name} is {value:.4f} here, but {recorded[name]:.4f} was recorded"
+        for name, value in scores.metrics("test").items()
+        if name in recorded and not abs(value - recorded[name]) <= TOLERANCE
+    ]
+    if champion is None:
+        return Verdict(scores, None, None, tuple(refusals))
+    other = champion.log_probabilities(split.texts)
+    verdict = Verdict(
+        scores,
+        score(other, split.labels),
+        mcnemar(predicted.argmax(1) == split.labels, other.argmax(1) == split.labels),
+        (),
+    )
+    gain, p_value = verdict.gain, verdict.p_value
+    assert gain is not None and p_value is not None
+    if gain < min_gain:
+        refusals.append(f"its gain over the champion is {gain:+.4f}, less than {min_gain:+.4f}")
+    if significant and not (gain > 0 and p_value < SIGNIFICANCE):
+        refusals.append(f"its gain of {gain:+.4f} may be chance (p = {p_value:.3f})")
+    return Verdict(scores, verdict.champion, p_value, tuple(refusals))
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the p value of McNemar's exact test on two models' hits, booleans (n,).
+
+    Only the texts that one of them gets right and the other wrong tell them apart; if both err
+    alike, either is as likely to be right there (McNemar 1947, Psychometrika 12).
+    """
+    only_first = int((first & ~second).sum())
+    differing = int((first ^ second).sum())
+    return float(binomtest(only_first, differing).pvalue) if differing else 1.0

@@ -1,0 +1,139 @@
+"""`python -m sweeps.launch`: the main job, a sweep that ends with its best model registered."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+from typing import Any, NoReturn
+
+from sentiment import cli
+from sentiment.config import parse_assignments, unknown_name
+from sentiment.errors import InputError
+from sweeps.settings import SCHEDULERS, SweepSettings
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Read the command line and run the sweep, or print its plan."""
+    args = _parser().parse_args(argv)
+    settings = _settings(args)
+
+    from rich.console import Console
+
+    from sweeps.sweep import Sweep
+
+    # The result of --json goes to standard output alone, all else to standard error.
+    console = Console(stderr=args.json, highlight=False, soft_wrap=True)
+    sweep = Sweep(settings, console, quiet=args.quiet)
+    if args.dry_run:
+        sweep.print_plan()
+        return 0
+    signal.signal(signal.SIGTERM, _interrupt)
+    result = sweep.run()
+    if args.json:
+        print(json.dumps(result.summary()))
+    return 0 if result.winner is not None else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sweeps.launch",
+        description="Search the settings of a text classifier, record every trial in MLflow, and "
+        "register the best model.",
+        formatter_class=cli.Help,
+    )
+    search = parser.add_argument_group("search")
+    search.add_argument("--trials", type=int, default=50, metavar="N", help="trials of the search")
+    search.add_argument("--space", metavar="FILE", help="cpu, gpu or a YAML file (default: fits)")
+    search.add_argument("--max-epochs", type=float, default=3.0, metavar="E", help="full budget")
+    search.add_argument("--objective", default="valid/accuracy", help="also valid/loss, valid/f1")
+    search.add_argument("--sampler", default="tpe", help="tpe, random, gp or cmaes")
+    search.add_argument("--scheduler", default="asha", help=" or ".join(SCHEDULERS))
+    search.add_argument("--seed", type=int, default=1234, metavar="N", help="of everything random")
+    search.add_argument("--time-budget", metavar="T", help="90, 30m or 2h; then it winds up")
+    search.add_argument("--warm-start", metavar="SWEEP", help="start from its trials")
+    search.add_argument("--baselines", action="store_true", help="add the recipes and TF-IDF")
+    cli.add_set_argument(search)
+    cli.add_data_arguments(parser)
+    parser.add_argument("--language", metavar="L", help="of the spacy tokenizer (default: en)")
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--concurrency", type=int, metavar="N", help="trials at once")
+    machine.add_argument("--cpus-per-trial", type=int, metavar="N", help="threads (default: 1)")
+    machine.add_argument("--gpus-per-trial", type=float, metavar="X", help="or a fraction of one")
+    machine.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
+    record = parser.add_argument_group("record")
+    record.add_argument("--name", help="of the sweep (default: data set, date and time)")
+    cli.add_store_arguments(record)
+    record.add_argument(
+        "--model-name", default="sentiment", metavar="NAME", help="registered model"
+    )
+    record.add_argument("--dry-run", action="store_true", help="print the plan and end")
+    record.add_argument("--quiet", action="store_true", help="no live view")
+    record.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    return parser
+
+
+def _settings(args: argparse.Namespace) -> SweepSettings:
+    """Check what can be checked without data, devices or store.
+
+    Raises:
+        InputError: a flag's value is wrong.
+    """
+    if args.trials < 1:
+        raise InputError(f"--trials {args.trials}: give 1 or more")
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: give 0 or more")
+    overrides: dict[str, Any] = parse_assignments(args.set)
+    if args.language is not None:
+        overrides["language"] = args.language
+    return SweepSettings(
+        trials=args.trials,
+        data=cli.data_config(args),
+        space=args.space,
+        overrides=overrides,
+        max_epochs=args.max_epochs,
+        objective=_one_of("objective", args.objective, SweepSettings.OBJECTIVES),
+        sampler=args.sampler,
+        scheduler=_one_of("scheduler", args.scheduler, SCHEDULERS),
+        precision=_one_of("precision", args.precision, SweepSettings.PRECISIONS),
+        seed=args.seed,
+        time_budget=_seconds(args.time_budget),
+        warm_start=args.warm_start,
+        baselines=args.baselines,
+        concurrency=args.concurrency,
+        cpus_per_trial=args.cpus_per_trial,
+        gpus_per_trial=args.gpus_per_trial,
+        name=args.name,
+        tracking_uri=args.tracking_uri,
+        experiment=args.experiment,
+        model_name=args.model_name,
+    )
+
+
+def _one_of(flag: str, value: str, known: tuple[str, ...]) -> Any:
+    if value not in known:
+        raise InputError(f"--{flag}: {unknown_name(flag, value, known)}")
+    return value
+
+
+def _seconds(text: str | None) -> float | None:
+    """Read `90`, `90s`, `30m` or `2h` as seconds."""
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1]) if text[-1:] in "smh" and text else (text, "s")
+    try:
+        seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise InputError(f"--time-budget {text}: write seconds, 30m or 2h")
+    return seconds
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    """Treat being told to end like Control-C: what runs is recorded as interrupted."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,476 @@
+"""Optuna behind Ray Tune: suggest, report, tell.
+
+The study in its storage is the only state. A sweep that goes on after an interruption opens the
+study again and builds a fresh `StudySearch` over it; Ray's own snapshots of a searcher are not
+used, because they lag behind the storage.
+
+Numbers: a trial of the search has its own number, counted from 0 and kept in the user attribute
+`trial`. Optuna's number differs where an earlier sweep's trials were told first.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from ray.tune.search import Searcher
+
+from sentiment.config import Objective, unknown_name
+from sentiment.errors import InputError
+from sweeps.space import Space
+
+SamplerName = Literal["tpe", "random", "gp", "cmaes"]
+SAMPLERS: tuple[str, ...] = get_args(SamplerName)
+
+# Random trials before the model of the objective is trusted: about one a dimension.
+STARTUP_TRIALS = 12
+# A Gaussian process counts completed trials alone, of which a scheduler leaves few.
+_GP_STARTUP_TRIALS = 6
+
+# How long a statement waits for another process to leave an SQLite file.
+_SQLITE_TIMEOUT_S = 60
+
+_NUMBER = "trial"  # user attribute: the search's own number of a trial
+_RAY_ID = "ray_trial"  # user attribute: Ray's id of the trial's latest start
+_SOURCE = "source"  # user attribute: which trial of an earlier sweep was told
+
+
+def mode_of(objective: Objective) -> Literal["min", "max"]:
+    """Say whether an objective is to be small or large."""
+    return "min" if objective == "valid/loss" else "max"
+
+
+class StudySearch(Searcher):
+    """Gives Ray the trials of a study, and tells the study how they ended.
+
+    How a trial ends decides what Optuna learns:
+
+    - it reached its full budget: COMPLETE, with the *best* value over its evaluations, since the
+      best checkpoint is what a trial leaves behind;
+    - the scheduler stopped it: PRUNED, with its intermediate values at the examples seen, so that
+      values of different budgets are not mixed up;
+    - it raised, or ended without a finite value: FAIL.
+
+    Trials of this search that the storage shows as running have lost their process; they are
+    suggested again first, under their numbers and with their settings. So one study may have one
+    search at a time.
+
+    Args:
+        study: of `make_study`.
+        space: what to search.
+        metric: the result's key with the objective's value.
+        max_trials: trials of this search in all, those of an interrupted start included.
+        budget: training examples after which a trial has run to its end.
+        seed: the trial with number n gets the seed `seed + n`.
+        base: settings and whatever else all trials' configurations share.
+
+    Raises:
+        InputError: `base` sets what the space searches.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        space: Space,
+        *,
+        metric: str,
+        max_trials: int,
+        budget: int,
+        seed: int,
+        base: Mapping[str, Any] | None = None,
+    ) -> None:
+        mode = "min" if study.direction == StudyDirection.MINIMIZE else "max"
+        super().__init__(metric=metric, mode=mode)
+        twice = sorted(set(base or {}) & set(space.dimensions))
+        if twice:
+            raise InputError(f"{twice[0]} is searched and can't be the same in all trials: fix it")
+        self._key = metric
+        self._study = study
+        self._space = space
+        self._max_trials = max_trials
+        self._budget = budget
+        self._seed = seed
+        self._base = dict(base or {})
+        self._stopped = False
+        self._trials: dict[str, Trial] = {}
+        self._values: dict[str, dict[int, float]] = {}
+        self._interrupted: list[FrozenTrial] = []
+        started = []
+        for trial in study.get_trials(deepcopy=False):
+            if _NUMBER in trial.user_attrs:
+                started.append(trial.user_attrs[_NUMBER])
+                if trial.state == TrialState.RUNNING:
+                    self._interrupted.append(trial)
+            elif trial.state == TrialState.RUNNING:
+                # The process died between asking for a trial and numbering it.
+                study.tell(trial.number, state=TrialState.FAIL)
+        self._interrupted.sort(key=lambda trial: trial.user_attrs[_NUMBER])
+        self._next = max(started, default=-1) + 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep the study out of Ray's pickles, where nobody reads it."""
+        return {"_metric": self._metric, "_mode": self._mode}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
+        """Return the configuration of the next trial, or `Searcher.FINISHED`."""
+        if self._stopped:
+            return Searcher.FINISHED
+        if self._interrupted:
+            old = self._interrupted.pop(0)
+            number = old.user_attrs[_NUMBER]
+            trial = Trial(self._study, old._trial_id)
+            known = dict(old.intermediate_values)
+        elif self._next < self._max_trials:
+            number = self._next
+            self._next += 1
+            trial = self._study.ask()
+            trial.set_user_attr(_NUMBER, number)
+            known = {}
+        else:
+            return Searcher.FINISHED
+        trial.set_user_attr(_RAY_ID, trial_id)
+        self._trials[trial_id] = trial
+        self._values[trial_id] = known
+        suggested = self._space.suggest(trial)
+        return {**suggested, **self._base, "trial": number, "seed": self._seed + number}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Report an evaluation; Ray leaves out the one at which a trial is stopped."""
+        if trial_id in self._trials:
+            self._report(trial_id, result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the study how a trial ended; a second call for a trial changes nothing."""
+        if trial_id not in self._trials:
+            return
+        if result:
+            self._report(trial_id, result)
+        last = result or {}
+        finished = last.get("finished", False) or last.get("examples", 0) >= self._budget
+        self._tell(trial_id, finished=finished, error=error)
+
+    def stop(self) -> None:
+        """Suggest nothing more; running trials go on."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Tell the study of trials that Ray ended without a word, as it does at a time budget.
+
+        Don't call it after an interruption: what is left running then is what a resume starts.
+        """
+        self.stop()
+        for trial_id in list(self._trials):
+            self._tell(trial_id, finished=False, error=False)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing: the study has it all."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Read nothing: the study has it all."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Write nothing: the study has it all."""
+
+    def restore_from_dir(self, checkpoint_dir: str) -> None:
+        """Read nothing: the study has it all."""
+
+    def _report(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        value, step = result.get(self._key), result.get("examples")
+        values = self._values[trial_id]
+        # A retried trial goes through the same steps again, with the same seed.
+        if value is None or step is None or step in values or not math.isfinite(value):
+            return
+        self._trials[trial_id].report(float(value), int(step))
+        values[int(step)] = float(value)
+
+    def _tell(self, trial_id: str, finished: bool, error: bool) -> None:
+        trial = self._trials.pop(trial_id)
+        values = self._values.pop(trial_id)
+        if error or not values:
+            self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        elif finished:
+            best = min if self._mode == "min" else max
+            self._study.tell(trial, best(values.values()), skip_if_finished=True)
+        else:
+            self._study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+
+
+def make_sampler(name: str, space: Space, seed: int, drawn: int = 0) -> BaseSampler:
+    """Build one of Optuna's samplers for a space.
+
+    Args:
+        name: tpe, random, gp or cmaes.
+        space: what will be searched.
+        seed: of the sampler's random numbers, from 0.
+        drawn: trials that an interrupted start drew before. They shift the random numbers, or
+            else the sampler would draw them once more.
+
+    Raises:
+        InputError: there is no such sampler, or it can't search this space.
+    """
+    if name not in SAMPLERS:
+        raise InputError(unknown_name("sampler", name, SAMPLERS))
+    if drawn:
+        seed = int(np.random.SeedSequence((seed, drawn)).generate_state(1)[0])
+    joint = _jointly_searched(name, space)
+    if name == "cmaes" and len(joint) < 2:
+        raise InputError(
+            "--sampler cmaes: needs two or more ranges without `when`, and the space has "
+            f"{len(joint)}: take tpe, or turn choices of numbers into ranges"
+        )
+    if name == "gp" and not joint:
+        raise InputError("--sampler gp: the space has nothing to search: take random")
+    with warnings.catch_warnings():
+        # Optuna calls group and consider_pruned_trials experimental; we pin its major version.
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        match name:
+            case "tpe":
+                return TPESampler(
+                    seed=seed,
+                    n_startup_trials=STARTUP_TRIALS,
+                    multivariate=True,
+                    group=True,  # conditional dimensions are modelled too
+                    constant_liar=True,  # parallel trials keep away from one another
+                )
+            case "gp":
+                return _JointGP(joint, seed)
+            case "cmaes":
+                return _JointCmaEs(joint, seed)
+            case _:
+                return RandomSampler(seed=seed)
+
+
+class _JointGP(GPSampler):
+    """A Gaussian process over the dimensions that all trials have.
+
+    Optuna takes what the completed trials so far have in common, which after the first few may
+    hold a conditional dimension by accident.
+    """
+
+    def __init__(self, joint: dict[str, BaseDistribution], seed: int) -> None:
+        super().__init__(
+            seed=seed, n_startup_trials=_GP_STARTUP_TRIALS, warn_independent_sampling=False
+        )
+        self._joint = joint
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._joint
+
+
+class _JointCmaEs(CmaEsSampler):
+    """CMA-ES over the ranges that all trials have.
+
+    Optuna's own choice (see `_JointGP`) would make it fail at, or give up after, a change of what
+    the completed trials have in common.
+    """
+
+    def __init__(self, joint: dict[str, BaseDistribution], seed: int) -> None:
+        # Under a scheduler few trials complete, too few for a generation.
+        super().__init__(seed=seed, consider_pruned_trials=True, warn_independent_sampling=False)
+        self._joint = joint
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._joint
+
+
+def sampler_note(name: str, space: Space) -> str | None:
+    """Say what a sampler can't do with a space, if there is something to say."""
+    if name not in ("gp", "cmaes"):
+        return None
+    joint = _jointly_searched(name, space)
+    rest = [each for each in space.dimensions if each not in joint]
+    notes = [f"draws {', '.join(rest)} at random"] if rest else []
+    if name == "gp":
+        notes.append("learns from trials that reach the full budget alone")
+    return f"{name} {' and '.join(notes)}" if notes else None
+
+
+def _jointly_searched(name: str, space: Space) -> dict[str, BaseDistribution]:
+    """Return what gp models (all that is unconditional) or cmaes (the ranges among that)."""
+    return {
+        each: distribution
+        for each, distribution in space.distributions().items()
+        if not space.dimensions[each].when
+        and not distribution.single()
+        and (name == "gp" or not isinstance(distribution, CategoricalDistribution))
+    }
+
+
+def make_study(
+    storage_url: str | None,
+    name: str,
+    objective: Objective,
+    space: Space,
+    sampler: str = "tpe",
+    seed: int = 1234,
+) -> Study:
+    """Open a study, or create it.
+
+    The storage is a database, by default an SQLite file: each step is a transaction, so that a
+    killed process loses nothing it had told and leaves no lock, and a server takes the same URL.
+
+    Args:
+        storage_url: SQLAlchemy's, such as `sqlite:///sweeps.db`; None: in memory.
+        name: of the study in the storage.
+        objective: what the study's values are.
+        space: what will be searched; a study that exists must have the same.
+        sampler: see `make_sampler`.
+        seed: of the sampler.
+
+    Raises:
+        InputError: the storage can't be opened, the sampler does not fit, or the study in the
+            storage has another objective or space.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    fitting = make_sampler(sampler, space, seed)
+    study = optuna.create_study(
+        storage=None if storage_url is None else _open_storage(storage_url),
+        study_name=name,
+        sampler=fitting,
+        direction="minimize" if mode_of(objective) == "min" else "maximize",
+        load_if_exists=True,
+    )
+    for key, value, flag in (
+        ("objective", objective, "--objective"),
+        ("space", space.fingerprint, "--space and --set"),
+    ):
+        before = study.user_attrs.get(key)
+        if before is None:
+            study.set_user_attr(key, value)
+        elif before != value:
+            raise InputError(
+                f"sweep {name} was started with another {key}: "
+                f"resume it with the same {flag}, or start a new one"
+            )
+    drawn = sum(_NUMBER in trial.user_attrs for trial in study.get_trials(deepcopy=False))
+    if drawn:
+        study.sampler = make_sampler(sampler, space, seed, drawn)
+    return study
+
+
+def _open_storage(url: str) -> optuna.storages.RDBStorage:
+    from sqlalchemy import create_engine, inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    sqlite = url.startswith("sqlite")
+    options = {"connect_args": {"timeout": _SQLITE_TIMEOUT_S}} if sqlite else {}
+    try:
+        # Optuna adds its tables to whatever is there before it looks whether it may.
+        tables = inspect(create_engine(url, **options)).get_table_names()
+        if "alembic_version" in tables and "studies" not in tables:
+            raise RuntimeError("another program's tables, such as MLflow's, are in it")
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
+        if sqlite:
+            # A suggestion is a dozen commits: a write-ahead log makes each three times as fast,
+            # and readers don't wait.
+            with storage.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        shown = re.sub(r"//[^@/]*@", "//…@", url)
+        cause = getattr(error, "orig", None) or error
+        reason = (str(cause).splitlines() or [type(cause).__name__])[0].rstrip(".")
+        raise InputError(
+            f"--study-storage {shown}: {reason}; give a database of its own, "
+            "such as sqlite:///sweeps.db"
+        ) from None
+    return storage
+
+
+@dataclass(frozen=True)
+class PastTrial:
+    """A finished trial of an earlier sweep on the same data.
+
+    Attributes:
+        source: its identity, such as a run's id; a study is told of it once.
+        settings: its hyperparameters, as values or as text; a missing one had its default.
+        outcome: as in the tag `sweep.outcome`.
+        value: the best value over its evaluations; only of a completed trial.
+        intermediate_values: the objective by training examples seen.
+    """
+
+    source: str
+    settings: Mapping[str, Any]
+    outcome: Literal["completed", "stopped_early"]
+    value: float | None = None
+    intermediate_values: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """How many past trials the study was told, and how many did not fit."""
+
+    used: int
+    skipped: int
+
+
+def warm_start(study: Study, past: Iterable[PastTrial], space: Space) -> WarmStart:
+    """Tell a study the finished trials of an earlier sweep with the same objective.
+
+    Those outside the space, and those without a finite value, are skipped. What the study was
+    told before is not told again, so that a resumed sweep may ask for the same.
+    """
+    distributions = space.distributions()
+    told = {trial.user_attrs.get(_SOURCE) for trial in study.get_trials(deepcopy=False)}
+    used = skipped = 0
+    for trial in past:
+        params = space.locate(trial.settings)
+        values = {
+            int(step): float(value)
+            for step, value in trial.intermediate_values.items()
+            if math.isfinite(value)
+        }
+        complete = trial.outcome == "completed"
+        # Optuna's value of a pruned trial is its last one.
+        value = trial.value if complete else values.get(max(values, default=-1))
+        if params is None or value is None or not math.isfinite(value):
+            skipped += 1
+            continue
+        used += 1
+        if trial.source in told:
+            continue
+        study.add_trial(
+            create_trial(
+                state=TrialState.COMPLETE if complete else TrialState.PRUNED,
+                value=value,
+                params=params,
+                distributions={name: distributions[name] for name in params},
+                intermediate_values=values,
+                user_attrs={_SOURCE: trial.source},
+            )
+        )
+    return WarmStart(used, skipped)
+
+
+def first_suggestions(
+    space: Space,
+    sampler: str,
+    seed: int,
+    count: int,
+    objective: Objective = "valid/accuracy",
+    past: Iterable[PastTrial] = (),
+) -> list[dict[str, Any]]:
+    """Return the settings of a sweep's first trials, as long as none has ended.
+
+    Raises:
+        InputError: the sampler does not fit the space.
+    """
+    study = make_study(None, "preview", objective, space, sampler, seed)
+    warm_start(study, past, space)
+    return [space.suggest(study.ask()) for _ in range(count)]

@@ -1,0 +1,48 @@
+"""What a sweep is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, get_args
+
+from sentiment.datasets import DataConfig
+
+from sentiment.config import Objective, Precision
+
+SCHEDULERS = ("asha", "fifo")
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """The settings of one sweep; `python -m sweeps.launch --help` tells what each is.
+
+    Attributes:
+        overrides: hyperparameters fixed for all trials.
+        time_budget: seconds after which no trial starts, and running ones end at their next
+            evaluation.
+    """
+
+    OBJECTIVES: ClassVar[tuple[str, ...]] = get_args(Objective)
+    PRECISIONS: ClassVar[tuple[str, ...]] = get_args(Precision)
+
+    trials: int
+    data: DataConfig = field(default_factory=DataConfig)
+    space: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    max_epochs: float = 3.0
+    objective: Objective = "valid/accuracy"
+    sampler: str = "tpe"
+    scheduler: str = "asha"
+    precision: Precision = "auto"
+    seed: int = 1234
+    time_budget: float | None = None
+    warm_start: str | None = None
+    baselines: bool = False
+    concurrency: int | None = None
+    cpus_per_trial: int | None = None
+    gpus_per_trial: float | None = None
+    name: str | None = None
+    tracking_uri: str | None = None
+    experiment: str = "sentiment"
+    model_name: str = "sentiment"

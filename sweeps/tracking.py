@@ -1,0 +1,405 @@
+"""What a sweep writes to MLflow: its own run, and one run a trial.
+
+The driver calls a `SweepTracker`; everything but the starting of runs is written by one thread,
+with the times at which it happened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Literal, Self, cast
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from sentiment.config import Objective
+from sentiment.errors import InputError
+from sentiment.provenance import is_alive, process_tags, provenance_tags, redacted
+from sentiment.record import (
+    RunStatus,
+    as_metrics,
+    close_run,
+    create_run,
+    log_batch,
+    log_bundle,
+    now_ms,
+)
+from sweeps.history import search_runs, sweep_run, trials_of
+from sweeps.writer import BatchWriter
+
+Outcome = Literal["completed", "stopped_early", "failed", "interrupted"]
+SweepState = Literal["finished", "interrupted"]
+Role = Literal["trial", "baseline"]
+
+STATUS: dict[Outcome, RunStatus] = {
+    "completed": "FINISHED",
+    "stopped_early": "FINISHED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+}
+"""MLflow's status of a run by the outcome of its trial."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+@dataclass
+class _Trial:
+    """What the tracker knows of a trial's run."""
+
+    run_id: str
+    role: Role
+    last_step: int = -1
+    outcome: Outcome | None = None
+    best: float | None = None
+    model: Future[str] | None = None
+
+
+def check_sweep_name(name: str) -> None:
+    """Check a name that becomes part of folders and commands.
+
+    Raises:
+        InputError: it holds something other than letters, digits and `._-`, or is too long.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"--name {name!r}: use up to 80 letters, digits, dots, dashes and underscores, "
+            "the first of them a letter or a digit"
+        )
+
+
+def new_sweep_name(
+    client: MlflowClient, experiment_id: str, dataset: str, now: datetime | None = None
+) -> str:
+    """Return a name that no sweep of the experiment has: the data set, the date and the time."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip("-._")[:40] or "sweep"
+    stem = f"{stem}-{now or datetime.now():%Y%m%d-%H%M%S}"
+    name, count = stem, 1
+    while sweep_run(client, [experiment_id], name) is not None:
+        count += 1
+        name = f"{stem}-{count}"
+    return name
+
+
+class SweepTracker:
+    """Records one sweep.
+
+    Trials are known by their number from 0, baselines by their name. A trial keeps its one run
+    through failures, retries and resumes, and each of its steps is recorded once.
+
+    Any failure to write raises `sweeps.writer.RecordError` at the next call. The methods are
+    called from one thread.
+    """
+
+    def __init__(
+        self, client: MlflowClient, experiment_id: str, run_id: str, name: str, objective: Objective
+    ) -> None:
+        self.client = client
+        self.experiment_id = experiment_id
+        self.run_id = run_id
+        self.name = name
+        self.objective: Objective = objective
+        self._trials: dict[int | str, _Trial] = {}
+        self._writer = BatchWriter(client)
+
+    @classmethod
+    def start(
+        cls,
+        client: MlflowClient,
+        experiment_id: str,
+        name: str,
+        *,
+        objective: Objective,
+        parameters: Mapping[str, str],
+        precision: str,
+        space_yaml: str,
+        tags: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Start the run of a new sweep.
+
+        Args:
+            client: client of the store.
+            experiment_id: the experiment's id.
+            name: the sweep's name; see `check_sweep_name` and `new_sweep_name`.
+            objective: what the sweep goes by.
+            parameters: of the sweep itself, `dataset` and `dataset_fingerprint` among them.
+            precision: the precision taken.
+            space_yaml: the space, kept as the artifact `space.yaml`.
+            tags: further tags.
+
+        Raises:
+            InputError: the name can't be one, or a sweep of the experiment has it.
+        """
+        check_sweep_name(name)
+        if sweep_run(client, [experiment_id], name) is not None:
+            raise InputError(
+                f"--name {name}: there is a sweep of that name; go on with it by --resume {name}, "
+                "or name another"
+            )
+        run_id = create_run(
+            client,
+            experiment_id,
+            name,
+            tags={
+                **provenance_tags(precision),
+                **(tags or {}),
+                "sweep.role": "sweep",
+                "sweep.name": name,
+                "sweep.state": "running",
+            },
+            parameters={**parameters, "objective": objective},
+        )
+        client.log_text(run_id, space_yaml, "space.yaml")
+        return cls(client, experiment_id, run_id, name, objective)
+
+    @classmethod
+    def resume(cls, client: MlflowClient, run: Run) -> Self:
+        """Go on with a sweep in its own run and its trials' own runs.
+
+        Args:
+            client: client of the store.
+            run: the sweep's run, from `sweeps.history.find_sweep`.
+
+        Raises:
+            InputError: another process is at it.
+        """
+        name = run.data.tags["sweep.name"]
+        if run.info.status == "RUNNING" and is_alive(run.data.tags):
+            raise InputError(
+                f"the sweep {name} is running, in process {run.data.tags['process.pid']}: wait for "
+                "it, or end that process first"
+            )
+        objective = cast(Objective, run.data.params["objective"])
+        tracker = cls(client, run.info.experiment_id, run.info.run_id, name, objective)
+        for trial in trials_of(client, run):
+            # A trial that was cut off goes on: its last step tells what is recorded already.
+            last_step = -1
+            if trial.outcome not in ("completed", "stopped_early"):
+                epochs = client.get_metric_history(trial.run_id, "epoch")
+                last_step = max((metric.step for metric in epochs), default=-1)
+            tracker._trials[trial.key] = _Trial(
+                run_id=trial.run_id,
+                role=trial.role,
+                last_step=last_step,
+                outcome=trial.outcome,
+                best=trial.metrics.get(f"best/{tracker.objective}"),
+            )
+        client.update_run(run.info.run_id, status="RUNNING")
+        log_batch(client, run.info.run_id, tags={**process_tags(), "sweep.state": "running"})
+        return tracker
+
+    def start_trial(
+        self,
+        key: int | str,
+        parameters: Mapping[str, str],
+        name: str,
+        *,
+        role: Role = "trial",
+    ) -> str:
+        """Start the run of a trial, or take up again the one that it has; return the run's id.
+
+        Args:
+            key: the trial's number from 0, or the baseline's name.
+            parameters: from `sentiment.record.run_parameters`.
+            name: what the trial is, in words; the run's name puts the number before it.
+            role: what the run is to the sweep.
+        """
+        known = self._trials.get(key)
+        if known is not None:
+            known.outcome = None
+            self._write(partial(self._take_up, known.run_id))
+            return known.run_id
+        tags = {
+            "mlflow.parentRunId": self.run_id,
+            "sweep.role": role,
+            "sweep.name": self.name,
+        }
+        if isinstance(key, int):
+            tags["sweep.trial"] = str(key)
+            name = f"{key:03d} {name}"
+        else:
+            tags["sweep.baseline"] = key
+        run_id = create_run(self.client, self.experiment_id, name, tags=tags, parameters=parameters)
+        self._trials[key] = _Trial(run_id, role)
+        return run_id
+
+    def trial_metrics(self, key: int | str, step: int, metrics: Mapping[str, float]) -> None:
+        """Record a trial's metrics at a number of training examples seen.
+
+        A step that the trial has recorded before, as after a retry, is passed over.
+        """
+        trial = self._trials[key]
+        if step > trial.last_step:
+            trial.last_step = step
+            self._writer.metrics(trial.run_id, as_metrics(metrics, step))
+
+    def log_trial_model(
+        self, key: int | str, bundle: Path, metrics: Mapping[str, float], step: int
+    ) -> None:
+        """Keep a trial's best checkpoint as its logged model.
+
+        Args:
+            key: the trial.
+            bundle: the saved bundle's folder; it must stay as it is until `flush` returns.
+            metrics: what the checkpoint reached.
+            step: training examples that it has seen.
+        """
+        trial = self._trials[key]
+        name = f"trial-{key:03d}" if isinstance(key, int) else key
+        trial.model = self._writer.call(
+            partial(
+                log_bundle,
+                self.client,
+                trial.run_id,
+                bundle,
+                name=name,
+                metrics=metrics,
+                step=step,
+                at=now_ms(),
+            )
+        )
+
+    def end_trial(
+        self,
+        key: int | str,
+        outcome: Outcome,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        step: int = 0,
+        error: str | None = None,
+    ) -> None:
+        """End a trial's run, and count it in the sweep's.
+
+        Args:
+            key: the trial.
+            outcome: how it ended.
+            metrics: recorded once, of the best checkpoint and of the whole trial: `best/…`,
+                `parameters/…`, `seconds/total`.
+            step: training examples that the best checkpoint has seen.
+            error: the traceback of one that failed.
+        """
+        trial, at = self._trials[key], now_ms()
+        trial.outcome = outcome
+        metrics = metrics or {}
+        trial.best = metrics.get(f"best/{self.objective}", trial.best)
+        self._writer.metrics(trial.run_id, as_metrics(metrics, step, at))
+        self._write(
+            partial(
+                close_run,
+                self.client,
+                trial.run_id,
+                STATUS[outcome],
+                tags={"sweep.outcome": outcome},
+                error=None if error is None else redacted(error),
+                at=at,
+            )
+        )
+        if trial.role == "trial" and outcome != "interrupted":
+            self._count(at)
+
+    def add_metrics(self, key: int | str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record metrics of a trial that has ended, and of its model: its test scores, once."""
+        trial = self._trials[key]
+        measured = as_metrics(metrics, step, model_id=self.model_of(key))
+        self._writer.metrics(trial.run_id, measured)
+
+    def run_of(self, key: int | str) -> str:
+        """Return the id of a trial's run."""
+        return self._trials[key].run_id
+
+    def model_of(self, key: int | str) -> str | None:
+        """Return the id of a trial's logged model, once it is written; None if it has none."""
+        trial = self._trials[key]
+        if trial.model is None:
+            run = self.client.get_run(trial.run_id)
+            models = run.outputs.model_outputs if run.outputs else []
+            return models[-1].model_id if models else None
+        return trial.model.result()
+
+    def log_text(self, text: str, file: str) -> None:
+        """Keep a text as an artifact of the sweep's run."""
+        self._write(partial(self.client.log_text, self.run_id, text, file))
+
+    def log_table(self, table: pd.DataFrame, file: str = "leaderboard.csv") -> None:
+        """Keep a table as a CSV among the artifacts of the sweep's run."""
+        self.log_text(table.to_csv(index=False), file)
+
+    def flush(self) -> None:
+        """Wait until all is written."""
+        self._writer.flush()
+
+    def end(self, state: SweepState) -> None:
+        """End the sweep's run and the writing; trials still open are interrupted.
+
+        A later call does nothing.
+        """
+        if self._writer.closed:
+            return
+        for key, trial in self._trials.items():
+            if trial.outcome is None:
+                self.end_trial(key, "interrupted")
+        status: RunStatus = "FINISHED" if state == "finished" else "KILLED"
+        tags = {"sweep.state": state}
+        self._write(partial(close_run, self.client, self.run_id, status, tags=tags, at=now_ms()))
+        self._writer.close()
+
+    def _write(self, function: partial[None]) -> None:
+        self._writer.call(function)
+
+    def _take_up(self, run_id: str) -> None:
+        self.client.update_run(run_id, status="RUNNING")
+        log_batch(self.client, run_id, tags=process_tags())
+        if "sweep.outcome" in self.client.get_run(run_id).data.tags:
+            self.client.delete_tag(run_id, "sweep.outcome")
+
+    def _count(self, at: int) -> None:
+        """Record how the sweep stands; the step is the number of trials ended."""
+        trials = [trial for trial in self._trials.values() if trial.role == "trial"]
+        outcomes = [trial.outcome for trial in trials]
+        metrics: dict[str, float] = {
+            f"sweep/{outcome}": outcomes.count(outcome)
+            for outcome in ("completed", "stopped_early", "failed")
+        }
+        step = int(sum(metrics.values()))
+        bests = [
+            trial.best
+            for trial in trials
+            if trial.best is not None and trial.outcome in ("completed", "stopped_early")
+        ]
+        if bests:
+            metrics["sweep/best"] = best_of(bests, self.objective)
+        self._writer.metrics(self.run_id, as_metrics(metrics, step, at))
+
+
+def best_of(values: Iterable[float], objective: Objective) -> float:
+    """Return the best of values of the objective."""
+    return min(values) if objective == "valid/loss" else max(values)
+
+
+def close_orphans(client: MlflowClient, experiment_id: str) -> list[str]:
+    """End the runs that dead processes of this machine left RUNNING, and return their ids.
+
+    The runs of live processes and of other machines stay as they are.
+    """
+    closed = []
+    for run in search_runs(client, [experiment_id], "attributes.status = 'RUNNING'"):
+        tags = run.data.tags
+        if is_alive(tags) is not False:
+            continue
+        notes = {
+            "closed.by": "a later command",
+            "closed.reason": f"process {tags['process.pid']} ended without closing it",
+        }
+        if tags.get("sweep.role") == "sweep":
+            notes["sweep.state"] = "interrupted"
+        elif "sweep.role" in tags:
+            notes["sweep.outcome"] = "interrupted"
+        close_run(client, run.info.run_id, "KILLED", tags=notes)
+        closed.append(run.info.run_id)
+    return closed

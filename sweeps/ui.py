@@ -1,0 +1,148 @@
+"""`python -m sweeps.ui`: MLflow's own pages over the store that the sweeps wrote."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from sentiment import cli
+from sentiment.errors import InputError
+
+_START_SECONDS = 90.0
+_STOP_SECONDS = 10.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve the pages until Control-C."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sweeps.ui",
+        description="Show the sweeps in MLflow's UI, on this machine only unless --host says "
+        "otherwise. Control-C ends it.",
+        formatter_class=cli.Help,
+    )
+    parser.add_argument("--port", type=int, default=5000, help="port to listen on")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow store (default: the current folder's)"
+    )
+    args = parser.parse_args(argv)
+
+    from sentiment.record import read_store, tracking_uri
+
+    uri = tracking_uri(args.tracking_uri)
+    if uri.startswith(("http://", "https://")):
+        raise InputError("the store is a server with pages of its own: open it in a browser")
+    check_port(args.host, args.port)
+    read_store(uri)
+    return serve(uri, args.host, args.port)
+
+
+def check_port(host: str, port: int) -> None:
+    """Check that one can listen there.
+
+    Raises:
+        InputError: the port is in use or none, or the host is not this machine's.
+    """
+    if not 0 < port < 65536:
+        raise InputError(f"--port {port}: a port is a number from 1 to 65535")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As servers do: a connection that was closed just now does not keep the port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise InputError(
+            f"--host {host} --port {port}: can't listen there ({error.strerror}); "
+            f"try --port {port + 1}"
+        ) from error
+
+
+def serve(uri: str, host: str, port: int) -> int:
+    """Run MLflow's server over the store, print its address, and wait for it or for Control-C."""
+    # A signal that ends this process must end the server too.
+    signal.signal(signal.SIGTERM, _interrupt)
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(
+            server_command(uri, host, port),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            # Its own group: Control-C comes here alone, and the group can be ended whole.
+            start_new_session=True,
+        )
+        try:
+            shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+            address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+            if not _wait_until_ready(server, address):
+                print(f"MLflow's server did not start:\n{_tail(log)}", file=sys.stderr)
+                return 1
+            print(f"{address}  (Control-C ends it)", flush=True)
+            status = server.wait()
+            print(f"MLflow's server ended with status {status}:\n{_tail(log)}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            _end(server)
+
+
+def server_command(uri: str, host: str, port: int) -> list[str]:
+    """Return the command of MLflow's server over a store, with this Python."""
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    if uri.startswith("sqlite:///"):
+        # Experiments made on the pages keep their artifacts where those of the sweeps are.
+        root = Path(uri.removeprefix("sqlite:///")).parent / "mlruns"
+        command += ["--default-artifact-root", str(root)]
+    return [*command, "--host", host, "--port", str(port), "--workers", "1"]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], address: str) -> bool:
+    deadline = time.monotonic() + _START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError:
+            return True  # it answers, if not to this name
+        except OSError:
+            time.sleep(0.2)
+    return False
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server and all processes that it started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, number)
+            server.wait(_STOP_SECONDS)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _tail(log: IO[bytes]) -> str:
+    log.seek(0)
+    return "\n".join(log.read().decode(errors="replace").splitlines()[-15:])
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,68 @@
+"""Fixtures that both packages' tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+# Before anything imports MLflow: it reads this once.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite store without experiments; making one takes seconds, copying it none."""
+    from sentiment.record import open_store
+
+    database = tmp_path_factory.mktemp("store") / "empty.db"
+    client, experiment_id = open_store(f"sqlite:///{database}", "template")
+    client.delete_experiment(experiment_id)
+    return database
+
+
+@pytest.fixture
+def store_uri(empty_store: Path, tmp_path: Path) -> str:
+    """The address of a store of the test's own."""
+    database = tmp_path / "mlflow.db"
+    shutil.copyfile(empty_store, database)
+    return f"sqlite:///{database}"
+
+
+@pytest.fixture
+def store(store_uri: str) -> tuple[MlflowClient, str]:
+    """Client and experiment of a store of the test's own; artifacts lie in the test's folder."""
+    from sentiment.record import open_store
+
+    return open_store(store_uri)
+
+
+@pytest.fixture(scope="session")
+def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Save a tiny model with weights drawn from a seed, and return its folder."""
+    import torch
+
+    from sentiment.bundle import Bundle
+    from sentiment.config import Config
+    from sentiment.model import Classifier
+    from sentiment.vocabulary import SPECIALS, Vocabulary
+
+    def make(seed: int) -> Path:
+        torch.manual_seed(seed)
+        config = Config.from_flat(
+            {"embedding": "random", "embedding_dim": 4, "hidden_dim": 3, "tokenizer": "whitespace"}
+        )
+        vocabulary = Vocabulary((*SPECIALS, "great", "bad", "film", "this", "is"))
+        matrix = torch.randn(len(vocabulary), 4)
+        model = Classifier(config.model, len(vocabulary), 4, 2, matrix)
+        bundle = Bundle(config, vocabulary, ("neg", "pos"), model.state_dict(), {"seed": seed})
+        return bundle.save(tmp_path_factory.mktemp("bundle") / f"seed-{seed}")
+
+    return make

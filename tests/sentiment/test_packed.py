@@ -1,0 +1,114 @@
+"""Our recurrent layers against torch's own modules on a PackedSequence."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from sentiment.packed import PackedRNN
+
+TORCH = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+
+def pair(cell, size, hidden, layers, bidirectional, dtype=torch.float32):
+    """Our layers and torch's with the same weights."""
+    torch.manual_seed(7)
+    ours = PackedRNN(cell, size, hidden, layers, bidirectional).to(dtype)
+    theirs = TORCH[cell](size, hidden, layers, bidirectional=bidirectional).to(dtype)
+    theirs.load_state_dict(ours.state_dict())
+    return ours, theirs
+
+
+def outputs_of_ours(ours, inputs, lengths):
+    """(T, B, D * H) in time order, zero after a sequence's end."""
+    outputs = ours(inputs, lengths)
+    result = torch.zeros(*inputs.shape[:2], ours.directions * ours.hidden_size, dtype=inputs.dtype)
+    hidden = ours.hidden_size
+    for b, length in enumerate(lengths.tolist()):
+        result[:length, b, :hidden] = outputs[0][:length, b]
+        if ours.directions == 2:
+            result[:length, b, hidden:] = outputs[1][:length, b].flip(0)
+    return result
+
+
+def outputs_of_torch(theirs, inputs, lengths):
+    packed = pack_padded_sequence(inputs, lengths)
+    return pad_packed_sequence(theirs(packed)[0], total_length=len(inputs))[0]
+
+
+def assert_agree(ours, theirs, lengths, size, tolerance=1e-5):
+    """Outputs and all gradients agree relative to the largest value of each tensor."""
+    lengths = torch.tensor(sorted(lengths, reverse=True))
+    torch.manual_seed(3)
+    data = torch.randn(int(lengths[0]), len(lengths), size)
+    results = []
+    for module, run in ((ours, outputs_of_ours), (theirs, outputs_of_torch)):
+        module.zero_grad()
+        inputs = data.clone().requires_grad_()
+        outputs = run(module, inputs, lengths)
+        weight = torch.linspace(-1, 1, outputs.numel()).view_as(outputs)
+        (outputs * weight).sum().backward()
+        gradients = {name: p.grad for name, p in module.named_parameters()}
+        results.append({"outputs": outputs.detach(), "inputs": inputs.grad, **gradients})
+    for name, value in results[0].items():
+        expected = results[1][name]
+        scale = expected.abs().max().clamp(min=1e-6)
+        assert (value - expected).abs().max() / scale < tolerance, name
+
+
+@pytest.mark.parametrize("cell", TORCH)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize(
+    ("layers", "lengths"),
+    [(1, [9, 7, 7, 3, 1]), (2, [6, 6, 6]), (3, [5]), (1, [1]), (2, [1, 1, 1]), (3, [12, 1])],
+)
+def test_agrees_with_torch_packed(cell, bidirectional, layers, lengths):
+    ours, theirs = pair(cell, 5, 8, layers, bidirectional)
+    assert_agree(ours, theirs, lengths, 5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    cell=st.sampled_from(sorted(TORCH)),
+    bidirectional=st.booleans(),
+    layers=st.integers(1, 3),
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=9),
+)
+def test_agrees_with_torch_packed_on_random_lengths(cell, bidirectional, layers, lengths):
+    ours, theirs = pair(cell, 3, 16, layers, bidirectional)
+    assert_agree(ours, theirs, lengths, 3)
+
+
+@pytest.mark.parametrize("cell", TORCH)
+def test_gradients_are_right_in_float64(cell):
+    ours, _ = pair(cell, 2, 3, 2, True, torch.float64)
+    lengths = torch.tensor([4, 2, 1])
+    inputs = torch.randn(4, 3, 2, dtype=torch.float64, requires_grad=True)
+
+    def run(inputs):
+        return outputs_of_ours(ours, inputs, lengths)
+
+    assert torch.autograd.gradcheck(run, (inputs,), fast_mode=True)
+
+
+def test_state_dict_has_torchs_names_and_shapes():
+    ours, theirs = pair("gru", 4, 6, 3, True)
+    expected = {name: value.shape for name, value in theirs.state_dict().items()}
+    assert {name: value.shape for name, value in ours.state_dict().items()} == expected
+
+
+def test_dropout_acts_between_layers_in_training_alone():
+    torch.manual_seed(0)
+    module = PackedRNN("lstm", 4, 8, 2, dropout=0.5)
+    inputs, lengths = torch.randn(6, 2, 4), torch.tensor([6, 4])
+    module.eval()
+    assert torch.equal(module(inputs, lengths)[0], module(inputs, lengths)[0])
+    module.train()
+    assert not torch.equal(module(inputs, lengths)[0], module(inputs, lengths)[0])
+
+
+def test_unknown_cell_is_named():
+    with pytest.raises(ValueError, match="'qrnn'"):
+        PackedRNN("qrnn", 2, 2)

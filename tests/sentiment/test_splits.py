@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentiment.errors import InputError
+from sentiment.splits import Split, hold_out
+
+
+def _split(*groups: tuple[str, int, int]) -> Split:
+    """Build a split of groups (text, label, copies)."""
+    texts = [text for text, _, copies in groups for _ in range(copies)]
+    labels = [label for _, label, copies in groups for _ in range(copies)]
+    return Split(texts, np.array(labels, dtype=np.int64))
+
+
+def _pairs(split: Split) -> list[tuple[str, int]]:
+    return list(zip(split.texts, split.labels.tolist(), strict=True))
+
+
+def test_each_class_gives_its_exact_share() -> None:
+    whole = _split(*((f"n{i}", 0, 1) for i in range(100)), *((f"p{i}", 1, 1) for i in range(60)))
+    kept, held = hold_out(whole, 0.15, "test", ["neg", "pos"])
+    assert np.bincount(held.labels).tolist() == [15, 9]
+    assert np.bincount(kept.labels).tolist() == [85, 51]
+    assert sorted(_pairs(kept) + _pairs(held)) == sorted(_pairs(whole))
+
+
+def test_the_draw_never_changes() -> None:
+    whole = _split(*((f"text {i}", i % 2, 1) for i in range(20)))
+    _, held = hold_out(whole, 0.2, "test", ["neg", "pos"])
+    assert held.texts == ["text 6", "text 10", "text 11", "text 19"]
+
+
+def test_the_draw_does_not_depend_on_the_order_of_rows() -> None:
+    whole = _split(*((f"text {i}", i % 3, 1 + i % 2) for i in range(90)))
+    order = np.random.default_rng(0).permutation(len(whole))
+    turned = Split([whole.texts[row] for row in order], whole.labels[order])
+    _, held = hold_out(whole, 0.3, "valid", ["a", "b", "c"])
+    _, same = hold_out(turned, 0.3, "valid", ["a", "b", "c"])
+    assert sorted(held.texts) == sorted(same.texts)
+
+
+def test_parts_for_other_purposes_are_drawn_anew() -> None:
+    whole = _split(*((f"text {i}", i % 2, 1) for i in range(200)))
+    _, valid = hold_out(whole, 0.5, "valid", ["neg", "pos"])
+    _, test = hold_out(whole, 0.5, "test", ["neg", "pos"])
+    assert 30 < len(set(valid.texts) & set(test.texts)) < 70
+
+
+def test_repeated_texts_are_drawn_as_often_as_others() -> None:
+    whole = _split(
+        *((f"one {i}", i % 2, 1) for i in range(2000)),
+        *((f"two {i}", i % 2, 2) for i in range(500)),
+    )
+    _, held = hold_out(whole, 0.2, "test", ["neg", "pos"])
+    assert len(held) == 600
+    assert 75 < sum(text.startswith("two") for text in set(held.texts)) < 125
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2)), min_size=6, max_size=120),
+    st.floats(0.05, 0.95),
+)
+def test_no_text_stands_in_both_and_none_is_lost(rows: list[tuple[int, int]], share: float) -> None:
+    rows = rows + [(100 + i, i % 3) for i in range(6)]
+    whole = Split([str(text) for text, _ in rows], np.array([label for _, label in rows], np.int64))
+    kept, held = hold_out(whole, share, "test", ["a", "b", "c"])
+    assert not set(kept.texts) & set(held.texts)
+    assert Counter(_pairs(kept) + _pairs(held)) == Counter(_pairs(whole))
+    assert set(kept.labels.tolist()) == set(held.labels.tolist()) == {0, 1, 2}
+
+
+def test_classes_of_nothing_but_repeated_texts() -> None:
+    whole = _split(*((f"{label}{i}", label, 10) for label in (0, 1) for i in range(3)))
+    kept, held = hold_out(whole, 0.15, "test", ["neg", "pos"])
+    assert np.bincount(kept.labels).tolist() == [20, 20]
+    assert np.bincount(held.labels).tolist() == [10, 10]
+
+
+def test_a_class_with_one_text_cannot_be_divided() -> None:
+    whole = _split(("a", 0, 1), ("b", 0, 1), ("c", 1, 5))
+    with pytest.raises(InputError, match="'pos' has too few different texts to draw a test split"):
+        hold_out(whole, 0.15, "test", ["neg", "pos"])
+
+
+def test_without_removes_equal_texts_alone() -> None:
+    unlabelled = Split(["a", "b", "a "], np.empty(0, dtype=np.int64))
+    left = unlabelled.without({"a"})
+    assert left.texts == ["b", "a "]
+    assert left.labels.shape == (0,)
+    assert len(_split(("a", 1, 2)).without({"a"})) == 0

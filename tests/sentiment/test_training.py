@@ -1,0 +1,219 @@
+"""Training on a small task whose answer is known: does it learn, repeat itself, and fail well?"""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score
+
+from sentiment.config import Config
+from sentiment.corpus import Corpus, EncodedSplit
+from sentiment.embeddings import WordVectors
+from sentiment.errors import InputError, TrainingError
+from sentiment.optimization import make_optimizer, make_schedule
+from sentiment.training import Trainer, is_better
+
+WORDS = ("the", "film", "good", "bad", "plot", "fine", "poor", "was")
+GOOD, BAD = (2, 5), (3, 6)
+
+
+def split_of(count, seed, classes=2):
+    """Texts of random words among which one or more give the label away."""
+    random = np.random.default_rng(seed)
+    tokens, labels = [], []
+    for index in range(count):
+        label = index % classes
+        text = random.choice([0, 1, 4, 7, -1], size=random.integers(1, 14)).tolist()
+        telling = (BAD, GOOD, (4, 4))[label]
+        text.insert(int(random.integers(0, len(text) + 1)), int(random.choice(telling)))
+        tokens.append(text)
+        labels.append(label)
+    return EncodedSplit(
+        np.array([rank for text in tokens for rank in text], dtype=np.int32),
+        np.cumsum([0, *map(len, tokens)]).astype(np.int64),
+        np.array(labels, dtype=np.int64),
+    )
+
+
+def corpus_of(classes=2):
+    names = ("neg", "pos", "other")[:classes]
+    splits = {"train": split_of(300, 1, classes), "valid": split_of(90, 2, classes)}
+    return Corpus(WORDS, np.arange(80, 0, -10), splits, names, "toy", "0" * 64)
+
+
+def config_of(**settings):
+    return Config.from_flat(
+        {
+            "embedding": "random",
+            "embedding_dim": 6,
+            "hidden_dim": 8,
+            "dropout": 0.1,
+            "epochs": 4,
+            "batch_size": 16,
+            "learning_rate": 0.02,
+            "evaluations_per_epoch": 1,
+            "precision": "float32",
+            **settings,
+        }
+    )
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
+def test_every_cell_and_optimizer_learns(cell, optimizer):
+    extra = {"learning_rate": 0.5, "momentum": 0.9} if optimizer == "sgd" else {}
+    config = config_of(cell=cell, optimizer=optimizer, init_std=1.0, **extra)
+    evaluations = list(Trainer(config, corpus_of()).evaluations())
+    assert len(evaluations) == 4
+    assert max(e.metrics["valid/accuracy"] for e in evaluations) > 0.9
+
+
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle", "cosine"])
+def test_the_schedule_ends_where_it_should(schedule):
+    trainer = Trainer(config_of(schedule=schedule), corpus_of())
+    last = list(trainer.evaluations())[-1]
+    expected = 0.02 if schedule == "constant" else 0.0
+    assert last.metrics["learning_rate"] == pytest.approx(expected, abs=1e-5)
+    assert trainer.step == trainer.total_steps == 4 * 19
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    def run(seed):
+        trainer = Trainer(config_of(seed=seed), corpus_of())
+        return [
+            {k: v for k, v in e.metrics.items() if k != "tokens_per_second"}
+            for e in trainer.evaluations()
+        ]
+
+    assert run(3) == run(3)
+    assert run(3) != run(4)
+
+
+def test_evaluations_stand_at_fractions_of_an_epoch_and_at_the_end():
+    trainer = Trainer(config_of(epochs=1.3, evaluations_per_epoch=2.5), corpus_of())
+    evaluations = list(trainer.evaluations())
+    # 300 texts: an evaluation is due each 120, and at the end of 390.
+    assert [e.examples for e in evaluations] == [128, 252, 364, 396]
+    assert [e.finished for e in evaluations] == [False, False, False, True]
+    assert all(e.examples >= due for e, due in zip(evaluations, (120, 240, 360, 390), strict=True))
+    assert evaluations[-1].metrics["epoch"] == pytest.approx(396 / 300)
+
+
+def test_max_steps_ends_training():
+    trainer = Trainer(config_of(max_steps=5), corpus_of())
+    (only,) = trainer.evaluations()
+    assert (only.examples, only.finished, trainer.step) == (80, True, 5)
+
+
+def test_the_best_checkpoint_is_the_one_of_the_best_evaluation():
+    trainer = Trainer(config_of(evaluations_per_epoch=4, learning_rate=0.05), corpus_of())
+    evaluations = list(trainer.evaluations())
+    improved = [e for e in evaluations if e.improved]
+    best = max(evaluations, key=lambda e: e.metrics["valid/accuracy"])
+    assert improved[-1].examples == best.examples == trainer.best_examples
+    assert trainer.best_metrics["valid/accuracy"] == best.metrics["valid/accuracy"]
+    trainer.model.load_state_dict(trainer.best.weights)
+    again = trainer.evaluate(trainer.valid_texts, trainer.corpus.splits["valid"].labels)
+    assert again.accuracy == best.metrics["valid/accuracy"]
+    assert again.loss == pytest.approx(best.metrics["valid/loss"], rel=1e-6)
+
+
+def test_ties_keep_the_earlier_checkpoint():
+    assert is_better({"valid/loss": 1.0}, {}, "valid/loss")
+    assert not is_better({"valid/loss": 1.0}, {"valid/loss": 1.0}, "valid/loss")
+    assert is_better({"valid/loss": 0.9}, {"valid/loss": 1.0}, "valid/loss")
+    assert not is_better({"valid/f1": 0.9}, {"valid/f1": 0.9}, "valid/f1")
+    assert is_better({"valid/f1": 0.91}, {"valid/f1": 0.9}, "valid/f1")
+
+
+def test_train_metrics_are_means_over_texts_not_over_batches():
+    trainer = Trainer(
+        config_of(epochs=1, learning_rate=1e-12, optimizer="sgd", dropout=0, batch_size=128),
+        corpus_of(),
+    )
+    (only,) = trainer.evaluations()
+    scores = trainer.evaluate(trainer.train_texts, trainer.corpus.splits["train"].labels)
+    assert only.metrics["train/loss"] == pytest.approx(scores.loss, rel=1e-5)
+    assert only.metrics["train/accuracy"] == scores.accuracy
+
+
+def test_a_loss_that_is_not_finite_names_the_step():
+    trainer = Trainer(config_of(), corpus_of())
+    with torch.no_grad():
+        trainer.model.head.bias.fill_(math.inf)
+    with pytest.raises(TrainingError, match=r"not finite at step 1 \(16 examples\)"):
+        list(trainer.evaluations())
+
+
+def test_three_classes_with_balanced_weights():
+    trainer = Trainer(config_of(class_weights="balanced", epochs=6), corpus_of(3))
+    evaluations = list(trainer.evaluations())
+    assert not trainer.model.binary
+    assert evaluations[-1].metrics["valid/accuracy"] > 0.8
+    with pytest.raises(InputError, match="bce is for two classes"):
+        Trainer(config_of(loss="bce"), corpus_of(3))
+
+
+def test_balanced_weights_are_inverse_frequencies():
+    corpus = corpus_of()
+    train = corpus.splits["train"]
+    train.labels[:] = 0
+    train.labels[:75] = 1
+    trainer = Trainer(config_of(class_weights="balanced"), corpus)
+    assert trainer._class_weights.tolist() == pytest.approx([300 / (2 * 225), 300 / (2 * 75)])
+
+
+def test_frozen_vectors_stay_and_fine_tuned_ones_move():
+    vectors = WordVectors(
+        np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32),
+        np.array([True] * 7 + [False]),
+        "toy",
+    )
+    for frozen in (True, False):
+        trainer = Trainer(config_of(freeze_embedding=frozen, epochs=1), corpus_of(), vectors)
+        before = trainer.model.embedding.weight.detach().clone()
+        assert before[2:9].numpy() == pytest.approx(vectors.vectors[:7])
+        list(trainer.evaluations())
+        moved = (trainer.model.embedding.weight != before).any(dim=1)
+        assert moved.any().item() is not frozen
+        assert not moved[1]
+        frozen_count = trainer.parameter_counts()
+        assert frozen_count["parameters/embedding"] == 50
+
+
+def test_bfloat16_learns_like_float32():
+    results = {}
+    for precision in ("float32", "bfloat16"):
+        trainer = Trainer(config_of(precision=precision, epochs=5), corpus_of())
+        results[precision] = list(trainer.evaluations())[-1].metrics["valid/accuracy"]
+        assert trainer.precision == precision
+        assert all(w.dtype == torch.float32 for w in trainer.best.weights.values())
+    assert results["bfloat16"] == pytest.approx(results["float32"], abs=0.05)
+
+
+def test_optimizers_are_those_of_torch():
+    parameter = torch.nn.Parameter(torch.ones(3))
+    kinds = {}
+    for name in ("sgd", "adam", "adamw", "rmsprop"):
+        training = config_of(optimizer=name, weight_decay=0.01).training
+        optimizer = make_optimizer([parameter], training)
+        kinds[name] = type(optimizer).__name__.lower()
+        assert optimizer.defaults["weight_decay"] == 0.01
+        make_schedule(optimizer, training, 10)
+    assert kinds == {name: name for name in kinds}
+
+
+def test_the_scores_are_scikit_learns():
+    trainer = Trainer(config_of(), corpus_of())
+    list(trainer.evaluations())
+    bundle = trainer.best
+    texts = [
+        " ".join(WORDS[rank] if rank >= 0 else "zzz" for rank in ranks)
+        for ranks in np.split(
+            trainer.corpus.splits["valid"].tokens, trainer.corpus.splits["valid"].offsets[1:-1]
+        )
+    ]
+    labels = trainer.corpus.splits["valid"].labels
+    accuracy = accuracy_score(labels, bundle.predict(texts).argmax(axis=1))
+    assert accuracy == trainer.best_metrics["valid/accuracy"]

@@ -1,0 +1,72 @@
+"""Workers and rungs."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.tune.schedulers import AsyncHyperBandScheduler
+
+from sentiment.errors import InputError
+from sweeps.engine import make_scheduler
+from sweeps.plan import Workers, plan_rungs, plan_workers
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "asked", "workers"),
+    [
+        (2, 0, {}, Workers(2, 1, 0.0)),
+        (8, 0, {"cpus_per_trial": 3}, Workers(2, 3, 0.0)),
+        (8, 0, {"concurrency": 5}, Workers(5, 1, 0.0)),
+        (16, 1, {}, Workers(4, 4, 0.25)),
+        (16, 2, {"gpus_per_trial": 1}, Workers(2, 8, 1)),
+        (16, 2, {"gpus_per_trial": 0.4}, Workers(4, 4, 0.4)),
+        (3, 1, {}, Workers(3, 1, 0.25)),
+        (16, 8, {"gpus_per_trial": 2}, Workers(4, 4, 2)),
+        (16, 1, {"gpus_per_trial": 0}, Workers(16, 1, 0)),
+    ],
+)
+def test_trials_are_spread_over_what_there_is(cores, gpus, asked, workers):
+    assert plan_workers(cores, gpus, **asked) == workers
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"gpus_per_trial": 1}, "there are 0 GPUs here"),
+        ({"gpus_per_trial": -1}, "fraction of one"),
+        ({"cpus_per_trial": 3}, "give 1 to 2"),
+        ({"concurrency": 3}, "2 trials fit"),
+        ({"concurrency": 0}, "2 trials fit"),
+    ],
+)
+def test_more_than_there_is_is_refused(asked, message):
+    with pytest.raises(InputError, match=message):
+        plan_workers(2, 0, **asked)
+
+
+@given(epochs=st.floats(0.05, 200), examples=st.integers(10, 100_000))
+def test_the_first_rung_is_well_under_an_epoch_and_evaluated(epochs, examples):
+    rungs = plan_rungs(epochs, examples)
+    assert 1 <= rungs.first <= max(1, 0.4 * examples)
+    # An evaluation is due at every multiple of the interval, so at or after each rung.
+    interval = examples / rungs.evaluations_per_epoch
+    for rung in rungs.milestones:
+        multiple = max(1, round(rung / interval)) * interval
+        assert multiple - 1 - 1e-6 * multiple <= rung <= max(1, multiple * (1 + 1e-9))
+    assert list(rungs.milestones) == sorted(set(rungs.milestones))
+    assert rungs.milestones[-1] <= max(1, rungs.budget)
+
+
+def test_the_default_budget():
+    rungs = plan_rungs(3, 17_500)
+    assert rungs.milestones == (6562, 13125, 26250)
+    assert (rungs.budget, rungs.evaluations_per_epoch) == (52_500, pytest.approx(8 / 3))
+    with pytest.raises(InputError, match="--max-epochs"):
+        plan_rungs(0, 10)
+
+
+def test_the_schedulers_rungs_are_the_plans():
+    scheduler = make_scheduler("asha", plan_rungs(3, 17_500), "valid/loss")
+    assert isinstance(scheduler, AsyncHyperBandScheduler)
+    at = sorted(milestone for milestone, _ in scheduler._brackets[0]._rungs)
+    assert at[:3] == [6562, 13124, 26248]
+    assert scheduler._metric_op == -1.0

@@ -1,0 +1,86 @@
+"""How a sweep stands, in numbers and on the screen."""
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from sweeps.display import Lines, Silent, line, make_view, panel
+from sweeps.progress import Progress, TrialState
+
+
+def progress_of(**changes):
+    progress = Progress(10, 2, "valid/accuracy", **changes)
+    for key, outcome, best, seconds in (
+        (0, "completed", 0.9, 30.0),
+        (1, "stopped_early", 0.7, 10.0),
+        (2, "failed", 0.95, 5.0),
+        (3, None, 0.8, 5.0),
+        (4, None, None, 0.0),
+    ):
+        state = TrialState(key, f"lstm-{key}", {"cell": "lstm", "seed": 1}, outcome)
+        state.seconds = seconds
+        if best is not None:
+            state.best = {"valid/accuracy": best, "examples": 100}
+            state.value = best
+        progress.trials[key] = state
+    return progress
+
+
+def test_counts_and_best():
+    progress = progress_of()
+    assert progress.counts == {"completed": 1, "stopped_early": 1, "failed": 1, "running": 2}
+    assert progress.ended == 3
+    assert progress.best().key == 0
+    progress.objective = "valid/loss"
+    for trial in progress.trials.values():
+        if trial.best:
+            trial.best["valid/loss"] = 1 - trial.best["valid/accuracy"]
+    assert progress.best().key == 0
+
+
+def test_time_left_follows_from_the_trials_that_ended():
+    progress = progress_of()
+    mean = 15.0
+    # Five not started, one running for 5 s, one for 0 s, on two workers.
+    assert progress.seconds_left() == pytest.approx((5 * mean + 10 + 15) / 2)
+    assert Progress(10, 2, "valid/accuracy").seconds_left() is None
+    soon = progress_of(deadline=time.monotonic() + 3)
+    assert soon.seconds_left() == pytest.approx(3, abs=0.5)
+
+
+def test_a_line_says_it_all():
+    text = line(progress_of())
+    for part in (
+        "3/10 trials ended",
+        "2 running",
+        "1 completed",
+        "1 stopped early",
+        "1 failed",
+        "best valid/accuracy 0.9000 (000 lstm-0)",
+        "about 0:00:50 left",
+    ):
+        assert part in text
+
+
+def test_the_panel_names_the_best_and_the_running():
+    console = Console(file=io.StringIO(), width=100)
+    console.print(panel(progress_of()))
+    text = console.file.getvalue()
+    assert "best valid/accuracy 0.9000  000 lstm-0" in text
+    assert "cell lstm" in text
+    assert "003" in text and "0.8000" in text
+
+
+def test_the_view_fits_the_output():
+    progress = progress_of()
+    console = Console(file=io.StringIO(), width=200)
+    assert isinstance(make_view(progress, console, quiet=True), Silent)
+    lines = make_view(progress, console, quiet=False)
+    assert isinstance(lines, Lines)
+    lines.update()
+    assert console.file.getvalue() == ""
+    always = Lines(progress, console, every=0)
+    always.update()
+    assert console.file.getvalue().count("\n") == 1

@@ -1,0 +1,619 @@
+from __future__ import annotations
+
+import logging
+import math
+import pickle
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from sentiment.errors import InputError
+from sweeps.search import (
+    SAMPLERS,
+    PastTrial,
+    StudySearch,
+    WarmStart,
+    first_suggestions,
+    make_sampler,
+    make_study,
+    mode_of,
+    sampler_note,
+    warm_start,
+)
+from sweeps.space import Space
+
+METRIC = "valid/accuracy"
+BUDGET = 400
+
+TOY = Space.from_mapping(
+    {
+        "cell": {"choice": ["gru", "lstm"]},
+        "dropout": {"float": [0.0, 0.6]},
+        "hidden_dim": {"int": [32, 256], "step": 32},
+        "learning_rate": {"float": [1e-4, 1e-2], "log": True},
+        "optimizer": {"choice": ["sgd", "adam"]},
+        "momentum": {"float": [0.0, 0.9], "when": {"optimizer": "sgd"}},
+        "pooling": "max",
+    }
+)
+
+
+def quality(config: dict[str, Any]) -> float:
+    """Best, at 1, for a gru with adam, no dropout and a learning rate of 1e-3."""
+    wrong = (config["cell"] != "gru") + (config["optimizer"] != "adam") + config["dropout"]
+    return 1 - 0.1 * wrong - 0.1 * abs(math.log10(config["learning_rate"]) + 3)
+
+
+def search_over(study: optuna.Study, trials: int, space: Space = TOY, **more: Any) -> StudySearch:
+    return StudySearch(
+        study, space, metric=METRIC, max_trials=trials, budget=BUDGET, seed=7, **more
+    )
+
+
+def evaluation(value: float, examples: int, **more: Any) -> dict[str, Any]:
+    return {METRIC: value, "examples": examples, **more}
+
+
+def run_alone(search: StudySearch, prune: bool = True) -> list[dict[str, Any]]:
+    """Stand in for Ray: one trial after the other, every third one stopped at its first rung."""
+    configs: list[dict[str, Any]] = []
+    while (config := search.suggest(f"ray-{len(configs)}")) != Searcher.FINISHED:
+        trial_id, value = f"ray-{len(configs)}", quality(config)
+        if prune and len(configs) % 3 == 2:
+            search.on_trial_complete(trial_id, evaluation(value - 0.1, 100))
+        else:
+            search.on_trial_result(trial_id, evaluation(value - 0.1, 100))
+            search.on_trial_complete(trial_id, evaluation(value, BUDGET, finished=True))
+        configs.append(config)
+    return configs
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/study.db"
+
+
+def study_in(storage: str | None, space: Space = TOY, **more: Any) -> optuna.Study:
+    return make_study(storage, "toy", METRIC, space, **more)
+
+
+# What every sampler must do
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_contract_trials_are_numbered_and_complete(sampler):
+    study = study_in(None, sampler=sampler)
+    configs = run_alone(search_over(study, 14, base={"epochs": 2.0, "sweep": "toy"}))
+    assert [config["trial"] for config in configs] == list(range(14))
+    assert [config["seed"] for config in configs] == list(range(7, 21))
+    for config, trial in zip(configs, study.trials, strict=True):
+        assert config["pooling"] == "max"
+        assert (config["epochs"], config["sweep"]) == (2.0, "toy")
+        assert ("momentum" in config) == (config["optimizer"] == "sgd")
+        assert TOY.locate(config) == trial.params
+        assert trial.user_attrs["trial"] == config["trial"]
+    assert Counter(trial.state for trial in study.trials) == {
+        TrialState.COMPLETE: 10,
+        TrialState.PRUNED: 4,
+    }
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_contract_a_seed_makes_the_search_repeat(sampler):
+    runs = [run_alone(search_over(study_in(None, sampler=sampler, seed=s), 12)) for s in (3, 3, 4)]
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_contract_a_resumed_search_draws_nothing_twice(sampler, storage):
+    first = run_alone(search_over(study_in(storage, sampler=sampler), 4))
+    second = run_alone(search_over(study_in(storage, sampler=sampler), 8))
+    assert [config["trial"] for config in second] == [4, 5, 6, 7]
+    rates = [config["learning_rate"] for config in first + second]
+    assert len(set(rates)) == 8
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_contract_first_suggestions_are_the_first_trials(sampler):
+    shown = first_suggestions(TOY, sampler, 11, 5)
+    search = search_over(study_in(None, sampler=sampler, seed=11), 5)
+    for number, taken in enumerate(shown):
+        config = search.suggest(f"ray-{number}")
+        assert config == {**taken, "trial": number, "seed": 7 + number}
+
+
+def test_tpe_learns():
+    best = {}
+    for sampler in ("tpe", "random"):
+        scores = []
+        for seed in range(3):
+            configs = run_alone(search_over(study_in(None, sampler=sampler, seed=seed), 50))
+            scores.append(sum(quality(config) for config in configs[-10:]) / 10)
+        best[sampler] = sum(scores) / 3
+    assert best["tpe"] > best["random"] + 0.05
+
+
+# Which sampler fits which space
+
+
+@pytest.mark.parametrize("sampler", ["gp", "cmaes"])
+def test_samplers_say_what_they_draw_at_random(sampler):
+    note = sampler_note(sampler, TOY)
+    assert note is not None
+    assert "momentum" in note
+    assert ("cell" in note) == (sampler == "cmaes")
+    assert ("full budget" in note) == (sampler == "gp")
+
+
+def test_samplers_have_nothing_to_say_where_all_fits():
+    assert sampler_note("tpe", TOY) is None
+    assert sampler_note("random", TOY) is None
+    ranges = TOY.fix({"cell": "gru", "optimizer": "adam"})
+    assert sampler_note("cmaes", ranges) is None
+
+
+def test_cmaes_needs_two_ranges():
+    narrow = TOY.fix({"hidden_dim": 64, "learning_rate": 1e-3})
+    with pytest.raises(InputError, match=r"cmaes: needs two .* has 1: take tpe"):
+        make_sampler("cmaes", narrow, 1)
+
+
+def test_gp_needs_something_to_search():
+    everything = TOY.fix(first_suggestions(TOY, "random", 1, 1)[0])
+    with pytest.raises(InputError, match="gp: the space has nothing to search"):
+        make_sampler("gp", everything, 1)
+
+
+def test_an_unknown_sampler_is_refused():
+    with pytest.raises(InputError, match="unknown sampler 'tpee': did you mean tpe"):
+        make_sampler("tpee", TOY, 1)
+
+
+def test_modes():
+    assert [mode_of(each) for each in ("valid/accuracy", "valid/f1", "valid/loss")] == [
+        "max",
+        "max",
+        "min",
+    ]
+
+
+# What the study is told
+
+
+def told(study: optuna.Study) -> optuna.trial.FrozenTrial:
+    (trial,) = study.trials
+    return trial
+
+
+def test_a_full_trial_counts_with_its_best_evaluation():
+    study = study_in(None)
+    search = search_over(study, 1)
+    search.suggest("a")
+    search.on_trial_result("a", evaluation(0.6, 100))
+    search.on_trial_result("a", evaluation(0.8, 200))
+    search.on_trial_complete("a", evaluation(0.7, 300, finished=True))
+    trial = told(study)
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.8)
+    assert trial.intermediate_values == {100: 0.6, 200: 0.8, 300: 0.7}
+
+
+def test_the_best_loss_is_the_smallest():
+    study = make_study(None, "toy", "valid/loss", TOY)
+    search = StudySearch(study, TOY, metric="valid/loss", max_trials=1, budget=BUDGET, seed=1)
+    assert search.mode == "min"
+    search.suggest("a")
+    search.on_trial_result("a", {"valid/loss": 0.3, "examples": 100})
+    search.on_trial_complete("a", {"valid/loss": 0.4, "examples": 200, "finished": True})
+    assert told(study).value == 0.3
+
+
+def test_a_trial_at_its_budget_is_full_whoever_stopped_it():
+    study = study_in(None)
+    search = search_over(study, 1)
+    search.suggest("a")
+    search.on_trial_complete("a", evaluation(0.7, BUDGET, done=True))
+    assert told(study).state == TrialState.COMPLETE
+
+
+def test_a_stopped_trial_is_pruned_with_its_evaluations():
+    study = study_in(None)
+    search = search_over(study, 1)
+    search.suggest("a")
+    search.on_trial_result("a", evaluation(0.8, 100))
+    search.on_trial_complete("a", evaluation(0.7, 200, done=True))
+    trial = told(study)
+    assert (trial.state, trial.value) == (TrialState.PRUNED, 0.7)
+    assert trial.intermediate_values == {100: 0.8, 200: 0.7}
+
+
+@pytest.mark.parametrize(
+    ("result", "error"),
+    [
+        (None, True),
+        (evaluation(0.7, 100), True),
+        (None, False),
+        ({}, False),
+        (evaluation(math.nan, BUDGET, finished=True), False),
+        (evaluation(math.inf, BUDGET, finished=True), False),
+    ],
+)
+def test_a_trial_without_a_result_fails(result, error):
+    study = study_in(None)
+    search = search_over(study, 1)
+    search.suggest("a")
+    search.on_trial_complete("a", result, error=error)
+    assert (told(study).state, told(study).value) == (TrialState.FAIL, None)
+
+
+def test_repeated_news_change_nothing(recwarn):
+    study = study_in(None)
+    search = search_over(study, 1)
+    search.suggest("a")
+    for value in (0.6, 0.9):
+        search.on_trial_result("a", evaluation(value, 100))
+    search.on_trial_complete("a", evaluation(0.5, 200, finished=True))
+    before = told(study)
+    search.on_trial_complete("a", evaluation(0.99, 300, finished=True))
+    search.on_trial_complete("a", error=True)
+    search.on_trial_result("a", evaluation(0.99, 300))
+    search.on_trial_result("unknown", evaluation(0.99, 300))
+    search.on_trial_complete("unknown", error=True)
+    assert told(study) == before
+    assert before.value == 0.6
+    assert before.intermediate_values == {100: 0.6, 200: 0.5}
+    assert not recwarn.list
+
+
+def test_somebody_else_may_have_ended_the_trial():
+    study = study_in(None)
+    search = search_over(study, 1)
+    search.suggest("a")
+    study.tell(0, state=TrialState.FAIL)
+    search.on_trial_complete("a", error=True)
+    assert told(study).state == TrialState.FAIL
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1) | st.just(math.nan), st.integers(1, BUDGET - 1)), max_size=8
+    ),
+    st.sampled_from(["finished", "stopped", "error"]),
+)
+def test_any_course_ends_in_one_state(evaluations, end):
+    study = study_in(None, sampler="random")
+    search = search_over(study, 1)
+    search.suggest("a")
+    for value, examples in evaluations:
+        search.on_trial_result("a", evaluation(value, examples))
+    last = evaluation(*evaluations[-1], finished=end == "finished") if evaluations else None
+    search.on_trial_complete("a", last, error=end == "error")
+    first: dict[int, float] = {}
+    for value, examples in evaluations:
+        if math.isfinite(value):
+            first.setdefault(examples, value)
+    trial = told(study)
+    assert trial.intermediate_values == first
+    if not first or end == "error":
+        assert trial.state == TrialState.FAIL
+    elif end == "finished":
+        assert (trial.state, trial.value) == (TrialState.COMPLETE, max(first.values()))
+    else:
+        assert (trial.state, trial.value) == (TrialState.PRUNED, first[max(first)])
+
+
+def test_stopping_and_closing():
+    study = study_in(None)
+    search = search_over(study, 10)
+    search.suggest("a")
+    search.suggest("b")
+    search.on_trial_result("a", evaluation(0.6, 100))
+    search.stop()
+    assert search.suggest("c") == Searcher.FINISHED
+    search.on_trial_result("a", evaluation(0.7, 200))
+    search.close()
+    assert [trial.state for trial in study.trials] == [TrialState.PRUNED, TrialState.FAIL]
+    assert study.trials[0].value == 0.7
+
+
+def test_the_base_must_not_contradict_the_space():
+    with pytest.raises(InputError, match="dropout is searched"):
+        search_over(study_in(None), 1, base={"dropout": 0.1})
+
+
+# Nothing of the study in Ray's files
+
+
+def test_ray_can_pickle_the_search_without_its_study(storage, tmp_path):
+    study = study_in(storage)
+    search = search_over(study, 2)
+    search.suggest("a")
+    assert len(pickle.dumps(search)) < 200
+    folder = tmp_path / "snapshots"
+    folder.mkdir()
+    search.save_to_dir(str(folder), "now")
+    search.save(str(folder / "file"))
+    search.restore_from_dir(str(folder))
+    search.restore(str(folder / "file"))
+    assert list(folder.iterdir()) == []
+    assert search.suggest("b") != Searcher.FINISHED
+
+
+# Interruptions
+
+
+def test_interrupted_trials_come_first_and_keep_their_settings(storage):
+    search = search_over(study_in(storage), 5)
+    configs = [search.suggest(trial_id) for trial_id in "abc"]
+    search.on_trial_result("a", evaluation(0.6, 100))
+    search.on_trial_complete("b", evaluation(0.9, BUDGET))
+    del search
+
+    study = study_in(storage)
+    again = search_over(study, 5)
+    assert again.suggest("d") == configs[0]
+    assert again.suggest("e") == configs[2]
+    assert again.suggest("f")["trial"] == 3
+    again.on_trial_result("d", evaluation(0.65, 100))
+    again.on_trial_complete("d", evaluation(0.7, 200))
+    trial = study.trials[0]
+    assert trial.intermediate_values == {100: 0.6, 200: 0.7}
+    assert trial.user_attrs["ray_trial"] == "d"
+    assert again.suggest("g")["trial"] == 4
+    assert again.suggest("h") == Searcher.FINISHED
+
+
+def test_a_trial_killed_before_it_had_a_number_is_not_counted(storage):
+    search = search_over(study_in(storage), 2)
+    search.suggest("a")
+    study_in(storage).ask()
+    study = study_in(storage)
+    again = search_over(study, 2)
+    assert [again.suggest("b")["trial"], again.suggest("c")["trial"]] == [0, 1]
+    assert again.suggest("d") == Searcher.FINISHED
+    assert study.trials[1].state == TrialState.FAIL
+
+
+def test_a_trial_killed_while_it_was_suggested_is_completed(storage):
+    trial = study_in(storage).ask()
+    trial.set_user_attr("trial", 0)
+    cell = trial.suggest_categorical("cell", ["gru", "lstm"])
+    config = search_over(study_in(storage), 1).suggest("a")
+    assert config["cell"] == cell
+    assert TOY.locate(config) is not None
+
+
+def test_a_killed_process_loses_nothing_it_told(storage):
+    code = f"""
+        import os, signal
+        from {Path(__file__).stem} import search_over, study_in, evaluation
+        search = search_over(study_in({storage!r}), 9)
+        for number in range(3):
+            search.suggest(str(number))
+            search.on_trial_result(str(number), evaluation(0.5, 100))
+        search.on_trial_complete("0", evaluation(0.6, 200))
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=Path(__file__).parent, check=False
+    )
+    assert ended.returncode == -9
+    study = study_in(storage)
+    assert [trial.state for trial in study.trials] == [
+        TrialState.PRUNED,
+        TrialState.RUNNING,
+        TrialState.RUNNING,
+    ]
+    assert study.trials[1].intermediate_values == {100: 0.5}
+    search = search_over(study, 4)
+    assert [search.suggest(each)["trial"] for each in "abc"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("objective", "space", "says"),
+    [
+        ("valid/loss", TOY, "another objective: resume it with the same --objective"),
+        (METRIC, TOY.fix({"cell": "gru"}), "another space: resume it with the same --space"),
+    ],
+)
+def test_a_study_keeps_its_objective_and_space(storage, objective, space, says):
+    study_in(storage)
+    with pytest.raises(InputError, match=says):
+        make_study(storage, "toy", objective, space)
+
+
+def test_a_storage_that_cannot_be_opened_is_refused(tmp_path):
+    foreign = tmp_path / "mlflow.db"
+    with sqlite3.connect(foreign) as connection:
+        connection.execute("create table alembic_version (version_num varchar(32))")
+    for url, says in (
+        ("nonsense", "URL"),
+        (f"sqlite:///{tmp_path}/none/study.db", "unable to open"),
+        ("nosuch://user:secret@host/db", "nosuch"),
+        (f"sqlite:///{foreign}", "another program's tables"),
+    ):
+        with pytest.raises(InputError, match=r"^--study-storage ") as caught:
+            study_in(url)
+        assert says in str(caught.value)
+        assert "secret" not in str(caught.value)
+    with sqlite3.connect(foreign) as connection:
+        assert connection.execute("select count(*) from sqlite_master").fetchone() == (1,)
+
+
+# Warm start
+
+
+def past_trial(source: str, outcome: str = "completed", **changes: Any) -> PastTrial:
+    taken = {
+        "cell": "gru",
+        "dropout": "0.3",
+        "hidden_dim": "64",
+        "learning_rate": "0.001",
+        "optimizer": "adam",
+        "pooling": "max",
+        "seed": "99",
+        **changes,
+    }
+    values = {100: 0.7, 200: 0.8}
+    value = 0.85 if outcome == "completed" else None
+    return PastTrial(source, taken, outcome, value, values)
+
+
+def test_past_trials_are_told_before_the_first_suggestion(storage):
+    study = study_in(storage)
+    past = [
+        past_trial("one"),
+        past_trial("two", "stopped_early", optimizer="sgd", momentum="0.5"),
+        past_trial("outside", hidden_dim="512"),
+        past_trial("fixed-differently", pooling="last"),
+        past_trial("not-in-the-space", batch_size="8"),
+        PastTrial("no-value", past_trial("x").settings, "completed", None, {}),
+        PastTrial("nan", past_trial("x").settings, "completed", math.nan, {}),
+        PastTrial("no-evaluation", past_trial("x").settings, "stopped_early"),
+    ]
+    assert warm_start(study, past, TOY) == WarmStart(used=2, skipped=6)
+    one, two = study.trials
+    assert (one.state, one.value) == (TrialState.COMPLETE, 0.85)
+    assert (two.state, two.value) == (TrialState.PRUNED, 0.8)
+    assert one.intermediate_values == two.intermediate_values == {100: 0.7, 200: 0.8}
+    assert one.params == {
+        "cell": "gru",
+        "dropout": 0.3,
+        "hidden_dim": 64,
+        "learning_rate": 0.001,
+        "optimizer": "adam",
+    }
+    assert two.params == {**one.params, "optimizer": "sgd", "momentum": 0.5}
+
+    configs = run_alone(search_over(study, 3))
+    assert [config["trial"] for config in configs] == [0, 1, 2]
+    assert [trial.user_attrs.get("trial") for trial in study.trials] == [None, None, 0, 1, 2]
+
+    # A resumed sweep asks for the same, and gets on with its own numbers.
+    again = study_in(storage)
+    assert warm_start(again, past, TOY) == WarmStart(used=2, skipped=6)
+    assert len(again.trials) == 5
+    assert run_alone(search_over(again, 4))[0]["trial"] == 3
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_takes_past_trials(sampler):
+    past = [
+        past_trial(str(number), "completed" if number % 2 else "stopped_early", dropout=number / 60)
+        for number in range(30)
+    ]
+    study = study_in(None, sampler=sampler)
+    assert warm_start(study, past, TOY) == WarmStart(used=30, skipped=0)
+    assert len(run_alone(search_over(study, 4))) == 4
+    shown = first_suggestions(TOY, sampler, 1, 2, past=past)
+    again = first_suggestions(TOY, sampler, 1, 2, past=past)
+    assert shown == again
+    assert (shown == first_suggestions(TOY, sampler, 1, 2)) == (sampler == "random")
+
+
+# The real thing
+
+
+@pytest.fixture
+def local_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    import ray
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    yield
+    ray.shutdown()
+
+
+def toy_trainable() -> type:
+    """Return a trainable that needs no import in the workers."""
+    from ray import tune
+
+    class Toy(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self.reset_config(config)
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.settings, self.examples = new_config, 0
+            return True
+
+        def step(self) -> dict[str, Any]:
+            self.examples += 100
+            if self.settings["trial"] == 2 and self.examples == 200:
+                raise RuntimeError("this one fails")
+            return {
+                "valid/accuracy": 0.9 - self.settings["dropout"] + self.examples / 1e5,
+                "examples": self.examples,
+                "finished": self.examples == 400,
+            }
+
+    return Toy
+
+
+@pytest.mark.timeout(120)
+def test_a_sweep_through_ray(local_ray, storage, tmp_path):
+    from ray.tune import CheckpointConfig, RunConfig, TuneConfig, Tuner
+    from ray.tune.schedulers import ASHAScheduler
+
+    study = study_in(storage)
+    search = search_over(study, 16)
+    results = Tuner(
+        toy_trainable(),
+        tune_config=TuneConfig(
+            search_alg=search,
+            num_samples=-1,
+            max_concurrent_trials=2,
+            reuse_actors=True,
+            scheduler=ASHAScheduler(
+                time_attr="examples",
+                metric=METRIC,
+                mode=search.mode,
+                max_t=BUDGET,
+                grace_period=100,
+                reduction_factor=2,
+            ),
+        ),
+        run_config=RunConfig(
+            name="toy",
+            storage_path=str(tmp_path / "ray"),
+            verbose=0,
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+        ),
+    ).fit()
+
+    assert len(results) == 16
+    trials = study.trials
+    assert [trial.user_attrs["trial"] for trial in trials] == list(range(16))
+    states = Counter(trial.state for trial in trials)
+    assert states[TrialState.FAIL] == 1
+    assert trials[2].state == TrialState.FAIL
+    assert trials[2].intermediate_values.keys() == {100}
+    assert states[TrialState.COMPLETE] >= 1
+    assert states[TrialState.PRUNED] >= 1
+    assert set(states) == {TrialState.FAIL, TrialState.COMPLETE, TrialState.PRUNED}
+    for trial in trials:
+        steps = sorted(trial.intermediate_values)
+        assert steps == list(range(100, 100 * len(steps) + 1, 100))
+        for step in steps:
+            expected = 0.9 - trial.params["dropout"] + step / 1e5
+            assert trial.intermediate_values[step] == pytest.approx(expected)
+        if trial.state == TrialState.COMPLETE:
+            assert steps[-1] == BUDGET
+            assert trial.value == trial.intermediate_values[BUDGET]
+        elif trial.state == TrialState.PRUNED:
+            assert 100 <= steps[-1] < BUDGET
+            assert trial.value == trial.intermediate_values[steps[-1]]
+    assert list((tmp_path / "ray").rglob("searcher-state*")) == []

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from sentiment.config import Config
+from sentiment.errors import InputError
+from sentiment.provenance import process_tags
+from sentiment.record import create_run, run_parameters
+from sweeps.history import (
+    best_trials,
+    find_sweep,
+    finished_trials,
+    intermediate_values,
+    leaderboard,
+    trials_of,
+)
+from sweeps.tracking import SweepTracker, check_sweep_name, close_orphans, new_sweep_name
+from sweeps.writer import RecordError
+
+Store = tuple[MlflowClient, str]
+
+
+def start(store: Store, name: str = "first", objective: str = "valid/accuracy") -> SweepTracker:
+    client, experiment_id = store
+    return SweepTracker.start(
+        client,
+        experiment_id,
+        name,
+        objective=objective,  # type: ignore[arg-type]
+        parameters={"trials": "3", "dataset": "imdb-25k", "dataset_fingerprint": "f00"},
+        precision="float32",
+        space_yaml="cell: {choice: [gru, lstm]}\n",
+    )
+
+
+def parameters(**changes: object) -> dict[str, str]:
+    return run_parameters(Config.from_flat(changes), "imdb-25k", "f00")
+
+
+def evaluation(accuracy: float, epoch: float = 0.25) -> dict[str, float]:
+    return {"valid/accuracy": accuracy, "valid/loss": 1 - accuracy, "epoch": epoch}
+
+
+@pytest.fixture
+def swept(store: Store, make_bundle: Callable[[int], Path]) -> SweepTracker:
+    """A sweep of three trials and a baseline, ended."""
+    tracker = start(store)
+    tracker.start_trial(0, parameters(cell="gru"), "bigru-1×128 glove adam")
+    tracker.start_trial(1, parameters(layers=2), "bilstm-2×128 glove adam")
+    tracker.trial_metrics(0, 640, evaluation(0.625))
+    tracker.trial_metrics(1, 640, evaluation(0.5))
+    tracker.end_trial(1, "stopped_early", metrics={"best/valid/accuracy": 0.5}, step=640)
+    tracker.trial_metrics(0, 1280, evaluation(0.875, 0.5))
+    tracker.log_trial_model(0, make_bundle(0), {"valid/accuracy": 0.875}, 1280)
+    best = {"best/valid/accuracy": 0.875, "best/examples": 1280, "parameters/total": 99}
+    tracker.end_trial(0, "completed", metrics=best, step=1280)
+    tracker.start_trial(2, parameters(), "bilstm-1×128 glove adam")
+    tracker.end_trial(2, "failed", error="Traceback …\nTrainingError: the loss is not finite")
+    tracker.start_trial("tutorial-1", parameters(cell="rnn"), "tutorial-1", role="baseline")
+    tracker.end_trial("tutorial-1", "completed", metrics={"best/valid/accuracy": 0.9375})
+    tracker.add_metrics(0, {"test/accuracy": 0.75}, 1280)
+    tracker.log_table(
+        leaderboard(trials_of(store[0], find_sweep(store[0], [store[1]])), "valid/accuracy")
+    )
+    tracker.end("finished")
+    return tracker
+
+
+def test_run_of_the_sweep(store: Store, swept: SweepTracker, tmp_path: Path) -> None:
+    client, experiment_id = store
+    run = find_sweep(client, [experiment_id], "first")
+    assert run.info.run_id == swept.run_id
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "first"
+    tags = run.data.tags
+    assert (tags["sweep.role"], tags["sweep.name"], tags["sweep.state"]) == (
+        "sweep",
+        "first",
+        "finished",
+    )
+    assert tags["provenance.precision"] == "float32"
+    assert json.loads(tags["provenance.packages"])["mlflow"]
+    assert run.data.params["objective"] == "valid/accuracy"
+    space = client.download_artifacts(swept.run_id, "space.yaml", str(tmp_path))
+    assert Path(space).read_text() == "cell: {choice: [gru, lstm]}\n"
+    table = client.download_artifacts(swept.run_id, "leaderboard.csv", str(tmp_path))
+    assert Path(table).read_text().startswith("rank,trial,role,outcome,")
+
+
+def test_metrics_of_the_sweep_count_trials_ended(store: Store, swept: SweepTracker) -> None:
+    def history(name: str) -> list[tuple[int, float]]:
+        found = store[0].get_metric_history(swept.run_id, name)
+        return [(metric.step, metric.value) for metric in found]
+
+    # The baseline is no trial of the search: it neither counts nor is the best.
+    assert history("sweep/best") == [(1, 0.5), (2, 0.875), (3, 0.875)]
+    assert history("sweep/completed") == [(1, 0), (2, 1), (3, 1)]
+    assert history("sweep/stopped_early") == [(1, 1), (2, 1), (3, 1)]
+    assert history("sweep/failed") == [(1, 0), (2, 0), (3, 1)]
+
+
+def test_runs_of_the_trials(store: Store, swept: SweepTracker) -> None:
+    client = store[0]
+    told = {}
+    for key in (0, 1, 2, "tutorial-1"):
+        run = client.get_run(swept.run_of(key))
+        tags = run.data.tags
+        assert tags["mlflow.parentRunId"] == swept.run_id
+        assert tags["sweep.name"] == "first"
+        told[key] = (
+            run.info.run_name,
+            run.info.status,
+            tags["sweep.role"],
+            tags.get("sweep.trial"),
+            tags["sweep.outcome"],
+        )
+    assert told == {
+        0: ("000 bigru-1×128 glove adam", "FINISHED", "trial", "0", "completed"),
+        1: ("001 bilstm-2×128 glove adam", "FINISHED", "trial", "1", "stopped_early"),
+        2: ("002 bilstm-1×128 glove adam", "FAILED", "trial", "2", "failed"),
+        "tutorial-1": ("tutorial-1", "FINISHED", "baseline", None, "completed"),
+    }
+    assert client.get_run(swept.run_of(0)).data.params["cell"] == "gru"
+    assert intermediate_values(client, swept.run_of(0), "valid/accuracy") == {
+        640: 0.625,
+        1280: 0.875,
+    }
+
+
+def test_traceback_of_a_failed_trial_is_kept(
+    store: Store, swept: SweepTracker, tmp_path: Path
+) -> None:
+    path = store[0].download_artifacts(swept.run_of(2), "error.txt", str(tmp_path))
+    assert "the loss is not finite" in Path(path).read_text()
+
+
+def test_test_metrics_stand_on_the_winner_and_its_model(store: Store, swept: SweepTracker) -> None:
+    client = store[0]
+    trials = trials_of(client, find_sweep(client, [store[1]]))
+    with_test = [trial.key for trial in trials if "test/accuracy" in trial.metrics]
+    assert with_test == [0]
+    model_id = swept.model_of(0)
+    assert model_id is not None
+    metrics = {metric.key: metric.value for metric in client.get_logged_model(model_id).metrics}
+    assert metrics == {"valid/accuracy": 0.875, "test/accuracy": 0.75}
+
+
+def test_leaderboard_ranks_the_search(store: Store, swept: SweepTracker) -> None:
+    trials = trials_of(store[0], find_sweep(store[0], [store[1]]))
+    assert [trial.key for trial in trials] == [0, 1, 2, "tutorial-1"]
+    assert [trial.key for trial in best_trials(trials, "valid/accuracy")] == [0, 1]
+    table = leaderboard(trials, "valid/accuracy")
+    assert table["trial"].tolist() == [0, 1, 2, "tutorial-1"]
+    assert table["rank"].dropna().tolist() == [1, 2]
+    assert table["best/valid/accuracy"].tolist()[:2] == [0.875, 0.5]
+    assert table["model_id"].tolist()[0] == swept.model_of(0)
+    assert table["layers"].tolist() == [1, 2, 1, 1]
+
+
+def test_trials_for_another_sweep(store: Store, swept: SweepTracker) -> None:
+    client = store[0]
+    run = find_sweep(client, [store[1]])
+    past = finished_trials(client, run, "f00", "valid/accuracy")
+    assert [(one.outcome, one.value) for one in past] == [
+        ("completed", 0.875),
+        ("stopped_early", 0.5),
+    ]
+    assert past[0].settings["cell"] == "gru"
+    assert past[0].intermediate_values == {640: 0.625, 1280: 0.875}
+    with pytest.raises(InputError, match="saw other data"):
+        finished_trials(client, run, "0ther", "valid/accuracy")
+
+
+def test_no_such_sweep(store: Store) -> None:
+    with pytest.raises(InputError, match=r"no sweep here yet: python -m sweeps\.launch"):
+        find_sweep(store[0], [store[1]])
+    start(store).end("finished")
+    with pytest.raises(InputError, match="no sweep 'second'; the newest is first"):
+        find_sweep(store[0], [store[1]], "second")
+    with pytest.raises(InputError, match="no sweep"):
+        find_sweep(store[0], [store[1]], "o'clock")
+
+
+def test_metrics_bear_the_time_at_which_they_were_measured(store: Store) -> None:
+    tracker = start(store)
+    run_id = tracker.start_trial(0, parameters(), "x")
+    # What is written before holds the writer up for longer than the moments lie apart.
+    tracker._writer.call(lambda: time.sleep(0.5))
+    before = time.time_ns() // 1_000_000
+    tracker.trial_metrics(0, 64, evaluation(0.5))
+    after = time.time_ns() // 1_000_000
+    time.sleep(0.1)
+    tracker.end_trial(0, "completed")
+    tracker.end("finished")
+    (metric,) = store[0].get_metric_history(run_id, "valid/accuracy")
+    assert before <= metric.timestamp <= after
+    assert store[0].get_run(run_id).info.end_time >= after + 100
+
+
+def test_retry_goes_on_in_the_same_run(store: Store) -> None:
+    tracker = start(store)
+    run_id = tracker.start_trial(0, parameters(), "x")
+    tracker.trial_metrics(0, 64, evaluation(0.5))
+    tracker.trial_metrics(0, 128, evaluation(0.625))
+    tracker.end_trial(0, "failed", error="lost")
+    assert tracker.start_trial(0, parameters(), "x") == run_id
+    tracker.flush()
+    run = store[0].get_run(run_id)
+    assert run.info.status == "RUNNING"
+    assert "sweep.outcome" not in run.data.tags
+    for step, accuracy in ((64, 0.5), (128, 0.625), (192, 0.75)):
+        tracker.trial_metrics(0, step, evaluation(accuracy))
+    tracker.end_trial(0, "completed", metrics={"best/valid/accuracy": 0.75})
+    tracker.end("finished")
+
+    history = store[0].get_metric_history(run_id, "valid/accuracy")
+    assert [metric.step for metric in history] == [64, 128, 192]
+    run = store[0].get_run(run_id)
+    assert (run.info.status, run.data.tags["sweep.outcome"]) == ("FINISHED", "completed")
+    failed = store[0].get_metric_history(tracker.run_id, "sweep/failed")
+    assert [metric.value for metric in failed] == [1, 0]
+
+
+def test_smaller_is_better_for_a_loss(store: Store) -> None:
+    tracker = start(store, objective="valid/loss")
+    for number, loss in enumerate((0.5, 0.25, 0.375)):
+        tracker.start_trial(number, parameters(), "x")
+        tracker.end_trial(number, "completed", metrics={"best/valid/loss": loss})
+    tracker.end("finished")
+    history = store[0].get_metric_history(tracker.run_id, "sweep/best")
+    assert [metric.value for metric in history] == [0.5, 0.25, 0.25]
+    trials = trials_of(store[0], find_sweep(store[0], [store[1]]))
+    assert [trial.key for trial in best_trials(trials, "valid/loss")] == [1, 2, 0]
+
+
+def test_interrupted_sweep_resumes_in_its_own_runs(store: Store) -> None:
+    client, experiment_id = store
+    first = start(store)
+    done = first.start_trial(0, parameters(), "x")
+    first.end_trial(0, "completed", metrics={"best/valid/accuracy": 0.5})
+    open_run = first.start_trial(1, parameters(), "y")
+    first.trial_metrics(1, 64, evaluation(0.5))
+    first.end("interrupted")
+    run = find_sweep(client, [experiment_id], "first")
+    assert (run.info.status, run.data.tags["sweep.state"]) == ("KILLED", "interrupted")
+    trial = client.get_run(open_run)
+    assert (trial.info.status, trial.data.tags["sweep.outcome"]) == ("KILLED", "interrupted")
+
+    second = SweepTracker.resume(client, run)
+    assert client.get_run(run.info.run_id).data.tags["sweep.state"] == "running"
+    assert second.run_of(0) == done
+    assert second.start_trial(1, parameters(), "y") == open_run
+    second.trial_metrics(1, 64, evaluation(0.5))
+    second.trial_metrics(1, 128, evaluation(0.75))
+    second.end_trial(1, "completed", metrics={"best/valid/accuracy": 0.75})
+    second.end("finished")
+
+    steps = [m.step for m in client.get_metric_history(open_run, "valid/accuracy")]
+    assert steps == [64, 128]
+    best = client.get_metric_history(second.run_id, "sweep/best")
+    assert [(metric.step, metric.value) for metric in best] == [(1, 0.5), (2, 0.75)]
+    run = find_sweep(client, [experiment_id], "first")
+    assert (run.info.status, run.data.tags["sweep.state"]) == ("FINISHED", "finished")
+
+
+def test_running_sweep_is_not_resumed(store: Store) -> None:
+    tracker = start(store)
+    with pytest.raises(InputError, match="is running, in process"):
+        SweepTracker.resume(store[0], find_sweep(store[0], [store[1]]))
+    tracker.end("finished")
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", ".hidden", "x" * 81, "a/b", "été"])
+def test_names_that_are_none(name: str) -> None:
+    with pytest.raises(InputError, match="letters, digits"):
+        check_sweep_name(name)
+
+
+def test_name_is_used_once(store: Store) -> None:
+    now = datetime(2026, 11, 21, 17, 45, 0)
+    name = new_sweep_name(store[0], store[1], "my data/été.csv", now)
+    assert name == "my-data-t-.csv-20261121-174500"
+    check_sweep_name(name)
+    start(store, name).end("finished")
+    assert new_sweep_name(store[0], store[1], "my data/été.csv", now) == f"{name}-2"
+    with pytest.raises(InputError, match=f"--resume {name}"):
+        start(store, name)
+
+
+def test_failure_to_write_reaches_the_caller(store: Store) -> None:
+    tracker = start(store)
+    run_id = tracker.start_trial(0, parameters(), "x")
+    store[0].delete_run(run_id)
+    tracker.trial_metrics(0, 64, evaluation(0.5))
+    with pytest.raises(RecordError, match="deleted"):
+        tracker.flush()
+    with pytest.raises(RecordError, match="can't be written"):
+        tracker.trial_metrics(0, 128, evaluation(0.5))
+    with pytest.raises(RecordError, match="can't be written"):
+        tracker.end("finished")
+
+
+def test_orphans_of_dead_processes_are_closed(store: Store) -> None:
+    client, experiment_id = store
+    # A process that starts a sweep and a trial, and then is no more.
+    code = f"""
+import os
+from sentiment.record import open_store
+from sweeps.tracking import SweepTracker
+client, experiment_id = open_store({client.tracking_uri!r})
+tracker = SweepTracker.start(client, experiment_id, "dead", objective="valid/loss", parameters={{}},
+                             precision="float32", space_yaml="")
+print(tracker.run_id, tracker.start_trial(0, {{}}, "x"), flush=True)
+os._exit(9)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False
+    )
+    sweep, trial = done.stdout.split()
+    live = create_run(client, experiment_id, "live", tags={}, parameters={})
+    elsewhere = create_run(
+        client,
+        experiment_id,
+        "elsewhere",
+        tags={**process_tags(), "process.host": "another-machine", "process.pid": "1"},
+        parameters={},
+    )
+
+    assert sorted(close_orphans(client, experiment_id)) == sorted([sweep, trial])
+
+    ended = client.get_run(sweep)
+    assert (ended.info.status, ended.data.tags["sweep.state"]) == ("KILLED", "interrupted")
+    assert "ended without closing it" in ended.data.tags["closed.reason"]
+    ended = client.get_run(trial)
+    assert (ended.info.status, ended.data.tags["sweep.outcome"]) == ("KILLED", "interrupted")
+    assert client.get_run(live).info.status == "RUNNING"
+    assert client.get_run(elsewhere).info.status == "RUNNING"
+    assert close_orphans(client, experiment_id) == []

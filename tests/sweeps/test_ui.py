@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from sentiment.errors import InputError
+from sweeps import ui
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_pages_show_the_store_and_end_on_control_c(store: tuple[MlflowClient, str]) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "sweeps.ui", "--port", str(port)),
+            *("--tracking-uri", store[0].tracking_uri),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    started = psutil.Process(process.pid).children(recursive=True)
+    try:
+        assert line == f"http://127.0.0.1:{port}  (Control-C ends it)\n"
+        base = f"http://127.0.0.1:{port}"
+        with urllib.request.urlopen(base, timeout=30) as page:
+            assert b"MLflow" in page.read()
+        search = f"{base}/api/2.0/mlflow/experiments/search?max_results=10"
+        with urllib.request.urlopen(search, timeout=30) as answer:
+            names = {one["name"] for one in json.load(answer)["experiments"]}
+        assert "sentiment" in names
+        listening = {
+            connection.laddr.ip
+            for child in started
+            for connection in child.net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening == {"127.0.0.1"}
+    finally:
+        process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    assert started
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+    ui.check_port("127.0.0.1", port)
+
+
+def test_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"can't listen there .*--port {port + 1}"):
+            ui.check_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_number_that_is_no_port(port: int) -> None:
+    with pytest.raises(InputError, match="from 1 to 65535"):
+        ui.check_port("127.0.0.1", port)
+
+
+def test_server_has_pages_of_its_own() -> None:
+    with pytest.raises(InputError, match="open it in a browser"):
+        ui.main(["--tracking-uri", "http://127.0.0.1:1"])
