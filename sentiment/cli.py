@@ -62,7 +62,7 @@ def data_config(args: argparse.Namespace) -> DataConfig:
         raise InputError(f"--{name} {first['input']}: {reason[:1].lower()}{reason[1:]}") from None
 
 
-def add_set_argument(parser: argparse.ArgumentParser) -> None:
+def add_set_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add `--set key=value …`, to be read by `parse_assignments`."""
     parser.add_argument(
         "--set",

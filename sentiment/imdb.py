@@ -101,7 +101,7 @@ def _files_of(folder: Path) -> Iterable[tuple[str, bytes]]:
 
 
 def _splits(source: Path, files: Iterable[tuple[str, bytes]]) -> dict[str, Split]:
-    found: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    found: dict[tuple[str, str], dict[tuple[int, str], str]] = defaultdict(dict)
     for name, data in files:
         match = _REVIEW.search(name)
         assert match is not None
@@ -109,7 +109,7 @@ def _splits(source: Path, files: Iterable[tuple[str, bytes]]) -> dict[str, Split
             text = data.decode()
         except UnicodeDecodeError as error:
             raise InputError(f"{source}: {name} is not UTF-8 (byte {error.start})") from error
-        found[match[1], match[2]][int(match[3])] = text
+        found[match[1], match[2]][int(match[3]), name] = text
     for half in ("train", "test"):
         if missing := [f"{half}/{name}" for name in LABEL_NAMES if not found[half, name]]:
             raise InputError(
@@ -131,5 +131,5 @@ def _splits(source: Path, files: Iterable[tuple[str, bytes]]) -> dict[str, Split
     return splits
 
 
-def _in_order(texts: dict[int, str]) -> list[str]:
-    return [texts[number] for number in sorted(texts)]
+def _in_order(texts: dict[tuple[int, str], str]) -> list[str]:
+    return [texts[key] for key in sorted(texts)]

@@ -66,9 +66,7 @@ def fetch_bundle(client: MlflowClient, model_id: str) -> Path:
 
     def download(folder: Path) -> None:
         mlflow.artifacts.download_artifacts(
-            f"models:/{model_id}/{BUNDLE_ARTIFACT}",
-            dst_path=str(folder),
-            tracking_uri=client.tracking_uri,
+            location, dst_path=str(folder), tracking_uri=client.tracking_uri
         )
 
     # A logged model never changes, so one download serves for good.

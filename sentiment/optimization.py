@@ -18,16 +18,20 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Make the optimizer, by torch's fastest way of each (`fused` where there is one)."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    common = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    rate, decay = config.learning_rate, config.weight_decay
     match config.optimizer:
         case "sgd":
-            return torch.optim.SGD(trained, momentum=config.momentum, fused=True, **common)
+            return torch.optim.SGD(
+                trained, rate, momentum=config.momentum, weight_decay=decay, fused=True
+            )
         case "adam":
-            return torch.optim.Adam(trained, fused=True, **common)
+            return torch.optim.Adam(trained, rate, weight_decay=decay, fused=True)
         case "adamw":
-            return torch.optim.AdamW(trained, fused=True, **common)
+            return torch.optim.AdamW(trained, rate, weight_decay=decay, fused=True)
         case "rmsprop":
-            return torch.optim.RMSprop(trained, momentum=config.momentum, foreach=True, **common)
+            return torch.optim.RMSprop(
+                trained, rate, momentum=config.momentum, weight_decay=decay, foreach=True
+            )
 
 
 def make_schedule(

@@ -310,7 +310,8 @@ def _parse(line: bytes, dim: int) -> tuple[bytes, np.ndarray]:
         raise ValueError(f"{max(len(parts) - 1, 0)} numbers after the word, not {dim}")
     word, *numbers = parts
     try:
-        vector = np.fromiter(map(float, numbers), dtype=np.float32, count=dim)
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused below
+            vector = np.fromiter(map(float, numbers), dtype=np.float32, count=dim)
     except ValueError:
         raise ValueError(f"what follows the word is not {dim} numbers") from None
     if not np.isfinite(vector).all():

@@ -26,10 +26,11 @@ from urllib.parse import quote, urlsplit
 import yaml
 from filelock import FileLock
 
-# MLflow reads these when it is imported: no figures of use leave the machine, and no bars of
-# artifact copies run across the terminal.
+# MLflow reads these when it is imported: no figures of use leave the machine, and neither bars
+# of artifact copies nor addresses of runs stand between the lines of a command.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow
 import mlflow.pyfunc

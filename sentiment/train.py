@@ -103,12 +103,11 @@ def train(trainer: Trainer, record: RunRecord) -> Bundle:
         since = time.perf_counter()
     best = {f"best/{name}": value for name, value in trainer.best_metrics.items()}
     best["best/examples"] = trainer.best_examples
-    best["seconds/total"] = time.perf_counter() - started
-    record.log(best, trainer.best_examples)
+    record.log({"seconds/total": time.perf_counter() - started}, trainer.examples)
     bundle = trainer.best
     with tempfile.TemporaryDirectory() as scratch:
         folder = bundle.save(Path(scratch, "model"))
-        record.log_model(folder, "model", trainer.best_metrics, trainer.best_examples)
+        record.log_model(folder, "model", best, trainer.best_examples)
     return bundle
 
 

@@ -30,7 +30,7 @@ class FixedSearch(Searcher):
         super().__init__(metric="valid/loss", mode="min")
         self._waiting = [{**config.flat(), "trial": i} for i, config in enumerate(configs)]
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
         """Return the next configuration, or `Searcher.FINISHED`."""
         return self._waiting.pop(0) if self._waiting else Searcher.FINISHED
 

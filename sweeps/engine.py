@@ -36,7 +36,7 @@ from sentiment.train import describe
 from sweeps.display import View
 from sweeps.plan import REDUCTION, Rungs, Workers
 from sweeps.progress import Progress, TrialState
-from sweeps.search import mode_of
+from sweeps.search import StudySearch, mode_of
 from sweeps.tracking import Role, SweepTracker
 from sweeps.trial import EXAMPLES, FINISHED, MODEL_FOLDER, TrialWorker, hyperparameters
 
@@ -146,7 +146,7 @@ def _trial_name(trial: Trial) -> str:
 class TimeBudget(Stopper):
     """Ends each trial at its first evaluation after the deadline, and lets no new one start."""
 
-    def __init__(self, deadline: float, search: Searcher) -> None:
+    def __init__(self, deadline: float, search: StudySearch) -> None:
         """Set the deadline, by `time.monotonic()`."""
         self._deadline = deadline
         self._search = search
@@ -257,10 +257,9 @@ class Recorder(tune.Callback):
         state = self._state(trial)
         state.outcome = "completed" if trial.trial_id in self._finished else "stopped_early"
         step = int(state.best.get(EXAMPLES, 0))
-        reached = {name: value for name, value in state.best.items() if name != EXAMPLES}
         if state.model is not None:
-            self._tracker.log_trial_model(state.key, Path(state.model), reached, step)
-        self._tracker.end_trial(state.key, state.outcome, metrics=self._once(state), step=step)
+            self._tracker.log_trial_model(state.key, Path(state.model), _best(state), step)
+        self._tracker.end_trial(state.key, state.outcome, metrics=_once(state), step=step)
         self._view.update()
 
     def on_trial_error(
@@ -271,20 +270,12 @@ class Recorder(tune.Callback):
         state.outcome = "failed"
         error = Path(trial.error_file).read_text() if trial.error_file else "the worker died"
         step = int(state.best.get(EXAMPLES, 0))
-        self._tracker.end_trial(
-            state.key, "failed", metrics=self._once(state), step=step, error=error
-        )
+        self._tracker.end_trial(state.key, "failed", metrics=_once(state), step=step, error=error)
         self._view.update()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Let the view know that time has passed."""
         self._view.update()
-
-    def _once(self, state: TrialState) -> dict[str, float]:
-        """Return what is recorded once of a trial."""
-        best = {f"best/{name}": value for name, value in state.best.items()}
-        facts = {name: value for name, value in state.facts.items() if name != "precision"}
-        return {**best, **facts, "seconds/total": state.seconds} if best else {}
 
     def _key(self, trial: Trial) -> int | str:
         number = int(trial.config["trial"])
@@ -292,6 +283,19 @@ class Recorder(tune.Callback):
 
     def _state(self, trial: Trial) -> TrialState:
         return self._progress.trials[self._key(trial)]
+
+
+def _best(state: TrialState) -> dict[str, float]:
+    """Return what the best checkpoint reached, under the record's names."""
+    return {f"best/{name}": value for name, value in state.best.items()}
+
+
+def _once(state: TrialState) -> dict[str, float]:
+    """Return what is recorded once of a trial; nothing of one that was never evaluated."""
+    if not state.best:
+        return {}
+    facts = {name: value for name, value in state.facts.items() if name != "precision"}
+    return {**_best(state), **facts, "seconds/total": state.seconds}
 
 
 def remove_storage(storage: Path) -> None:

@@ -61,9 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     machine.add_argument("--cpus-per-trial", type=int, metavar="N", help="threads (default: 1)")
     machine.add_argument("--gpus-per-trial", type=float, metavar="X", help="or a fraction of one")
     machine.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
-    record = parser.add_argument_group("record")
+    cli.add_store_arguments(parser)
+    record = parser.add_argument_group("sweep")
     record.add_argument("--name", help="of the sweep (default: data set, date and time)")
-    cli.add_store_arguments(record)
     record.add_argument(
         "--model-name", default="sentiment", metavar="NAME", help="registered model"
     )

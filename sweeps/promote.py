@@ -12,8 +12,8 @@ from sentiment.errors import InputError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-    from sentiment.datasets import DataConfig, Split
 
+    from sentiment.datasets import DataConfig, Split
     from sweeps.gate import Verdict
     from sweeps.registry import Candidate
 
@@ -62,7 +62,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
     from sentiment.datasets import load_dataset
-
     from sentiment.model_store import CHAMPION, model_of_version, version_of_alias
     from sweeps import registry
 
@@ -101,7 +100,7 @@ def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
         return 0
     version = candidate.version
     if version is None:
-        version = registry.register(
+        registered = registry.register(
             client,
             name,
             model_id=candidate.model_id,
@@ -109,8 +108,9 @@ def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
             tags=candidate.tags,
             description=f"Model of the run {candidate.run_id}, named by hand.",
             alias=None,
-        ).version
-    before = champion.version if champion else None
+        )
+        version = int(registered.version)
+    before = int(champion.version) if champion else None
     registry.promote(client, name, version, before, verdict.figures())
     print(f"version {version} of {name} is the champion")
     print('next: python -m sentiment.predict "This film is great"')

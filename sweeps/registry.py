@@ -48,8 +48,8 @@ class Move:
 
     kind: Literal["promote", "rollback"]
     time: str
-    before: str | None
-    after: str
+    before: int | None
+    after: int
     figures: dict[str, float]
 
 
@@ -66,7 +66,7 @@ class Candidate:
 
     model_id: str
     run_id: str
-    version: str | None
+    version: int | None
     tags: dict[str, str]
 
     @property
@@ -117,7 +117,7 @@ def register(
         )
     # MLflow's pages find a logged model's versions by this tag.
     known = json.loads(client.get_logged_model(model_id).tags.get(_VERSIONS_TAG, "[]"))
-    known.append({"name": name, "version": version.version})
+    known.append({"name": name, "version": str(version.version)})
     client.set_logged_model_tags(model_id, {_VERSIONS_TAG: json.dumps(known)})
     if alias is not None:
         client.set_registered_model_alias(name, alias, version.version)
@@ -193,7 +193,7 @@ def find_candidate(
         found = [alias] if alias else []
         what = CHALLENGER
     if not found:
-        known = ", ".join(one.version for one in versions[:10])
+        known = ", ".join(str(one.version) for one in versions[:10])
         raise InputError(f"the model {name!r} has no {what}; its versions are {known}")
     return _of_version(found[0])
 
@@ -217,7 +217,7 @@ def moves(client: MlflowClient, name: str) -> list[Move]:
 
 
 def promote(
-    client: MlflowClient, name: str, version: str, before: str | None, figures: Mapping[str, float]
+    client: MlflowClient, name: str, version: int, before: int | None, figures: Mapping[str, float]
 ) -> Move:
     """Make a version the champion, and the champion before it the previous.
 
@@ -233,7 +233,7 @@ def promote(
     """
     figures = dict(figures)
     for metric, value in figures.items():
-        client.set_model_version_tag(name, version, f"promotion.{metric}", repr(value))
+        client.set_model_version_tag(name, str(version), f"promotion.{metric}", repr(value))
     return _move(client, name, "promote", before, version, before, figures)
 
 
@@ -248,7 +248,7 @@ def rollback(client: MlflowClient, name: str) -> Move:
     return _move(client, name, "rollback", stack[-1], stack[-2], previous, {})
 
 
-def rollback_step(client: MlflowClient, name: str) -> tuple[str, str]:
+def rollback_step(client: MlflowClient, name: str) -> tuple[int, int]:
     """Return the version that a rollback would take the alias from, and the one it would go to.
 
     Raises:
@@ -258,9 +258,9 @@ def rollback_step(client: MlflowClient, name: str) -> tuple[str, str]:
     return stack[-1], stack[-2]
 
 
-def champions(history: Sequence[Move]) -> list[str]:
+def champions(history: Sequence[Move]) -> list[int]:
     """Return the champions that a rollback can go back to, the present one last."""
-    stack: list[str] = []
+    stack: list[int] = []
     for move in history:
         if move.kind == "rollback":
             while stack[-1] != move.after:
@@ -281,17 +281,15 @@ def _global_store(uri: str) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
-        if before is None:
-            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type] # None: the default again
 
 
-def _present_champions(client: MlflowClient, name: str) -> list[str]:
+def _present_champions(client: MlflowClient, name: str) -> list[int]:
     """Return the champions, the present one last and at least one before it."""
     present = version_of_alias(client, name, CHAMPION)
     stack = champions(moves(client, name)) if present is not None else []
-    if present is not None and stack and stack[-1] != present.version:
-        stack.append(present.version)  # it was set by hand
+    if present is not None and stack and stack[-1] != int(present.version):
+        stack.append(int(present.version))  # it was set by hand
     if len(stack) < 2:
         raise InputError(f"the model {name!r} has no champion before the present one")
     return stack
@@ -301,13 +299,13 @@ def _move(
     client: MlflowClient,
     name: str,
     kind: Literal["promote", "rollback"],
-    before: str | None,
-    after: str,
-    previous: str | None,
+    before: int | None,
+    after: int,
+    previous: int | None,
     figures: dict[str, float],
 ) -> Move:
     present = version_of_alias(client, name, CHAMPION)
-    if (present.version if present else None) != before:
+    if (int(present.version) if present else None) != before:
         raise InputError(
             f"the champion of {name!r} has moved meanwhile, to version "
             f"{present.version if present else 'none'}: start again"
@@ -316,9 +314,9 @@ def _move(
     move = Move(kind, now.isoformat(timespec="seconds"), before, after, figures)
     # The tag comes first, so that no move goes unseen if this one is cut off.
     client.set_registered_model_tag(name, f"{_MOVE}{now:%Y%m%d%H%M%S%f}", json.dumps(asdict(move)))
-    client.set_registered_model_alias(name, CHAMPION, after)
+    client.set_registered_model_alias(name, CHAMPION, str(after))
     if previous is not None:
-        client.set_registered_model_alias(name, PREVIOUS, previous)
+        client.set_registered_model_alias(name, PREVIOUS, str(previous))
     elif version_of_alias(client, name, PREVIOUS) is not None:
         client.delete_registered_model_alias(name, PREVIOUS)
     return move
@@ -331,7 +329,7 @@ def _of_version(version: ModelVersion) -> Candidate:
             "promotion: name the run that trained it by --run"
         )
     model_id = model_of_version(version)
-    return Candidate(model_id, version.run_id, version.version, dict(version.tags))
+    return Candidate(model_id, str(version.run_id), int(version.version), dict(version.tags))
 
 
 def _of_run(client: MlflowClient, run_id: str) -> Candidate:

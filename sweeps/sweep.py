@@ -15,10 +15,10 @@ import torch
 from mlflow import MlflowClient
 from rich.console import Console
 from rich.table import Table
-from sentiment.datasets import Dataset, load_dataset
 
 from sentiment.bundle import Bundle
 from sentiment.config import Config
+from sentiment.datasets import Dataset, load_dataset
 from sentiment.devices import configure_threads, pick_precision, precision_name
 from sentiment.errors import InputError
 from sentiment.evaluate import score_split

@@ -59,6 +59,7 @@ class _Trial:
     outcome: Outcome | None = None
     best: float | None = None
     model: Future[str] | None = None
+    recorded_with_model: frozenset[str] = frozenset()
 
 
 def check_sweep_name(name: str) -> None:
@@ -247,10 +248,11 @@ class SweepTracker:
         Args:
             key: the trial.
             bundle: the saved bundle's folder; it must stay as it is until `flush` returns.
-            metrics: what the checkpoint reached.
+            metrics: what the checkpoint reached, `best/…`; recorded with the run and the model.
             step: training examples that it has seen.
         """
         trial = self._trials[key]
+        trial.recorded_with_model = frozenset(metrics)
         name = f"trial-{key:03d}" if isinstance(key, int) else key
         trial.model = self._writer.call(
             partial(
@@ -288,7 +290,8 @@ class SweepTracker:
         trial.outcome = outcome
         metrics = metrics or {}
         trial.best = metrics.get(f"best/{self.objective}", trial.best)
-        self._writer.metrics(trial.run_id, as_metrics(metrics, step, at))
+        rest = {n: value for n, value in metrics.items() if n not in trial.recorded_with_model}
+        self._writer.metrics(trial.run_id, as_metrics(rest, step, at))
         self._write(
             partial(
                 close_run,

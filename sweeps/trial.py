@@ -36,7 +36,9 @@ class TrialWorker(tune.Trainable):
     A step is the training up to the next evaluation, and its result has the record's metrics.
     """
 
-    def setup(self, config: dict[str, Any], prepared: Prepared, threads: int = 1) -> None:
+    def setup(  # type: ignore[override]
+        self, config: dict[str, Any], prepared: Prepared, threads: int = 1
+    ) -> None:
         """Take the shared data from the object store and start the first trial."""
         self._prepared = prepared
         self._threads = threads
@@ -49,7 +51,7 @@ class TrialWorker(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train up to the next evaluation."""
-        started, cpu = time.perf_counter(), time.process_time()
+        started, cpu, began = time.perf_counter(), time.process_time(), time.time()
         evaluation = next(self._evaluations)
         self._seconds += time.perf_counter() - started
         self._cpu_seconds += time.process_time() - cpu
@@ -61,11 +63,14 @@ class TrialWorker(tune.Trainable):
             "seconds/cpu": self._cpu_seconds,
             "best": {**self._trainer.best_metrics, EXAMPLES: self._trainer.best_examples},
             "worker": f"{ray.util.get_node_ip_address()}:{os.getpid()}",
+            "began": began,
+            "ended": time.time(),
             tune.result.DONE: evaluation.finished,
             tune.result.SHOULD_CHECKPOINT: evaluation.improved,
         }
         if self._facts:
-            result["facts"], self._facts = self._facts, {}
+            result["facts"] = self._facts
+            self._facts = {}
         return result
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -85,7 +90,7 @@ class TrialWorker(tune.Trainable):
         self._evaluations = self._trainer.evaluations()
         self._seconds = time.perf_counter() - started
         self._cpu_seconds = time.process_time() - cpu
-        self._facts = {
+        self._facts: dict[str, Any] = {
             **self._trainer.parameter_counts(),
             "seconds/setup": self._seconds,
             "precision": self._trainer.precision,

@@ -81,6 +81,12 @@ def serve(uri: str, host: str, port: int) -> int:
             stdout=log,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
+            # Neither figures of use nor MLflow's eight processes for jobs of language models.
+            env={
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                **os.environ,
+            },
             # Its own group: Control-C comes here alone, and the group can be ended whole.
             start_new_session=True,
         )

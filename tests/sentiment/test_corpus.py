@@ -135,14 +135,14 @@ def test_rotten_tomatoes_as_the_tokenizer_reads_it() -> None:
 
 def many_texts() -> Dataset:
     words = [f"w{number % 977}" for number in range(120_000)]
-    texts = [" ".join(words[start : start + 30]) for start in range(0, 60_000, 3)]
+    texts = [" ".join(words[start : start + 300]) for start in range(0, 12_000, 3)]
     return dataset(train=texts, valid=["w1 nowhere"] * 10, test=["w2"])
 
 
 def test_processes_give_what_one_gives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     said: list[str] = []
     several = load_corpus(many_texts(), WHITESPACE, workers=2, progress=said.append)
-    assert said == ["tokenizing 20,011 texts on 2 cores"]
+    assert said == ["tokenizing 4,011 texts on 2 cores"]
     monkeypatch.setenv("SENTIMENT_CACHE", str(tmp_path / "other"))
     one = load_corpus(many_texts(), WHITESPACE, workers=1)
     assert several.words == one.words
@@ -204,5 +204,8 @@ def test_the_words_of_the_tutorials() -> None:
     data = load_dataset(DataConfig())
     corpus = load_corpus(data, TextConfig(lowercase=False, strip_markup=False))
     vocabulary = build_vocabulary(corpus.words, corpus.counts, 25_000, 1)
-    assert list(vocabulary.itos[:10]) == "<unk> <pad> the , . and a of to is".split()
+    # Those of the tutorials; in which half "a" and "and" stand first depends on the split.
+    expected = ("<unk>", "<pad>", "the", ",", ".", "a", "and", "of", "to", "is")
+    assert vocabulary.itos[:10] == expected
+    assert corpus.counts[:5].tolist() == [203_068, 192_889, 166_433, 109_675, 109_483]
     assert len(vocabulary) == 25_002

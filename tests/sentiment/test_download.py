@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         time.sleep(self.server.seconds)
-        self.wfile.write(body[: self.server.breaks.pop(0)] if self.server.breaks else body)
+        self.wfile.write(body[: self.server.breaks.pop(0)] if body and self.server.breaks else body)
 
     def log_message(self, *_: object) -> None:
         pass

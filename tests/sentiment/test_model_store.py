@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +15,7 @@ from mlflow import MlflowClient
 from sentiment.bundle import Bundle
 from sentiment.errors import InputError
 from sentiment.model_store import resolve_model
-from sentiment.record import create_run, log_bundle, save_mlflow_model
+from sentiment.record import create_run, log_bundle, open_store, save_mlflow_model
 
 
 @pytest.fixture
@@ -31,12 +37,15 @@ def seed_of(reference: str | None, client: MlflowClient) -> int:
     return seed
 
 
-def test_models_by_all_their_names(trained: tuple[MlflowClient, str, list[str]]) -> None:
+def test_models_by_all_their_names(
+    trained: tuple[MlflowClient, str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     client, run_id, (first, second) = trained
+    # A registry on a database looks `models:/m-…` up in MLflow's global store.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", client.tracking_uri)
     client.create_registered_model("sentiment")
     for model_id, alias in ((first, "champion"), (second, "challenger")):
-        source = client.get_logged_model(model_id).artifact_location
-        version = client.create_model_version("sentiment", source, run_id, model_id=model_id)
+        version = client.create_model_version("sentiment", f"models:/{model_id}", run_id)
         client.set_registered_model_alias("sentiment", alias, version.version)
     names = {
         None: 0,
@@ -100,3 +109,43 @@ def test_no_store_is_made_by_looking(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"python -m sweeps\.launch"):
         resolve_model(None, f"sqlite:///{tmp_path}/mlflow.db")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_model_that_a_server_keeps(
+    make_bundle: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SENTIMENT_CACHE", str(tmp_path / "cache"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"],
+        cwd=tmp_path,
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        client, experiment_id = _open_when_ready(f"http://127.0.0.1:{port}")
+        run_id = create_run(client, experiment_id, "x", tags={}, parameters={})
+        model_id = log_bundle(client, run_id, make_bundle(0), name="x", metrics={}, step=1)
+        fetched = resolve_model(run_id, client.tracking_uri)
+        assert fetched.is_relative_to(tmp_path / "cache" / "models" / model_id)
+        for path in make_bundle(0).iterdir():
+            assert (fetched / path.name).read_bytes() == path.read_bytes()
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def _open_when_ready(uri: str) -> tuple[MlflowClient, str]:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return open_store(uri)
+        except InputError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)

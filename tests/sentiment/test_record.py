@@ -53,7 +53,7 @@ def test_default_store_is_the_one_of_a_bare_mlflow_ui(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
     uri = tracking_uri()
-    client, experiment_id = open_store(uri)
+    experiment_id = open_store(uri)[1]
 
     assert uri == f"sqlite:///{folder}/mlflow.db"
     # MLflow's own default address, as `mlflow ui` takes it when it is given none.

@@ -60,7 +60,7 @@ def swept(store: Store, make_bundle: Callable[[int], Path]) -> SweepTracker:
     tracker.trial_metrics(1, 640, evaluation(0.5))
     tracker.end_trial(1, "stopped_early", metrics={"best/valid/accuracy": 0.5}, step=640)
     tracker.trial_metrics(0, 1280, evaluation(0.875, 0.5))
-    tracker.log_trial_model(0, make_bundle(0), {"valid/accuracy": 0.875}, 1280)
+    tracker.log_trial_model(0, make_bundle(0), {"best/valid/accuracy": 0.875}, 1280)
     best = {"best/valid/accuracy": 0.875, "best/examples": 1280, "parameters/total": 99}
     tracker.end_trial(0, "completed", metrics=best, step=1280)
     tracker.start_trial(2, parameters(), "bilstm-1×128 glove adam")
@@ -151,7 +151,7 @@ def test_test_metrics_stand_on_the_winner_and_its_model(store: Store, swept: Swe
     model_id = swept.model_of(0)
     assert model_id is not None
     metrics = {metric.key: metric.value for metric in client.get_logged_model(model_id).metrics}
-    assert metrics == {"valid/accuracy": 0.875, "test/accuracy": 0.75}
+    assert metrics == {"best/valid/accuracy": 0.875, "test/accuracy": 0.75}
 
 
 def test_leaderboard_ranks_the_search(store: Store, swept: SweepTracker) -> None:

@@ -1,0 +1,119 @@
+"""`python -m benchmarks.orchestration`: what the sweep costs beside the training.
+
+Two figures: how soon a reused worker trains the next trial, and which share of the cores' time
+between the first trial's start and the last one's end was spent in training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from ray.tune.experiment import Trial
+
+from sentiment import cli
+from sentiment.config import Config
+from sentiment.datasets import DataConfig
+from sentiment.preparation import prepare
+from sentiment.record import open_store, read_store, tracking_uri
+from sweeps.baselines import FixedSearch
+from sweeps.display import Silent
+from sweeps.engine import Recorder, local_ray, make_scheduler, run_trials, without_texts
+from sweeps.history import find_sweep, trials_of
+from sweeps.plan import Workers, plan_rungs
+from sweeps.progress import Progress
+from sweeps.tracking import SweepTracker
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure the restart of a worker, and read the use of the cores from a recorded sweep."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.orchestration",
+        description="Measure what orchestration costs.",
+        formatter_class=cli.Help,
+    )
+    parser.add_argument("--sweep", metavar="NAME", help="read the cores' use from this sweep")
+    parser.add_argument("--repeats", type=int, default=6, help="runs of the same trial")
+    parser.add_argument("--dataset", default="imdb-25k", help="data of the repeated trial")
+    args = parser.parse_args(argv)
+    if args.sweep:
+        use = core_use(args.sweep)
+        print(f"cores used by training: {use:.3f} of their time")
+        return
+    gaps = restarts(args.dataset, args.repeats)
+    print(
+        f"from the end of a trial to the first step of the next in its worker: median "
+        f"{statistics.median(gaps):.2f} s, most {max(gaps):.2f} s, {len(gaps)} restarts"
+    )
+
+
+def core_use(sweep: str) -> float:
+    """Return the trials' CPU seconds over cores times the wall time that they spanned."""
+    client = read_store(tracking_uri())
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    run = find_sweep(client, experiments, sweep)
+    trials = [trial for trial in trials_of(client, run) if trial.role == "trial"]
+    workers = int(run.data.params["workers"].split()[0])
+    seconds = sum(trial.metrics.get("seconds/cpu", 0.0) for trial in trials)
+    first = min(trial.started for trial in trials)
+    last = max(trial.ended or 0 for trial in trials)
+    return seconds / (workers * (last - first) / 1000)
+
+
+class _Watch(Recorder):
+    """Keeps when each evaluation began and ended, by trial."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.spans: dict[str, list[tuple[float, float]]] = {}
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self.spans.setdefault(trial.trial_id, []).append((result["began"], result["ended"]))
+        super().on_trial_result(iteration, trials, trial, result, **info)
+
+
+def restarts(dataset: str, repeats: int) -> list[float]:
+    """Run the same trial several times in one worker; return the seconds between them."""
+    config = Config.from_flat({"embedding": "glove", "hidden_dim": 32, "epochs": 0.1})
+    prepared = prepare(DataConfig(dataset=dataset), [config], progress=print)
+    with tempfile.TemporaryDirectory() as scratch:
+        client, experiment = open_store(f"sqlite:///{scratch}/mlflow.db")
+        tracker = SweepTracker.start(
+            client,
+            experiment,
+            "restarts",
+            objective="valid/accuracy",
+            parameters={"dataset": dataset, "dataset_fingerprint": prepared.dataset.fingerprint},
+            precision="float32",
+            space_yaml="{}",
+        )
+        workers = Workers(1, 1, 0.0)
+        watch = _Watch(
+            tracker,
+            Progress(repeats, 1, "valid/accuracy"),
+            Silent(),
+            dataset=dataset,
+            dataset_fingerprint=prepared.dataset.fingerprint,
+        )
+        with local_ray(workers, 0):
+            run_trials(
+                FixedSearch([config] * repeats),
+                make_scheduler("fifo", plan_rungs(1, 100), "valid/accuracy"),
+                prepared=without_texts(prepared),
+                workers=workers,
+                recorder=watch,
+                storage=Path(scratch, "ray"),
+            )
+        tracker.end("finished")
+    spans = sorted((each[0][0], each[-1][1]) for each in watch.spans.values())
+    return [later[0] - earlier[1] for earlier, later in pairwise(spans)]
+
+
+if __name__ == "__main__":
+    cli.run(main)

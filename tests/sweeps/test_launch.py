@@ -1,0 +1,358 @@
+"""The main job on real reviews: a real sweep through Ray, Optuna, MLflow, registry, prediction."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlflow.pyfunc
+import optuna
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from sentiment.bundle import Bundle
+from sentiment.config import SECTION_OF
+from sentiment.datasets import DataConfig, load_dataset
+from sentiment.errors import InputError
+from sentiment.evaluate import score_split
+from sentiment.model_store import fetch_bundle
+from sweeps.launch import main
+
+TRIALS = 6
+SPACE = """
+cell: {choice: [rnn, gru, lstm]}
+hidden_dim: {int: [8, 24], log: true}
+embedding: {choice: [glove, word2vec]}
+optimizer: {choice: [sgd, adam]}
+learning_rate: {float: [1e-3, 2e-2], log: true}
+momentum: {float: [0.0, 0.9], when: {optimizer: sgd}}
+dropout: 0.2
+"""
+METRICS = {
+    "train/loss",
+    "train/accuracy",
+    "valid/loss",
+    "valid/accuracy",
+    "valid/f1",
+    "epoch",
+    "learning_rate",
+    "tokens_per_second",
+}
+ONCE = {
+    "best/valid/accuracy",
+    "best/valid/loss",
+    "best/valid/f1",
+    "best/examples",
+    "parameters/total",
+    "parameters/trainable",
+    "parameters/embedding",
+    "parameters/recurrent",
+    "parameters/head",
+    "seconds/total",
+}
+
+
+def command(module, *arguments, cwd, **options):
+    """Run a command of ours as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=cwd,
+        text=True,
+        capture_output=True,
+        timeout=300,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A finished sweep of a few trials, and what is known of it."""
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "space.yaml").write_text(SPACE)
+    arguments = ["--dataset", "rotten-tomatoes", "--trials", str(TRIALS), "--max-epochs", "1.5"]
+    arguments += ["--space", "space.yaml", "--name", "first", "--json"]
+    done = command("sweeps.launch", *arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("sentiment")
+    runs = client.search_runs([experiment.experiment_id])
+    role = {}
+    for run in runs:
+        role.setdefault(run.data.tags["sweep.role"], []).append(run)
+    (parent,) = role["sweep"]
+    trials = sorted(role["trial"], key=lambda run: int(run.data.tags["sweep.trial"]))
+    return SimpleNamespace(
+        folder=folder,
+        output=done.stderr,
+        result=json.loads(done.stdout),
+        client=client,
+        parent=parent,
+        trials=trials,
+    )
+
+
+def test_the_sweeps_run_tells_how_it_ended(swept):
+    parent = swept.parent
+    assert parent.info.status == "FINISHED"
+    assert parent.info.run_name == parent.data.tags["sweep.name"] == "first"
+    assert parent.data.tags["sweep.state"] == "finished"
+    outcomes = [run.data.tags["sweep.outcome"] for run in swept.trials]
+    metrics = parent.data.metrics
+    for outcome in ("completed", "stopped_early", "failed"):
+        assert metrics[f"sweep/{outcome}"] == outcomes.count(outcome)
+    assert metrics["sweep/best"] == max(r.data.metrics["best/valid/accuracy"] for r in swept.trials)
+    history = swept.client.get_metric_history(parent.info.run_id, "sweep/best")
+    assert [metric.step for metric in history] == list(range(1, TRIALS + 1))
+    files = {file.path for file in swept.client.list_artifacts(parent.info.run_id)}
+    assert {"space.yaml", "leaderboard.csv"} <= files
+
+
+def test_each_trial_is_one_run_with_all_of_the_contract(swept):
+    assert [int(run.data.tags["sweep.trial"]) for run in swept.trials] == list(range(TRIALS))
+    for number, run in enumerate(swept.trials):
+        tags, params = run.data.tags, run.data.params
+        assert tags["mlflow.parentRunId"] == swept.parent.info.run_id
+        assert (tags["sweep.role"], tags["sweep.name"]) == ("trial", "first")
+        assert tags["sweep.outcome"] in ("completed", "stopped_early")
+        assert run.info.status == "FINISHED"
+        assert set(SECTION_OF) <= set(params)
+        assert params["dataset"] == "rotten-tomatoes"
+        assert params["dataset_fingerprint"] == swept.parent.data.params["dataset_fingerprint"]
+        assert int(params["seed"]) == 1234 + number
+        assert set(run.data.metrics) >= METRICS | ONCE
+        assert run.info.run_name.startswith(f"{number:03d} ")
+        parts = ("embedding", "recurrent", "head")
+        total = sum(run.data.metrics[f"parameters/{part}"] for part in parts)
+        assert run.data.metrics["parameters/total"] == total
+
+
+def test_metrics_stand_at_examples_seen_once_each(swept):
+    for run in swept.trials:
+        history = swept.client.get_metric_history(run.info.run_id, "valid/accuracy")
+        steps = [metric.step for metric in history if metric.step]
+        assert sorted(set(steps)) == steps
+        epochs = swept.client.get_metric_history(run.info.run_id, "epoch")
+        assert [e.step for e in epochs] == steps
+        for epoch in epochs:
+            assert epoch.value == pytest.approx(epoch.step / 5_970)
+        best = max(metric.value for metric in history)
+        assert run.data.metrics["best/valid/accuracy"] == best
+        finished = steps[-1] >= 1.5 * 5_970
+        assert run.data.tags["sweep.outcome"] == ("completed" if finished else "stopped_early")
+
+
+def test_optuna_was_told_the_same(swept):
+    study = optuna.load_study(
+        study_name="first", storage=f"sqlite:///{swept.folder}/.sweeps/first/study.db"
+    )
+    states = {"completed": "COMPLETE", "stopped_early": "PRUNED"}
+    for run, trial in zip(swept.trials, study.trials, strict=True):
+        assert trial.state.name == states[run.data.tags["sweep.outcome"]]
+        assert trial.intermediate_values
+        best = run.data.metrics["best/valid/accuracy"]
+        assert max(trial.intermediate_values.values()) == best
+        if trial.state.name == "COMPLETE":
+            assert trial.value == best
+
+
+def test_the_test_split_is_scored_on_the_winner_alone(swept):
+    scored = [run for run in swept.trials if any(m.startswith("test/") for m in run.data.metrics)]
+    best = max(run.data.metrics["best/valid/accuracy"] for run in swept.trials)
+    (winner,) = scored
+    assert winner.data.metrics["best/valid/accuracy"] == best
+    assert winner.info.run_id == swept.result["winner"]["run_id"]
+    version = swept.client.get_model_version_by_alias("sentiment", "challenger")
+    assert version.run_id == winner.info.run_id
+    assert winner.data.metrics["test/accuracy"] == swept.result["test"]["test/accuracy"]
+    bundle = Bundle.load(fetch_bundle(swept.client, version.model_id))
+    dataset = load_dataset(DataConfig(dataset="rotten-tomatoes"))
+    again = score_split(bundle, dataset, "test")
+    assert again.accuracy == winner.data.metrics["test/accuracy"]
+
+
+def test_the_leaderboard_ranks_by_validation(swept):
+    path = swept.client.download_artifacts(
+        swept.parent.info.run_id, "leaderboard.csv", str(swept.folder)
+    )
+    table = pd.read_csv(path)
+    assert table["rank"].tolist() == list(range(1, TRIALS + 1))
+    assert table["best/valid/accuracy"].is_monotonic_decreasing
+
+
+def test_every_trial_left_a_logged_model_that_takes_raw_text(swept):
+    mlflow.set_tracking_uri(f"sqlite:///{swept.folder}/mlflow.db")
+    texts = ["This film is great", "a dull and lifeless mess", ""]
+    for run in swept.trials[:2]:
+        (output,) = run.outputs.model_outputs
+        loaded = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+        answers = loaded.predict(pd.DataFrame({"text": texts}))
+        bundle = Bundle.load(fetch_bundle(swept.client, output.model_id))
+        expected = bundle.predict(texts)
+        assert answers["label"].tolist() == [bundle.label_names[i] for i in expected.argmax(axis=1)]
+        assert answers["probability"].to_numpy() == pytest.approx(expected.max(axis=1), abs=1e-5)
+    assert all(len(run.outputs.model_outputs) == 1 for run in swept.trials)
+
+
+def test_the_output_leads_on(swept):
+    for part in (
+        "space space.yaml",
+        f"{TRIALS}/{TRIALS} trials ended",
+        "test split, scored once",
+        "python -m sweeps.promote",
+        "python -m sweeps.ui",
+    ):
+        assert part in swept.output
+    assert "Configuration for experiment" not in swept.output
+    assert "Traceback" not in swept.output
+
+
+def test_promoted_it_answers(swept):
+    promoted = command("sweeps.promote", "--yes", cwd=swept.folder)
+    assert promoted.returncode == 0, promoted.stderr
+    asked = command("sentiment.predict", "--json", cwd=swept.folder, input="a great film\n\nbad\n")
+    assert asked.returncode == 0, asked.stderr
+    answers = [json.loads(line) for line in asked.stdout.splitlines()]
+    assert len(answers) == 3
+    champion = swept.client.get_model_version_by_alias("sentiment", "champion")
+    expected = Bundle.load(fetch_bundle(swept.client, champion.model_id)).predict(
+        ["a great film", "", "bad"]
+    )
+    for answer, row in zip(answers, expected, strict=True):
+        assert answer["probability"] == pytest.approx(row.max(), abs=1e-5)
+        assert answer["probabilities"]["pos"] == pytest.approx(row[1], abs=1e-5)
+    scored = command(
+        "sentiment.evaluate", "--dataset", "rotten-tomatoes", "--json", cwd=swept.folder
+    )
+    recorded = swept.result["test"]["test/accuracy"]
+    assert json.loads(scored.stdout)["test/accuracy"] == recorded
+
+
+def test_warm_start_and_a_failing_trial_and_a_time_budget(swept):
+    (swept.folder / "wild.yaml").write_text(
+        SPACE.replace("[1e-3, 2e-2], log: true", "[1e-3, 1e30], log: true") + "gradient_clip: 0.0\n"
+    )
+    arguments = ["--dataset", "rotten-tomatoes", "--trials", "4", "--max-epochs", "0.5"]
+    arguments += ["--space", "wild.yaml", "--name", "second", "--warm-start", "first", "--quiet"]
+    arguments += ["--sampler", "random", "--time-budget", "10m"]
+    done = command("sweeps.launch", *arguments, cwd=swept.folder)
+    assert f"{TRIALS} trials told, 0 outside" in done.stdout, done.stderr
+    runs = swept.client.search_runs(
+        [swept.parent.info.experiment_id],
+        "tags.`sweep.name` = 'second' and tags.`sweep.role` = 'trial'",
+    )
+    assert len(runs) == 4
+    failed = [run for run in runs if run.data.tags["sweep.outcome"] == "failed"]
+    assert failed, "a learning rate of up to 1e30 blows some trial up"
+    for run in failed:
+        assert run.info.status == "FAILED"
+        path = swept.client.download_artifacts(run.info.run_id, "error.txt", str(swept.folder))
+        assert "the loss is not finite at step" in Path(path).read_text()
+    study = optuna.load_study(
+        study_name="second", storage=f"sqlite:///{swept.folder}/.sweeps/second/study.db"
+    )
+    states = [trial.state.name for trial in study.trials]
+    assert len(states) == TRIALS + 4
+    assert states.count("FAIL") == len(failed)
+
+
+def test_control_c_leaves_a_whole_record(swept):
+    arguments = ["--dataset", "rotten-tomatoes", "--trials", "50", "--max-epochs", "50"]
+    arguments += ["--space", "space.yaml", "--name", "stopped"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweeps.launch", *arguments],
+        cwd=swept.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        experiments = [swept.parent.info.experiment_id]
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            runs = swept.client.search_runs(
+                experiments, "tags.`sweep.name` = 'stopped' and metrics.epoch > 0"
+            )
+            if runs:
+                break
+            time.sleep(0.5)
+        assert runs, "no trial got as far as an evaluation"
+        os.kill(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    runs = swept.client.search_runs(experiments, "tags.`sweep.name` = 'stopped'")
+    assert {run.info.status for run in runs} == {"KILLED"}
+    parent = next(run for run in runs if run.data.tags["sweep.role"] == "sweep")
+    assert parent.data.tags["sweep.state"] == "interrupted"
+    outcomes = {run.data.tags["sweep.outcome"] for run in runs if run is not parent}
+    assert outcomes <= {"interrupted", "stopped_early", "completed"}
+
+
+WRONG = [
+    (["--trials", "0"], "--trials 0"),
+    (["--dataset", "imdb25k"], "did you mean imdb-25k"),
+    (["--sampler", "grid"], "sampler 'grid'"),
+    (["--scheduler", "hyperband"], "scheduler 'hyperband'"),
+    (["--objective", "test/accuracy"], "objective 'test/accuracy'"),
+    (["--precision", "float16"], "precision"),
+    (["--space", "nowhere.yaml"], "nowhere.yaml"),
+    (["--set", "wings=2"], "hyperparameter 'wings'"),
+    (["--set", "cell=qrnn"], "qrnn"),
+    (["--set", "epochs=3"], "--max-epochs"),
+    (["--gpus-per-trial", "64"], "GPUs here"),
+    (["--concurrency", "1000"], "--concurrency 1000"),
+    (["--time-budget", "soon"], "--time-budget soon"),
+    (["--max-epochs", "-1"], "--max-epochs"),
+    (["--name", "../up"], "--name"),
+    (["--seed", "-1"], "--seed"),
+    (["--warm-start", "nothing"], "no such store|no sweep"),
+    (["--language", "xx-yy"], "language"),
+    (["--set", "embedding=nowhere.vec"], "nowhere.vec"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG)
+def test_wrong_input_is_told_and_leaves_nothing(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(InputError, match=message) as told:
+        main(["--dataset", "rotten-tomatoes", "--quiet", *arguments])
+    assert len(str(told.value).splitlines()) <= 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_input_is_exit_status_2_without_a_traceback(tmp_path):
+    (tmp_path / "space.yaml").write_text("dropout: {float: [0.5, 0.1]}\n")
+    done = command("sweeps.launch", "--space", "space.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: space.yaml: dropout")
+    assert [path.name for path in tmp_path.iterdir()] == ["space.yaml"]
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--dataset", "rotten-tomatoes", "--dry-run", "--max-epochs", "3"]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    for part in (
+        "space cpu",
+        "rotten-tomatoes train: 5,970 texts",
+        "rungs: at 2,238, 4,477, 8,955 of 17,910",
+        "  cell:",
+        "  004 {",
+        "time: about",
+    ):
+        assert part in text
+    assert list(tmp_path.iterdir()) == []
