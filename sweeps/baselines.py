@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from ray.tune.search import Searcher
-from sentiment.datasets import Dataset
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from sentiment.config import Config
+from sentiment.datasets import Dataset
 from sentiment.metrics import Scores, score
 from sentiment.recipe import Recipe, baseline_recipes
 from sweeps.tracking import SweepTracker

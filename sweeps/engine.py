@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,14 +56,15 @@ RECORDED = (
 @contextlib.contextmanager
 def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
     """Start Ray on this machine with room for just these workers, and stop it at the end."""
+    # A trial's failure is told and recorded by us; Ray would print its traceback three times.
     for name in ("ray", "ray.tune", "ray.air", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     ray.init(
         num_cpus=workers.count * workers.cpus,
         num_gpus=gpus if workers.gpus else 0,
         include_dashboard=False,
         configure_logging=True,
-        logging_level=logging.ERROR,
+        logging_level=logging.CRITICAL,
         log_to_driver=False,
     )
     try:
@@ -180,6 +181,7 @@ class Recorder(tune.Callback):
         progress: Progress,
         view: View,
         *,
+        say: Callable[[str], None],
         dataset: str,
         dataset_fingerprint: str,
         role: Role = "trial",
@@ -191,6 +193,7 @@ class Recorder(tune.Callback):
             tracker: writes the record.
             progress: what the view shows.
             view: told of changes.
+            say: prints a line, of a trial that failed.
             dataset: the data set's name.
             dataset_fingerprint: its fingerprint.
             role: what the trials are to the sweep.
@@ -199,6 +202,7 @@ class Recorder(tune.Callback):
         self._tracker = tracker
         self._progress = progress
         self._view = view
+        self._say = say
         self._dataset = dataset
         self._fingerprint = dataset_fingerprint
         self._role: Role = role
@@ -228,14 +232,12 @@ class Recorder(tune.Callback):
         """Record an evaluation."""
         state = self._state(trial)
         metrics = {name: result[name] for name in RECORDED}
-        if "facts" in result:
-            state.facts = result["facts"]
         state.epoch, state.seconds = result["epoch"], result["seconds/total"]
         state.value = result[self._progress.objective]
         state.best = dict(result["best"])
         if result[FINISHED]:
             self._finished.add(trial.trial_id)
-        state.facts = {**state.facts, "seconds/cpu": result["seconds/cpu"]}
+        state.facts = {**result["facts"], "seconds/cpu": result["seconds/cpu"]}
         self._tracker.trial_metrics(state.key, result[EXAMPLES], metrics)
         self._view.update()
 
@@ -271,6 +273,7 @@ class Recorder(tune.Callback):
         error = Path(trial.error_file).read_text() if trial.error_file else "the worker died"
         step = int(state.best.get(EXAMPLES, 0))
         self._tracker.end_trial(state.key, "failed", metrics=_once(state), step=step, error=error)
+        self._say(f"trial {state.key} failed: {_last_line(error)}")
         self._view.update()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -283,6 +286,12 @@ class Recorder(tune.Callback):
 
     def _state(self, trial: Trial) -> TrialState:
         return self._progress.trials[self._key(trial)]
+
+
+def _last_line(error: str) -> str:
+    """Return what a traceback ends with: the kind of error and its message."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason is known"
 
 
 def _best(state: TrialState) -> dict[str, float]:

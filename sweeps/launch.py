@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import sys
 from typing import Any, NoReturn
 
 from sentiment import cli
@@ -21,6 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     from rich.console import Console
 
     from sweeps.sweep import Sweep
+    from sweeps.writer import RecordError
 
     # The result of --json goes to standard output alone, all else to standard error.
     console = Console(stderr=args.json, highlight=False, soft_wrap=True)
@@ -29,7 +31,11 @@ def main(argv: list[str] | None = None) -> int:
         sweep.print_plan()
         return 0
     signal.signal(signal.SIGTERM, _interrupt)
-    result = sweep.run()
+    try:
+        result = sweep.run()
+    except RecordError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     if args.json:
         print(json.dumps(result.summary()))
     return 0 if result.winner is not None else 1

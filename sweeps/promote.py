@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -191,17 +192,26 @@ def _roll_back(client: MlflowClient, args: argparse.Namespace) -> int:
 
 
 def _data_config(candidate: Candidate, args: argparse.Namespace) -> DataConfig:
-    """Return where the candidate's data is: as the flags say, or the data set by its name."""
-    from sentiment.datasets import DATASETS
+    """Return where the candidate's data is: as the flags say, or as it was when it was trained."""
+    from sentiment.datasets import DATASETS, DataConfig
+    from sweeps.registry import DATA_TAG
 
-    if args.dataset is None:
+    if args.dataset is None and args.data is None:
+        if DATA_TAG in candidate.tags:
+            trained_on = json.loads(candidate.tags[DATA_TAG])
+            given = {name: getattr(args, name) for name in DataConfig.model_fields}
+            defaults = {name: field.default for name, field in DataConfig.model_fields.items()}
+            changed = {n: v for n, v in given.items() if v is not None and v != defaults[n]}
+            return DataConfig(**{**trained_on, **changed})
         trained_for = candidate.tags["dataset"]
-        if args.data is None and trained_for not in DATASETS:
+        if trained_for not in DATASETS:
             raise InputError(
                 f"{candidate.title} was trained for a file of your own, {trained_for}: give it "
                 "again by --data, with the same options"
             )
-        args.dataset = DATASETS[0] if args.data is not None else trained_for
+        args.dataset = trained_for
+    elif args.dataset is None:
+        args.dataset = DATASETS[0]
     return cli.data_config(args)
 
 

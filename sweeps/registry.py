@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from sentiment.datasets import DataConfig, Dataset
 from sentiment.errors import InputError
 from sentiment.model_store import (
     CHAMPION,
@@ -29,6 +30,9 @@ from sentiment.model_store import (
 
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
+
+DATA_TAG = "data"
+"""A version's tag: its `DataConfig` as JSON."""
 
 _MOVE = "champion.move."
 _VERSIONS_TAG = "mlflow.modelVersions"
@@ -131,8 +135,8 @@ def register_winner(
     model_id: str,
     run_id: str,
     sweep: str,
-    dataset: str,
-    dataset_fingerprint: str,
+    data: DataConfig,
+    dataset: Dataset,
     test: Mapping[str, float],
 ) -> ModelVersion:
     """Register a sweep's best trial as the challenger.
@@ -143,8 +147,8 @@ def register_winner(
         model_id: the trial's logged model.
         run_id: the trial's run.
         sweep: the sweep's name.
-        dataset: the data set's name.
-        dataset_fingerprint: the data set's fingerprint.
+        data: where the data set came from; a promotion loads it again from there.
+        dataset: the data set.
         test: its metrics on the test split, as `test/accuracy`.
     """
     return register(
@@ -154,11 +158,12 @@ def register_winner(
         run_id=run_id,
         tags={
             "sweep.name": sweep,
-            "dataset": dataset,
-            "dataset_fingerprint": dataset_fingerprint,
+            "dataset": dataset.name,
+            "dataset_fingerprint": dataset.fingerprint,
+            DATA_TAG: data.model_dump_json(exclude_defaults=True),
             **{metric: repr(float(value)) for metric, value in test.items()},
         },
-        description=f"Best trial of the sweep {sweep} on {dataset}: test accuracy "
+        description=f"Best trial of the sweep {sweep} on {dataset.name}: test accuracy "
         f"{test['test/accuracy']:.4f}, measured once, after the choice by validation.",
     )
 

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from sentiment.bundle import Bundle
 from sentiment.config import Config
-from sentiment.datasets import Dataset, load_dataset
+from sentiment.datasets import DataConfig, Dataset, load_dataset
 from sentiment.devices import configure_threads, pick_precision, precision_name
 from sentiment.errors import InputError
 from sentiment.evaluate import score_split
@@ -218,8 +218,7 @@ class Sweep:
         except BaseException:
             # Also at Control-C, and at a second one: the record must not stay open.
             tracker.end("interrupted")
-            if tracker.name:
-                self._say(f"sweep {name} was interrupted; its record stays in the experiment")
+            self._say(f"sweep {name} was cut off; what it recorded stays in the experiment")
             raise
         finally:
             remove_storage(folder / "ray")
@@ -285,12 +284,7 @@ class Sweep:
             },
             precision=self.precision,
             space_yaml=self.space.to_yaml(),
-            tags=self._data_tags(),
         )
-
-    def _data_tags(self) -> dict[str, str]:
-        """Return what a promotion needs to load the same data again."""
-        return {"sweep.data": self.settings.data.model_dump_json(exclude_defaults=True)}
 
     def _search(
         self,
@@ -341,6 +335,7 @@ class Sweep:
                     tracker,
                     progress,
                     view,
+                    say=self._say,
                     dataset=self.dataset.name,
                     dataset_fingerprint=self.dataset.fingerprint,
                 ),
@@ -368,6 +363,7 @@ class Sweep:
                     tracker,
                     progress,
                     view,
+                    say=self._say,
                     dataset=self.dataset.name,
                     dataset_fingerprint=self.dataset.fingerprint,
                     role="baseline",
@@ -415,8 +411,8 @@ class Sweep:
                 model_id=model_id,
                 run_id=winner.run_id,
                 sweep=tracker.name,
-                dataset=self.dataset.name,
-                dataset_fingerprint=self.dataset.fingerprint,
+                data=_from_anywhere(settings.data),
+                dataset=self.dataset,
                 test=test,
             ).version
         tracker.flush()
@@ -476,3 +472,10 @@ class Sweep:
         self._say("  python -m sweeps.ui                                  browse and compare")
         self._say("  python -m sweeps.promote                             make it the champion")
         self._say('  python -m sentiment.predict "This film is great"     ask the champion')
+
+
+def _from_anywhere(data: DataConfig) -> DataConfig:
+    """Return where the data is, whatever folder a later command runs in."""
+    paths = {name: getattr(data, name) for name in ("data", "data_dir")}
+    absolute = {name: str(Path(path).absolute()) for name, path in paths.items() if path}
+    return data.model_copy(update=absolute)

@@ -68,10 +68,7 @@ class TrialWorker(tune.Trainable):
             tune.result.DONE: evaluation.finished,
             tune.result.SHOULD_CHECKPOINT: evaluation.improved,
         }
-        if self._facts:
-            result["facts"] = self._facts
-            self._facts = {}
-        return result
+        return {**result, "facts": self._facts}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the best checkpoint so far; Ray carries it to the sweep's storage."""

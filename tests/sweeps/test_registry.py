@@ -76,8 +76,11 @@ def train(store: Store, bundle: Path, dataset: Dataset) -> tuple[str, str]:
     return run_id, log_bundle(client, run_id, bundle, name="x", metrics={}, step=1)
 
 
-def win(store: Store, bundle: Path, dataset: Dataset, sweep: str, error: float = 0.0) -> int:
+def win(
+    store: Store, bundle: Path, reviews: tuple[Path, Dataset], sweep: str, error: float = 0.0
+) -> int:
     """Register a model as the winner of a sweep, its test accuracy recorded with an error."""
+    path, dataset = reviews
     run_id, model_id = train(store, bundle, dataset)
     version = registry.register_winner(
         store[0],
@@ -85,8 +88,8 @@ def win(store: Store, bundle: Path, dataset: Dataset, sweep: str, error: float =
         model_id=model_id,
         run_id=run_id,
         sweep=sweep,
-        dataset=dataset.name,
-        dataset_fingerprint=dataset.fingerprint,
+        data=DataConfig(data=str(path)),
+        dataset=dataset,
         test={"test/accuracy": accuracy_of(bundle, dataset) + error},
     )
     return int(version.version)
@@ -106,8 +109,8 @@ def test_winner_becomes_the_challenger(
     store: Store, better_and_worse: tuple[Path, Path], reviews: tuple[Path, Dataset]
 ) -> None:
     client = store[0]
-    assert win(store, better_and_worse[1], reviews[1], "first") == 1
-    assert win(store, better_and_worse[0], reviews[1], "second") == 2
+    assert win(store, better_and_worse[1], reviews, "first") == 1
+    assert win(store, better_and_worse[0], reviews, "second") == 2
     assert alias(store, "challenger") == 2
     assert alias(store, "champion") is None
     version = client.get_model_version("sentiment", "2")
@@ -129,7 +132,7 @@ def test_candidates_that_are_not_there(
     client = store[0]
     with pytest.raises(InputError, match=r"registered yet: python -m sweeps\.launch"):
         registry.find_candidate(client, "sentiment")
-    win(store, better_and_worse[0], reviews[1], "first")
+    win(store, better_and_worse[0], reviews, "first")
     with pytest.raises(InputError, match="no version 7; its versions are 1"):
         registry.find_candidate(client, "sentiment", version=7)
     with pytest.raises(InputError, match="no version of the sweep second"):
@@ -147,11 +150,11 @@ def test_first_promotion_and_a_better_model(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     better, worse = better_and_worse
-    win(store, worse, reviews[1], "first")
+    win(store, worse, reviews, "first")
     assert promote(store, reviews) == 0
     assert alias(store, "champion") == 1
     assert alias(store, "previous") is None
-    win(store, better, reviews[1], "second")
+    win(store, better, reviews, "second")
     assert promote(store, reviews, "--dry-run") == 0
     assert alias(store, "champion") == 1
     assert promote(store, reviews, "--yes", "--significant", "--min-gain", "0.1") == 0
@@ -176,9 +179,9 @@ def test_worse_model_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     better, worse = better_and_worse
-    win(store, better, reviews[1], "first")
+    win(store, better, reviews, "first")
     promote(store, reviews)
-    win(store, worse, reviews[1], "second")
+    win(store, worse, reviews, "second")
     assert promote(store, reviews, "--yes") == 1
     assert alias(store, "champion") == 1
     assert "refused: its gain over the champion is -" in capsys.readouterr().err
@@ -190,7 +193,7 @@ def test_model_that_is_not_what_was_recorded_is_refused(
     reviews: tuple[Path, Dataset],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    win(store, better_and_worse[0], reviews[1], "first", error=0.01)
+    win(store, better_and_worse[0], reviews, "first", error=0.01)
     assert promote(store, reviews, "--yes") == 1
     assert alias(store, "champion") is None
     assert "was recorded" in capsys.readouterr().err
@@ -203,10 +206,9 @@ def test_other_data_is_refused(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    win(store, better_and_worse[0], reviews[1], "first")
+    win(store, better_and_worse[0], reviews, "first")
     uri = store[0].tracking_uri
-    with pytest.raises(InputError, match=r"reviews\.csv: give it again by --data"):
-        command.main(["--tracking-uri", uri])
+    assert command.main(["--tracking-uri", uri, "--dry-run"]) == 0
     other = tmp_path / "other.csv"
     lines = reviews[0].read_text().splitlines()
     other.write_text("\n".join(lines[:-1]))
@@ -218,6 +220,8 @@ def test_run_that_is_not_registered_is_promoted_by_its_id(
     store: Store, better_and_worse: tuple[Path, Path], reviews: tuple[Path, Dataset]
 ) -> None:
     run_id, _ = train(store, better_and_worse[0], reviews[1])
+    with pytest.raises(InputError, match=r"reviews\.csv: give it again by --data"):
+        command.main(["--tracking-uri", store[0].tracking_uri, "--run", run_id])
     assert promote(store, reviews, "--run", run_id, "--dry-run") == 0
     assert registry.all_versions(store[0], "sentiment") == []
     assert promote(store, reviews, "--run", run_id) == 0
@@ -232,7 +236,7 @@ def test_rollback_goes_back_move_by_move(
     client = store[0]
     before = None
     for number in (1, 2, 3):
-        win(store, make_bundle(0), reviews[1], f"sweep-{number}")
+        win(store, make_bundle(0), reviews, f"sweep-{number}")
         registry.promote(client, "sentiment", number, before, {"test/accuracy": 0.5})
         before = number
     uri = ["--tracking-uri", client.tracking_uri]
@@ -253,8 +257,8 @@ def test_rollback_goes_back_move_by_move(
 def test_champion_that_moved_meanwhile(
     store: Store, make_bundle: Callable[[int], Path], reviews: tuple[Path, Dataset]
 ) -> None:
-    win(store, make_bundle(0), reviews[1], "first")
-    win(store, make_bundle(1), reviews[1], "second")
+    win(store, make_bundle(0), reviews, "first")
+    win(store, make_bundle(1), reviews, "second")
     registry.promote(store[0], "sentiment", 1, None, {})
     with pytest.raises(InputError, match="has moved meanwhile, to version 1"):
         registry.promote(store[0], "sentiment", 2, None, {})
