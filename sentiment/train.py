@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.config import Config, parse_assignments
+from sentiment.errors import InputError
 from sentiment.recipe import Recipe, baseline_recipes, load_recipe
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def main(argv: list[str] | None = None) -> None:
         for recipe in baseline_recipes():
             print(f"{recipe.name:<16} {recipe.description}")
         return
+    if args.threads is not None and args.threads < 1:
+        raise InputError(f"--threads {args.threads}: give 1 or more")
     recipe = load_recipe(args.recipe) if args.recipe else Recipe("", "", {})
     config = Config.from_flat({**recipe.settings, **parse_assignments(args.set)})
     data = cli.data_config(args)

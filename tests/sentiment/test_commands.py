@@ -1,0 +1,140 @@
+"""train, evaluate and predict as their users run them, on real short reviews."""
+
+from __future__ import annotations
+
+import io
+import json
+from types import SimpleNamespace
+
+import mlflow.pyfunc
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from sentiment import evaluate, predict, train
+from sentiment.config import SECTION_OF
+from sentiment.errors import InputError
+from sentiment.predict import read_lines
+
+SETTINGS = ["hidden_dim=12", "epochs=1", "evaluations_per_epoch=2", "learning_rate=0.01"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One recorded training with its output."""
+    folder = tmp_path_factory.mktemp("trained")
+    store = f"sqlite:///{folder}/mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        output = io.StringIO()
+        patch.setattr("sys.stdout", output)
+        arguments = ["--dataset", "rotten-tomatoes", "--test", "--device", "cpu", "--threads", "1"]
+        train.main([*arguments, "--tracking-uri", store, "--set", *SETTINGS])
+    client = MlflowClient(store)
+    (run,) = client.search_runs([client.get_experiment_by_name("sentiment").experiment_id])
+    return SimpleNamespace(
+        folder=folder, store=store, output=output.getvalue(), client=client, run=run
+    )
+
+
+def test_a_line_an_evaluation_and_the_counts(trained):
+    lines = trained.output.splitlines()
+    epochs = [line for line in lines if line.startswith("epoch")]
+    assert len(epochs) == 2
+    assert "train loss" in epochs[0] and "valid loss" in epochs[0]
+    total = int(trained.run.data.metrics["parameters/trainable"])
+    assert any(f"{total:,} trainable parameters" in line for line in lines)
+    assert any("commonest words: <unk> <pad> . the" in line for line in lines)
+    assert any(line.startswith("test: loss") for line in lines)
+
+
+def test_the_run_is_like_a_trials(trained):
+    run = trained.run
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "bilstm-1×12 glove adam"
+    assert set(SECTION_OF) <= set(run.data.params)
+    history = trained.client.get_metric_history(run.info.run_id, "valid/accuracy")
+    assert [metric.step for metric in history] == [3_026, 5_970]
+    assert run.data.metrics["best/valid/accuracy"] == max(metric.value for metric in history)
+    assert run.data.metrics["test/accuracy"] > 0.6
+
+
+def test_evaluate_finds_what_was_recorded(trained, capsys):
+    arguments = ["--model", trained.run.info.run_id, "--tracking-uri", trained.store]
+    evaluate.main([*arguments, "--dataset", "rotten-tomatoes", "--json"])
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["test/accuracy"] == trained.run.data.metrics["test/accuracy"]
+    assert scores["count"] == sum(map(sum, scores["confusion"])) == 1_280
+    evaluate.main([*arguments, "--dataset", "rotten-tomatoes", "--split", "valid"])
+    text = capsys.readouterr().out
+    assert "rotten-tomatoes valid, 1,280 texts" in text
+    assert "label \\ predicted" in text
+
+
+def test_other_labels_are_refused(trained, tmp_path):
+    table = tmp_path / "stars.csv"
+    rows = [f"a text number {i} of many,{'abc'[i % 3]}" for i in range(60)]
+    table.write_text("\n".join(["text,label", *rows]))
+    arguments = ["--model", trained.run.info.run_id, "--tracking-uri", trained.store]
+    with pytest.raises(InputError, match="the model tells neg, pos apart"):
+        evaluate.main([*arguments, "--data", str(table)])
+
+
+def test_predict_agrees_with_the_logged_model(trained, capsys, monkeypatch):
+    texts = ["a moving and wonderful film", "dull , stupid and far too long", "", "🎬" * 50]
+    arguments = ["--model", trained.run.info.run_id, "--tracking-uri", trained.store]
+    predict.main([*arguments, "--json", *texts])
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    mlflow.set_tracking_uri(trained.store)
+    (output,) = trained.run.outputs.model_outputs
+    loaded = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+    expected = loaded.predict(pd.DataFrame({"text": texts}))
+    assert [answer["label"] for answer in answers] == expected["label"].tolist()
+    probabilities = [answer["probability"] for answer in answers]
+    assert probabilities == pytest.approx(expected["probability"].tolist(), abs=1e-5)
+    for answer in answers:
+        assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert max(answer["probabilities"].values()) == answer["probability"]
+    lines = "".join(f"{text}\n" for text in texts).encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines), encoding="utf-8"))
+    predict.main(arguments)
+    printed = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [label for label, _ in printed] == expected["label"].tolist()
+    assert [float(p) for _, p in printed] == pytest.approx(probabilities, abs=1e-4)
+
+
+def test_lines_are_read_one_by_one_and_must_be_utf8():
+    assert list(read_lines(io.BytesIO(b"a\r\n\nb"))) == ["a", "", "b"]
+    lines = read_lines(io.BytesIO(b"fine\n\xff\xfe\n"))
+    assert next(lines) == "fine"
+    with pytest.raises(InputError, match=r"line 2: byte 1 is not UTF-8"):
+        next(lines)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        (train, ["--recipe", "lstm1"], "did you mean lstm-1"),
+        (train, ["--set", "wings=2"], "unknown hyperparameter"),
+        (train, ["--dataset", "imbd"], "did you mean imdb"),
+        (train, ["--device", "cuda:7", "--dataset", "rotten-tomatoes"], "GPUs are visible"),
+        (train, ["--device", "abacus"], "--device abacus"),
+        (train, ["--threads", "0"], "--threads 0"),
+        (predict, ["--model", "nowhere/model", "x"], "nowhere/model"),
+        (predict, ["x"], "no such store"),
+        (evaluate, ["--model", "0" * 32], "no such store"),
+    ],
+)
+def test_wrong_input_is_told_and_leaves_nothing(command, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(InputError, match=message):
+        command.main(arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_recipes_are_listed(capsys):
+    train.main(["--list-recipes"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12
+    assert lines[0].startswith("base-rnn ")

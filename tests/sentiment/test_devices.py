@@ -1,0 +1,32 @@
+"""Where a model is trained, and in which precision."""
+
+import pytest
+import torch
+
+from sentiment.devices import configure_threads, pick_device, pick_precision, precision_name
+from sentiment.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+def test_devices_by_name():
+    assert pick_device("cpu") == CPU
+    assert pick_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for name in ("cuda:99", "toaster"):
+        with pytest.raises(InputError, match=name):
+            pick_device(name)
+
+
+def test_precision_is_what_is_asked_for_or_the_faster():
+    assert pick_precision("float32", CPU) == torch.float32
+    assert pick_precision("bfloat16", CPU) == torch.bfloat16
+    cpu = torch.cpu.get_capabilities()
+    fast = cpu.get("amx_bf16") or cpu.get("avx512_bf16")
+    assert precision_name(pick_precision("auto", CPU)) == ("bfloat16" if fast else "float32")
+
+
+def test_denormals_are_flushed_in_the_thread():
+    configure_threads(1)
+    assert torch.get_num_threads() == 1
+    tiny = torch.full((64,), 1e-38) * 1e-3
+    assert (tiny == 0).all()
