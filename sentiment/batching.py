@@ -7,7 +7,7 @@ A batch is in packed order when its texts stand by falling length.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,18 +77,22 @@ class Texts:
         self._head = torch.from_numpy(head[config.truncation]).to(self.device)
         self._dropped = torch.from_numpy(dropped).to(self.device)
 
-    def batch(self, index: np.ndarray) -> Batch:
-        """Gather the texts of an index (B,) that is in packed order."""
-        steps = int(self.lengths[index[0]])
-        chosen = torch.from_numpy(index).to(self.device)
-        lengths = self._kept[chosen]
-        step = torch.arange(steps, device=self.device).unsqueeze(1)
-        position = step + self._starts[chosen]
-        position += torch.where(step >= self._head[chosen], self._dropped[chosen], 0)
-        inside = step < lengths
-        ranks = self._tokens[torch.where(inside, position, 0)].long()
-        ids = torch.where((ranks >= 0) & (ranks < self.known), ranks + FIRST_WORD_ID, UNK_ID)
-        return Batch(torch.where(inside, ids, PAD_ID), lengths, self._labels[chosen])
+    def batches(self, plan: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Gather the batches of a plan, one after the other.
+
+        The plan goes to the device as a whole, so that no step waits for a copy.
+
+        Args:
+            plan: indexes of texts, each in packed order.
+
+        Yields:
+            Each index with its batch.
+        """
+        if not plan:
+            return
+        chosen = torch.from_numpy(np.concatenate(plan)).to(self.device)
+        for index, texts in zip(plan, chosen.split([len(index) for index in plan]), strict=True):
+            yield index, self._gather(texts, int(self.lengths[index[0]]))
 
     def epoch(self, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
         """Plan an epoch: every text once, batches of like lengths in packed order, shuffled.
@@ -113,6 +117,17 @@ class Texts:
             size = max(1, min(most, tokens // max(1, int(self.lengths[order[start]]))))
             yield order[start : start + size]
             start += size
+
+    def _gather(self, texts: torch.Tensor, steps: int) -> Batch:
+        """Make the batch of texts (B,) whose longest has that many steps."""
+        lengths = self._kept[texts]
+        step = torch.arange(steps, device=self.device).unsqueeze(1)
+        position = step + self._starts[texts]
+        position += torch.where(step >= self._head[texts], self._dropped[texts], 0)
+        inside = step < lengths
+        ranks = self._tokens[torch.where(inside, position, 0)].long()
+        ids = torch.where((ranks >= 0) & (ranks < self.known), ranks + FIRST_WORD_ID, UNK_ID)
+        return Batch(torch.where(inside, ids, PAD_ID), lengths, self._labels[texts])
 
 
 def _sorted_batches(index: np.ndarray, lengths: np.ndarray, size: int) -> list[np.ndarray]:

@@ -17,7 +17,7 @@ def log_probabilities(model: Classifier, texts: Texts, tokens: int = BATCH_TOKEN
     """Return float32 log probabilities (n, C) of all texts, in their own order."""
     model.eval()
     result = np.empty((texts.size, model.classes), dtype=np.float32)
-    for index in texts.in_order_of_length(tokens):
-        batch = texts.batch(index)
+    plan = list(texts.in_order_of_length(tokens))
+    for index, batch in texts.batches(plan):
         result[index] = model.log_probabilities(model(batch)).float().cpu().numpy()
     return result

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from sentiment.batching import Texts
+from sentiment.batching import Batch, Texts
 from sentiment.bundle import Bundle
 from sentiment.config import Config
 from sentiment.corpus import Corpus
@@ -55,7 +55,7 @@ class _Running:
     weight: torch.Tensor = field(init=False)
     count: int = 0
     tokens: int = 0
-    seconds: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
         self.loss, self.hits, self.weight = torch.zeros(
@@ -133,8 +133,8 @@ class Trainer:
         interval = self.train_texts.size / self.config.training.evaluations_per_epoch
         evaluations = 0
         running = _Running(self.device)
-        for index in self._batches():
-            self._train_step(index, running)
+        for index, batch in self._batches():
+            self._train_step(index, batch, running)
             finished = self.step == self.total_steps
             if finished or self.examples >= (evaluations + 1) * interval:
                 evaluations = int(self.examples / interval)
@@ -182,19 +182,17 @@ class Trainer:
             steps += int(np.searchsorted(seen, rest)) + 1
         return min(steps, training.max_steps) if training.max_steps else steps
 
-    def _batches(self) -> Iterator[np.ndarray]:
+    def _batches(self) -> Iterator[tuple[np.ndarray, Batch]]:
         """Yield the plan's batches until the budget is used up."""
         training = self.config.training
         epoch = 0
         while self.step < self.total_steps:
             plan = self.train_texts.epoch(training.batch_size, training.seed, epoch)
-            yield from plan[: self.total_steps - self.step]
+            yield from self.train_texts.batches(plan[: self.total_steps - self.step])
             epoch += 1
 
-    def _train_step(self, index: np.ndarray, running: _Running) -> None:
-        started = time.perf_counter()
+    def _train_step(self, index: np.ndarray, batch: Batch, running: _Running) -> None:
         self.model.train()
-        batch = self.train_texts.batch(index)
         logits = self.model(batch)
         loss_sum, weight = self._loss(logits, batch.labels)
         self.optimizer.zero_grad(set_to_none=True)
@@ -214,7 +212,6 @@ class Trainer:
         running.tokens += int(self.train_texts.lengths[index].sum())
         if self.device.type == "cpu" or self.step % FINITE_CHECK_STEPS == 0:
             self._check_finite(running)
-        running.seconds += time.perf_counter() - started
 
     def _loss(
         self, logits: torch.Tensor, labels: torch.Tensor
@@ -245,9 +242,8 @@ class Trainer:
             )
 
     def _evaluation(self, running: _Running, finished: bool) -> Evaluation:
-        started = time.perf_counter()
         self._check_finite(running)  # Waits for the device, so that its time counts here.
-        seconds = running.seconds + time.perf_counter() - started
+        seconds = time.perf_counter() - running.started
         scores = self.evaluate(self.valid_texts, self._valid_labels)
         if not math.isfinite(scores.loss):
             raise TrainingError(f"the validation loss is not finite after step {self.step}")

@@ -45,8 +45,7 @@ def test_an_epoch_holds_every_text_once_as_it_is(texts, limit, truncation, known
     config = TextConfig(max_length=limit, truncation=truncation)
     view = Texts(split_of(texts), config, known)
     seen = []
-    for index in view.epoch(size, seed=5, epoch=0):
-        batch = view.batch(index)
+    for index, batch in view.batches(view.epoch(size, seed=5, epoch=0)):
         assert len(index) <= size
         assert (np.diff(batch.lengths.numpy()) <= 0).all()
         assert batch.ids.shape == (int(batch.lengths[0]), len(index))
