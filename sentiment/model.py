@@ -5,8 +5,6 @@ Shapes: T steps, B texts, E embedding size, H hidden units, D directions, C clas
 
 from __future__ import annotations
 
-import contextlib
-
 import torch
 from torch import nn
 from torch.nn import functional
@@ -58,8 +56,6 @@ class Classifier(nn.Module):
         )
         self.embedding_dropout = _own(config.embedding_dropout, config.dropout)
         self.head_dropout = _own(config.head_dropout, config.dropout)
-        self.autocast_dtype: torch.dtype | None = None
-        """Precision of the recurrent layers where it is not float32; the rest is float32."""
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return logits: (B, 1) for a binary model, else (B, C)."""
@@ -69,9 +65,8 @@ class Classifier(nn.Module):
             read = torch.full_like(lengths, len(batch.ids))
         else:
             read = lengths
-        with self._precision(embedded.device):
-            outputs = self.recurrent(embedded, read)
-        pooled = torch.cat([self._pool(output.float(), lengths, read) for output in outputs], dim=1)
+        outputs = self.recurrent(embedded, read)
+        pooled = torch.cat([self._pool(output, lengths, read) for output in outputs], dim=1)
         return self.head(functional.dropout(pooled, self.head_dropout, self.training))
 
     def log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
@@ -115,11 +110,6 @@ class Classifier(nn.Module):
         if self.config.pooling == "max":
             return outputs.masked_fill(outside, float("-inf")).max(dim=0).values
         return outputs.masked_fill(outside, 0).sum(dim=0) / lengths.unsqueeze(1)
-
-    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
-        if self.autocast_dtype is None:
-            return contextlib.nullcontext()
-        return torch.autocast(device.type, dtype=self.autocast_dtype)
 
 
 def _own(value: float | None, shared: float) -> float:

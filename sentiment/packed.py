@@ -10,10 +10,13 @@ Shapes: T steps, B sequences, E features, H hidden units, D directions.
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import torch
 from torch import nn
+
+from sentiment import recurrence
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
@@ -55,6 +58,8 @@ class PackedRNN(nn.Module):
         self.layers = layers
         self.directions = 2 if bidirectional else 1
         self.dropout = dropout
+        self.compute_dtype: torch.dtype | None = None
+        """Precision of the matrix products where it is not the parameters' own."""
         rows = GATES[cell] * hidden_size
         for layer in range(layers):
             columns = input_size if layer == 0 else hidden_size * self.directions
@@ -109,12 +114,24 @@ class PackedRNN(nn.Module):
             getattr(self, f"{kind}_{suffix}")
             for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         ]
+        if self.cell != "lstm" and inputs.device.type == "cpu" and torch.is_grad_enabled():
+            # torch's own loops record each step of these for autograd.
+            own = recurrence.gru if self.cell == "gru" else recurrence.rnn
+            return own(inputs, weights, self.compute_dtype or inputs.dtype)
         start = inputs.new_zeros(1, inputs.shape[1], self.hidden_size)
         options = (True, 1, 0.0, self.training, False, False)
-        if self.cell == "lstm":
-            return torch.lstm(inputs, [start, start], weights, *options)[0]
-        kernel = torch.gru if self.cell == "gru" else torch.rnn_tanh
-        return kernel(inputs, start, weights, *options)[0]
+        with self._precision(inputs.device):
+            if self.cell == "lstm":
+                outputs = torch.lstm(inputs, [start, start], weights, *options)[0]
+            else:
+                kernel = torch.gru if self.cell == "gru" else torch.rnn_tanh
+                outputs = kernel(inputs, start, weights, *options)[0]
+        return outputs.to(inputs.dtype)
+
+    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
+        if self.compute_dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=self.compute_dtype)
 
 
 class _Flip(torch.autograd.Function):

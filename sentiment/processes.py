@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
 
@@ -26,22 +28,91 @@ def in_processes(
 ) -> Iterator[tuple[int, Any]]:
     """Yield (index of the task, `function(*task)`) as they end, computed by other processes.
 
-    `function` stands at the top of a module other than the script that runs. When the caller
-    is interrupted or a task fails, the processes are ended at once, and they never outlive it.
+    When the caller is interrupted or a task fails, the processes are ended at once, and they
+    never outlive it. (`ProcessPoolExecutor` can hang for ever when a worker dies while a large
+    task is being sent to it.)
+
+    Args:
+        function: stands at the top of a module other than the script that runs.
+        tasks: its arguments.
+        workers: processes, at most.
+
+    Raises:
+        RuntimeError: a process was killed.
+        Exception: what `function` raised.
     """
-    others = {process.pid for process in multiprocessing.active_children()}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), context, _follow_parent) as pool:
+    waiting = iter(enumerate(tasks))
+    pool: dict[Connection, BaseProcess] = {}
+    running: dict[Connection, int] = {}
+
+    def give(connection: Connection) -> None:
+        for index, task in waiting:
+            connection.send(task)
+            running[connection] = index
+            return
+
+    try:
+        _start(function, min(workers, len(tasks)), pool)
         try:
-            with _main_hidden():
-                indexes = {pool.submit(function, *task): i for i, task in enumerate(tasks)}
-            for future in as_completed(indexes):
-                yield indexes[future], future.result()
-        except BaseException:
-            for process in multiprocessing.active_children():
-                if process.pid not in others:
-                    process.terminate()
-            raise
+            for connection in pool:
+                give(connection)
+            while running:
+                for ready in wait(list(running)):
+                    assert isinstance(ready, Connection)
+                    index = running.pop(ready)
+                    result, error = ready.recv()
+                    if error is not None:
+                        raise error
+                    give(ready)
+                    yield index, result
+        except (EOFError, ConnectionError) as error:
+            raise RuntimeError(
+                "a worker process was killed; perhaps the memory does not suffice"
+            ) from error
+    finally:
+        for connection, process in pool.items():
+            connection.close()
+            process.terminate()
+        for process in pool.values():
+            process.join()
+
+
+def _start(function: Callable[..., Any], workers: int, pool: dict[Connection, BaseProcess]) -> None:
+    context = multiprocessing.get_context("spawn")
+    with _main_hidden():
+        for _ in range(workers):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+            process.start()
+            pool[ours] = process
+            # The other end is the worker's alone, so that its death ends the connection.
+            theirs.close()
+
+
+def _serve(connection: Connection, function: Callable[..., Any]) -> None:
+    # An interrupt reaches the whole group of processes; the parent alone has something to say.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    with suppress(EOFError, ConnectionError):  # the caller wants no more
+        while True:
+            task = connection.recv()
+            connection.send(_outcome(function, task))
+
+
+def _outcome(function: Callable[..., Any], task: tuple[Any, ...]) -> tuple[Any, Exception | None]:
+    try:
+        return function(*task), None
+    except Exception as error:  # noqa: BLE001 - raised again by the parent
+        error.add_note(traceback.format_exc())
+        return None, error
+
+
+def _follow_parent() -> None:
+    """End this process when the parent has ended, however that was."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager
@@ -57,16 +128,3 @@ def _main_hidden() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
-
-
-def _follow_parent() -> None:
-    """Die silently at an interrupt, and when the parent is gone, however it ended."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

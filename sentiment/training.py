@@ -108,7 +108,7 @@ class Trainer:
         self.model = Classifier(config.model, len(self.vocabulary), dim, classes, matrix)
         self.model.to(self.device)
         if self.dtype != torch.float32:
-            self.model.autocast_dtype = self.dtype
+            self.model.recurrent.compute_dtype = self.dtype
         self.train_texts = Texts(corpus.splits["train"], text, known, self.device)
         self.valid_texts = Texts(corpus.splits["valid"], text, known, self.device)
         self._valid_labels = np.asarray(corpus.splits["valid"].labels)

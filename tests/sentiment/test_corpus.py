@@ -194,7 +194,10 @@ def test_workers_end_with_their_parent(how: signal.Signals, tmp_path: Path) -> N
         assert len(workers) >= 3
         time.sleep(0.5)
         os.kill(process.pid, how)
-        process.wait(timeout=20)
+        try:
+            process.wait(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode != 0
     assert psutil.wait_procs(workers, timeout=20)[1] == []
 

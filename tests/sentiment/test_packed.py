@@ -82,6 +82,23 @@ def test_agrees_with_torch_packed_on_random_lengths(cell, bidirectional, layers,
 
 
 @pytest.mark.parametrize("cell", TORCH)
+def test_outputs_without_gradients_are_the_same(cell):
+    ours, _ = pair(cell, 5, 8, 2, True)
+    inputs, lengths = torch.randn(9, 3, 5), torch.tensor([9, 4, 1])
+    with torch.no_grad():
+        without = outputs_of_ours(ours, inputs, lengths)
+    torch.testing.assert_close(without, outputs_of_ours(ours, inputs, lengths).detach())
+
+
+@pytest.mark.parametrize("cell", TORCH)
+def test_bfloat16_products_stay_close_to_float32(cell):
+    ours, theirs = pair(cell, 20, 32, 2, True)
+    ours.compute_dtype = torch.bfloat16
+    assert_agree(ours, theirs, [30, 28, 11, 3], 20, tolerance=0.05)
+    assert ours(torch.randn(4, 1, 20), torch.tensor([4]))[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("cell", TORCH)
 def test_gradients_are_right_in_float64(cell):
     ours, _ = pair(cell, 2, 3, 2, True, torch.float64)
     lengths = torch.tensor([4, 2, 1])
