@@ -57,11 +57,11 @@ def core_use(sweep: str) -> float:
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     run = find_sweep(client, experiments, sweep)
     trials = [trial for trial in trials_of(client, run) if trial.role == "trial"]
-    workers = int(run.data.params["workers"].split()[0])
+    cores = int(run.data.params["cores"])
     seconds = sum(trial.metrics.get("seconds/cpu", 0.0) for trial in trials)
     first = min(trial.started for trial in trials)
     last = max(trial.ended or 0 for trial in trials)
-    return seconds / (workers * (last - first) / 1000)
+    return seconds / (cores * (last - first) / 1000)
 
 
 class _Watch(Recorder):

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import select
+import shlex
 import sys
 import typing
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
+from sentiment.config import Config
 from sentiment.datasets import DataConfig
 from sentiment.errors import InputError, TrainingError
+from sentiment.provenance import redacted
+
+_NOT_OF_TYPE = re.compile(r"(?P<flag>[^:]+): invalid (?P<type>int|float) value: (?P<value>.+)")
+_KINDS = {"int": "whole number", "float": "number"}
 
 
 class Help(argparse.HelpFormatter):
@@ -31,6 +38,25 @@ class Help(argparse.HelpFormatter):
             argparse.SUPPRESS,
         )
         return f"{text} (default: %(default)s)" if shown and "default" not in text else text
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help is `Help`, and whose errors are an InputError of one line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": Help, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong with the arguments, in place of printing all flags.
+
+        Raises:
+            InputError: always.
+        """
+        # What the user typed is part of it, line breaks included.
+        line = " ".join(message.split()).removeprefix("argument ")
+        if found := _NOT_OF_TYPE.fullmatch(line):
+            line = f"{found['flag']} {found['value']}: not a {_KINDS[found['type']]}"
+        raise InputError(f"{line}; see {self.prog} --help")
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +79,17 @@ def data_config(args: argparse.Namespace) -> DataConfig:
     Raises:
         InputError: a value does not fit its field.
     """
+    return checked_data_config({name: getattr(args, name) for name in DataConfig.model_fields})
+
+
+def checked_data_config(values: Mapping[str, Any]) -> DataConfig:
+    """Return the configuration of these values by field; the message names them as flags.
+
+    Raises:
+        InputError: a value does not fit its field, or there is no such field.
+    """
     try:
-        return DataConfig(**{name: getattr(args, name) for name in DataConfig.model_fields})
+        return DataConfig(**values)
     except ValidationError as error:
         first = error.errors()[0]
         reason = first["msg"].removeprefix("Value error, ")
@@ -79,6 +114,21 @@ def add_store_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("record")
     group.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: MLflow's own)")
     group.add_argument("--experiment", metavar="NAME", default="sentiment", help="experiment")
+
+
+def store_flag(tracking_uri: str | None) -> str:
+    """Return what a further command must be given to find the same store: nothing, or a flag."""
+    return "" if tracking_uri is None else f" --tracking-uri {shlex.quote(redacted(tracking_uri))}"
+
+
+def warn_of_padding(config: Config) -> None:
+    """Say on standard error that a model of `packing: padded` judges a text by its batch."""
+    if config.model.packing == "padded":
+        print(
+            "note: this model has packing=padded, so its probabilities of a text depend on what "
+            "else is in the batch",
+            file=sys.stderr,
+        )
 
 
 def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:

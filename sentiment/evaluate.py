@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import TYPE_CHECKING
 
@@ -19,10 +18,9 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> None:
     """Score a model in float32, as promotion and serving do."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m sentiment.evaluate",
         description="Score a saved model on a split of a data set.",
-        formatter_class=cli.Help,
     )
     parser.add_argument(
         "--model",
@@ -44,6 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     from sentiment.processes import available_cores
 
     bundle = Bundle.load(resolve_model(args.model, args.tracking_uri))
+    cli.warn_of_padding(bundle.config)
     dataset = load_dataset(cli.data_config(args))
     configure_threads(available_cores())
     scores = score_split(bundle, dataset, args.split)

@@ -50,7 +50,8 @@ def score(log_probabilities: np.ndarray, labels: np.ndarray) -> Scores:
     confusion = np.bincount(labels * classes + predictions, minlength=classes**2)
     confusion = confusion.reshape(classes, classes)
     hits = confusion.diagonal()
-    # A class that is neither there nor predicted has no F1; it counts 0, as scikit-learn has it.
+    # A class that is neither there nor predicted has no F1 and counts 0: scikit-learn does the
+    # same with zero_division=0, but only when it is given all labels; else it leaves it out.
     seen = confusion.sum(axis=0) + confusion.sum(axis=1)
     f1 = np.divide(2.0 * hits, seen, out=np.zeros(classes), where=seen > 0)
     loss = -log_probabilities[np.arange(count), labels].astype(np.float64).mean()

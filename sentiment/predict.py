@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -21,10 +20,9 @@ CHUNK = 256
 
 def main(argv: list[str] | None = None) -> None:
     """Predict the texts of the command line, or those of standard input, a text a line."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m sentiment.predict",
         description="Print each text's label and that label's probability.",
-        formatter_class=cli.Help,
     )
     parser.add_argument(
         "texts",
@@ -51,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     from sentiment.processes import available_cores
 
     bundle = Bundle.load(resolve_model(args.model, args.tracking_uri))
+    cli.warn_of_padding(bundle.config)
     configure_threads(available_cores())
     interactive = not args.texts and sys.stdin.isatty()
     texts = iter(args.texts) if args.texts else read_lines(sys.stdin.buffer)

@@ -36,14 +36,19 @@ class Prepared:
 
 
 def prepare(
-    data: DataConfig,
+    data: DataConfig | Dataset,
     configs: Sequence[Config],
     progress: Callable[[str], None] | None = None,
 ) -> Prepared:
-    """Load a data set, and whatever of its corpora and vectors the configurations need.
+    """Build what the configurations need of a data set's corpora and vectors.
 
     What the cache lacks is built on all cores; sources of vectors that are trained on the
     texts are trained side by side.
+
+    Args:
+        data: the data set, or where it is to be loaded from.
+        configs: of the models to be trained.
+        progress: told what is being done.
 
     Raises:
         InputError: the data or a source of vectors is not as it should be.
@@ -54,7 +59,7 @@ def prepare(
         key = text_key(config.text)
         texts[key] = config.text
         wanted.setdefault(key, set()).add(VectorSpec.of(config.model))
-    dataset = load_dataset(data, progress)
+    dataset = data if isinstance(data, Dataset) else load_dataset(data, progress)
     corpora: dict[str, Corpus] = {}
     vectors: dict[tuple[str, VectorSpec], WordVectors | None] = {}
     for key, text in texts.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -16,10 +15,9 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> None:
     """Build what the settings need, and say what it is."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m sentiment.prepare",
         description="Build a data set's encoded corpus and word vectors once, into the cache.",
-        formatter_class=cli.Help,
     )
     cli.add_data_arguments(parser)
     cli.add_set_argument(parser)

@@ -47,28 +47,25 @@ def in_processes(
 
     def give(connection: Connection) -> None:
         for index, task in waiting:
-            connection.send(task)
+            with _alive():
+                connection.send(task)
             running[connection] = index
             return
 
     try:
         _start(function, min(workers, len(tasks)), pool)
-        try:
-            for connection in pool:
-                give(connection)
-            while running:
-                for ready in wait(list(running)):
-                    assert isinstance(ready, Connection)
-                    index = running.pop(ready)
+        for connection in pool:
+            give(connection)
+        while running:
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                index = running.pop(ready)
+                with _alive():
                     result, error = ready.recv()
-                    if error is not None:
-                        raise error
-                    give(ready)
-                    yield index, result
-        except (EOFError, ConnectionError) as error:
-            raise RuntimeError(
-                "a worker process was killed; perhaps the memory does not suffice"
-            ) from error
+                if error is not None:
+                    raise error
+                give(ready)
+                yield index, result
     finally:
         for connection, process in pool.items():
             connection.close()
@@ -87,6 +84,16 @@ def _start(function: Callable[..., Any], workers: int, pool: dict[Connection, Ba
             pool[ours] = process
             # The other end is the worker's alone, so that its death ends the connection.
             theirs.close()
+
+
+@contextmanager
+def _alive() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        raise RuntimeError(
+            "a worker process was killed; perhaps the memory does not suffice"
+        ) from error
 
 
 def _serve(connection: Connection, function: Callable[..., Any]) -> None:

@@ -214,11 +214,44 @@ def create_run(
     tags: Mapping[str, str],
     parameters: Mapping[str, str],
 ) -> str:
-    """Start a run of this process and return its id."""
+    """Start a run of this process and return its id; it ends if its parameters can't be written."""
+    run_id = open_run(client, experiment_id, name, tags=tags)
+    with ended_on_failure(client, run_id):
+        log_batch(client, run_id, parameters=parameters)
+    return run_id
+
+
+def open_run(
+    client: MlflowClient, experiment_id: str, name: str, *, tags: Mapping[str, str]
+) -> str:
+    """Start a run of this process, without parameters yet, and return its id."""
     run = client.create_run(experiment_id, tags={**process_tags(), **tags}, run_name=name)
     run_id: str = run.info.run_id
-    log_batch(client, run_id, parameters=parameters)
     return run_id
+
+
+@contextmanager
+def ended_on_failure(
+    client: MlflowClient, run_id: str, tags: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """End a run if what is done in here fails (FAILED) or is interrupted (KILLED).
+
+    Args:
+        client: client of the store.
+        run_id: the run.
+        tags: set when it has ended so.
+    """
+    try:
+        yield
+    except BaseException as error:
+        try:
+            # The end comes first: whatever has failed may make the tags fail too.
+            client.set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+            if tags:
+                log_batch(client, run_id, tags=tags)
+        except Exception as further:  # noqa: BLE001 - the first error is the one to tell
+            error.add_note(f"the run {run_id} could not be ended: {further}")
+        raise
 
 
 def log_batch(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -21,10 +20,9 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> None:
     """Train, print a line an evaluation, and record the run."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m sentiment.train",
         description="Train one model, recorded in MLflow like a trial of a sweep.",
-        formatter_class=cli.Help,
     )
     parser.add_argument("--recipe", metavar="NAME", help="start from a known configuration")
     parser.add_argument(
@@ -51,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         data = data.model_copy(update={"validation_share": recipe.validation_share})
 
     from sentiment.devices import pick_device
+    from sentiment.embeddings import coverage
     from sentiment.evaluate import score_split
     from sentiment.preparation import prepare
     from sentiment.processes import available_cores
@@ -67,6 +66,9 @@ def main(argv: list[str] | None = None) -> None:
         f"{trainer.precision} on {device}; commonest words: "
         f"{' '.join(trainer.vocabulary.itos[:10])}"
     )
+    share = coverage(vectors, trainer.vocabulary.known)
+    if vectors is not None:
+        print(f"embedding: {vectors.source}, {vectors.dim}d, for {share:.1%} of the vocabulary")
     client, experiment_id = open_store(tracking_uri(args.tracking_uri), args.experiment)
     record = RunRecord.start(
         client,
@@ -77,6 +79,8 @@ def main(argv: list[str] | None = None) -> None:
         tags={"recipe": args.recipe} if args.recipe else None,
     )
     with record:
+        if vectors is not None:
+            record.log({"embedding/coverage": share}, 0)
         bundle = train(trainer, record)
         if args.test:
             scores = score_split(bundle, dataset, "test")
@@ -85,7 +89,10 @@ def main(argv: list[str] | None = None) -> None:
                 f"test: loss {scores.loss:.4f}, accuracy {scores.accuracy:.4f}, f1 {scores.f1:.4f} "
                 f"({scores.count:,} texts)"
             )
-    print(f'next: python -m sentiment.predict --model {record.run_id} "This film is great"')
+    print(
+        f"next: python -m sentiment.predict --model {record.run_id}"
+        f'{cli.store_flag(args.tracking_uri)} "This film is great"'
+    )
 
 
 def train(trainer: Trainer, record: RunRecord) -> Bundle:

@@ -238,7 +238,7 @@ class Trainer:
         if not math.isfinite(float(running.loss)):
             raise TrainingError(
                 f"the loss is not finite at step {self.step} ({self.examples:,} examples): "
-                "lower learning_rate or gradient_clip"
+                "lower learning_rate, or set gradient_clip"
             )
 
     def _evaluation(self, running: _Running, finished: bool) -> Evaluation:

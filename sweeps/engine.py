@@ -6,11 +6,12 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 # Ray reads these when it is imported or started. Its own result files, its copies of the
 # experiment's state and its figures of use are not wanted: the record is MLflow's.
@@ -60,6 +61,8 @@ def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
     for name in ("ray", "ray.tune", "ray.air", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     ray.init(
+        # Not a cluster that happens to run here.
+        address="local",
         num_cpus=workers.count * workers.cpus,
         num_gpus=gpus if workers.gpus else 0,
         include_dashboard=False,
@@ -67,10 +70,17 @@ def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
         logging_level=logging.CRITICAL,
         log_to_driver=False,
     )
+    # Ray ends the process at SIGTERM with a status of its own; to us it is Control-C.
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     finally:
+        signal.signal(signal.SIGTERM, before)
         ray.shutdown()
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def make_scheduler(name: str, rungs: Rungs, objective: Objective) -> TrialScheduler:
@@ -89,6 +99,24 @@ def make_scheduler(name: str, rungs: Rungs, objective: Objective) -> TrialSchedu
         max_t=rungs.budget,
         reduction_factor=REDUCTION,
     )
+
+
+def recall(scheduler: TrialScheduler, values: Iterable[Mapping[int, float]]) -> None:
+    """Let ASHA know the trials that ended before an interruption.
+
+    Args:
+        scheduler: from `make_scheduler`, with no trial yet; `fifo` compares none.
+        values: of each trial, the objective by training examples seen.
+    """
+    if not isinstance(scheduler, AsyncHyperBandScheduler):
+        return
+    (bracket,) = scheduler._brackets
+    sign = 1 if scheduler._mode == "max" else -1
+    for number, trial in enumerate(values):
+        for milestone, recorded in bracket._rungs:
+            reached = [step for step in trial if step >= milestone]
+            if reached:
+                recorded[f"before-{number}"] = sign * trial[min(reached)]
 
 
 def run_trials(
@@ -122,8 +150,9 @@ def run_trials(
             search_alg=search,
             scheduler=scheduler,
             num_samples=-1,
-            # One more than there is room for waits its turn, so that its worker is kept for it.
-            max_concurrent_trials=workers.count + 1,
+            # One more than there is room for waits its turn, so that a worker is kept for it.
+            # None does before a deadline, since it would start after it.
+            max_concurrent_trials=workers.count + (stopper is None),
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
@@ -217,13 +246,7 @@ class Recorder(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Start the trial's run."""
-        settings = hyperparameters(trial.config)
-        config = Config.from_flat(settings)
-        key = self._key(trial)
-        name = key if isinstance(key, str) else describe(config)
-        self._progress.trials[key] = TrialState(key, name, settings)
-        parameters = run_parameters(config, self._dataset, self._fingerprint)
-        self._tracker.start_trial(key, parameters, name, role=self._role)
+        self._begin(trial)
         self._view.update()
 
     def on_trial_result(
@@ -256,7 +279,7 @@ class Recorder(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Record the end of a trial that ran to its end or was stopped."""
-        state = self._state(trial)
+        state = self._begin(trial)
         state.outcome = "completed" if trial.trial_id in self._finished else "stopped_early"
         step = int(state.best.get(EXAMPLES, 0))
         if state.model is not None:
@@ -268,10 +291,12 @@ class Recorder(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Record a trial that failed, with its traceback and what it had reached."""
-        state = self._state(trial)
+        state = self._begin(trial)
         state.outcome = "failed"
         error = Path(trial.error_file).read_text() if trial.error_file else "the worker died"
         step = int(state.best.get(EXAMPLES, 0))
+        if state.model is not None:
+            self._tracker.log_trial_model(state.key, Path(state.model), _best(state), step)
         self._tracker.end_trial(state.key, "failed", metrics=_once(state), step=step, error=error)
         self._say(f"trial {state.key} failed: {_last_line(error)}")
         self._view.update()
@@ -279,6 +304,19 @@ class Recorder(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Let the view know that time has passed."""
         self._view.update()
+
+    def _begin(self, trial: Trial) -> TrialState:
+        """Start the trial's run, unless that has happened; Ray skips it where a start fails."""
+        key = self._key(trial)
+        state = self._progress.trials.get(key)
+        if state is None or state.outcome is not None:
+            settings = hyperparameters(trial.config)
+            config = Config.from_flat(settings)
+            name = key if isinstance(key, str) else describe(config)
+            state = self._progress.trials[key] = TrialState(key, name, settings)
+            parameters = run_parameters(config, self._dataset, self._fingerprint)
+            self._tracker.start_trial(key, parameters, name, role=self._role)
+        return state
 
     def _key(self, trial: Trial) -> int | str:
         number = int(trial.config["trial"])
@@ -303,8 +341,7 @@ def _once(state: TrialState) -> dict[str, float]:
     """Return what is recorded once of a trial; nothing of one that was never evaluated."""
     if not state.best:
         return {}
-    facts = {name: value for name, value in state.facts.items() if name != "precision"}
-    return {**_best(state), **facts, "seconds/total": state.seconds}
+    return {**_best(state), **state.facts, "seconds/total": state.seconds}
 
 
 def remove_storage(storage: Path) -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
-from sentiment.datasets import Split
 
 from sentiment.bundle import Bundle
+from sentiment.datasets import Split
 from sentiment.metrics import Scores, score
 
 TOLERANCE = 1e-3
@@ -90,7 +90,7 @@ def judge(
     )
     gain, p_value = verdict.gain, verdict.p_value
     assert gain is not None and p_value is not None
-    if gain < min_gain:
+    if not gain >= min_gain:
         refusals.append(f"its gain over the champion is {gain:+.4f}, less than {min_gain:+.4f}")
     if significant and not (gain > 0 and p_value < SIGNIFICANCE):
         refusals.append(f"its gain of {gain:+.4f} may be chance (p = {p_value:.3f})")

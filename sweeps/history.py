@@ -124,13 +124,20 @@ def finished_trials(
     """Return the trials of a sweep that ended well, for another sweep to start from.
 
     Raises:
-        InputError: the sweep saw other data, so that its values don't compare.
+        InputError: the sweep saw other data or had another objective, so that its values don't
+            compare.
     """
     from sweeps.search import PastTrial
 
+    name = sweep.data.tags["sweep.name"]
+    went_by = sweep.data.params.get("objective")
+    if went_by != objective:
+        raise InputError(
+            f"the sweep {name} went by {went_by}, this one goes by {objective}: give --objective "
+            f"{went_by}, or start from another sweep"
+        )
     seen = sweep.data.params.get("dataset_fingerprint")
     if seen != dataset_fingerprint:
-        name = sweep.data.tags["sweep.name"]
         raise InputError(
             f"the sweep {name} saw other data ({sweep.data.params.get('dataset')}, fingerprint "
             f"{str(seen)[:12]}): its trials can't be told to a search on {dataset_fingerprint[:12]}"

@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 from sentiment import cli
 from sentiment.config import parse_assignments, unknown_name
 from sentiment.errors import InputError
 from sweeps.settings import SCHEDULERS, SweepSettings
 
+TRIALS = 50
+RESUMABLE = ("resume", "trials", "tracking_uri", "experiment", "dry_run", "quiet", "json")
+"""Flags that go with --resume; all else is as the sweep was started."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and run the sweep, or print its plan."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.dry_run and args.json:
+        raise InputError("--dry-run --json: the plan is for reading; leave out one of the two")
     settings = _settings(args)
 
     from rich.console import Console
 
-    from sweeps.sweep import Sweep
+    from sweeps.sweep import STATE_FOLDER, Sweep
     from sweeps.writer import RecordError
 
+    resumed = None
+    if args.resume is not None:
+        from sentiment.record import read_store, tracking_uri
+        from sweeps.resume import load_sweep
+
+        _only_for_resume(parser, args)
+        resumed = load_sweep(
+            read_store(tracking_uri(args.tracking_uri)),
+            args.experiment,
+            args.tracking_uri,
+            STATE_FOLDER,
+            args.resume or None,
+            args.trials,
+        )
+        settings = resumed.settings
     # The result of --json goes to standard output alone, all else to standard error.
     console = Console(stderr=args.json, highlight=False, soft_wrap=True)
-    sweep = Sweep(settings, console, quiet=args.quiet)
+    sweep = Sweep(settings, console, args.quiet, resumed)
     if args.dry_run:
         sweep.print_plan()
         return 0
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         result = sweep.run()
     except RecordError as error:
@@ -44,12 +64,13 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sweeps.launch",
+        usage="%(prog)s [--trials N] [option ...]",
         description="Search the settings of a text classifier, record every trial in MLflow, and "
         "register the best model.",
         formatter_class=cli.Help,
     )
     search = parser.add_argument_group("search")
-    search.add_argument("--trials", type=int, default=50, metavar="N", help="trials of the search")
+    search.add_argument("--trials", type=int, metavar="N", help="trials (default: 50)")
     search.add_argument("--space", metavar="FILE", help="cpu, gpu or a YAML file (default: fits)")
     search.add_argument("--max-epochs", type=float, default=3.0, metavar="E", help="full budget")
     search.add_argument("--objective", default="valid/accuracy", help="also valid/loss, valid/f1")
@@ -73,6 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument(
         "--model-name", default="sentiment", metavar="NAME", help="registered model"
     )
+    record.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="go on with that sweep, or the newest; --trials for more",
+    )
     record.add_argument("--dry-run", action="store_true", help="print the plan and end")
     record.add_argument("--quiet", action="store_true", help="no live view")
     record.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -85,7 +113,7 @@ def _settings(args: argparse.Namespace) -> SweepSettings:
     Raises:
         InputError: a flag's value is wrong.
     """
-    if args.trials < 1:
+    if args.trials is not None and args.trials < 1:
         raise InputError(f"--trials {args.trials}: give 1 or more")
     if args.seed < 0:
         raise InputError(f"--seed {args.seed}: give 0 or more")
@@ -93,7 +121,7 @@ def _settings(args: argparse.Namespace) -> SweepSettings:
     if args.language is not None:
         overrides["language"] = args.language
     return SweepSettings(
-        trials=args.trials,
+        trials=TRIALS if args.trials is None else args.trials,
         data=cli.data_config(args),
         space=args.space,
         overrides=overrides,
@@ -136,9 +164,12 @@ def _seconds(text: str | None) -> float | None:
     return seconds
 
 
-def _interrupt(number: int, frame: Any) -> NoReturn:
-    """Treat being told to end like Control-C: what runs is recorded as interrupted."""
-    raise KeyboardInterrupt
+def _only_for_resume(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Raise an InputError for a flag that a sweep that goes on can't change."""
+    for name, value in vars(args).items():
+        if name not in RESUMABLE and value != parser.get_default(name):
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} {value}: a resumed sweep keeps its own; leave it out")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def plan_workers(
         InputError: more is asked for than there is.
     """
     fraction = (GPU_FRACTION if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
-    if fraction < 0 or (fraction > 1 and fraction != int(fraction)):
+    if not 0 <= fraction < math.inf or (fraction > 1 and fraction != int(fraction)):
         raise InputError(f"--gpus-per-trial {fraction:g}: give a fraction of one, or whole GPUs")
     if fraction > gpus:
         raise InputError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sentiment.config import Objective
+from sweeps.history import TrialRecord
 from sweeps.tracking import Outcome
 
 
@@ -94,3 +95,17 @@ class Progress:
         if self.deadline is not None:
             left = min(left, max(0.0, self.deadline - time.monotonic()))
         return left
+
+
+def ended_state(trial: TrialRecord) -> TrialState:
+    """Return the state of a trial that ended before the sweep was interrupted."""
+    name = trial.name.partition(" ")[2] if isinstance(trial.key, int) else trial.name
+    best = {n.removeprefix("best/"): v for n, v in trial.metrics.items() if n.startswith("best/")}
+    return TrialState(
+        trial.key,
+        name,
+        trial.parameters,
+        outcome=trial.outcome,
+        best=best,
+        seconds=trial.metrics.get("seconds/total", 0.0),
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+    from sentiment.bundle import Bundle
     from sentiment.datasets import DataConfig, Split
     from sweeps.gate import Verdict
     from sweeps.registry import Candidate
@@ -21,12 +24,11 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> int:
     """Judge a registered model and, if it passes, make it the champion; 1 if it is refused."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m sweeps.promote",
         description="Score a registered model anew on its test split and, unless it differs from "
         "its record or is worse than the champion, make it the champion. On a terminal it asks "
         "first; elsewhere, and with --yes, it goes on. Exit status 1: refused.",
-        formatter_class=cli.Help,
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--sweep", metavar="S", help="the winner of that sweep")
@@ -52,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     cli.add_data_arguments(parser)
     parser.set_defaults(dataset=None)  # the candidate's own
     args = parser.parse_args(argv)
+    if not math.isfinite(args.min_gain):
+        raise InputError(f"--min-gain {args.min_gain}: give a finite number, such as 0.005")
 
     from sentiment.record import read_store, tracking_uri
 
@@ -63,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
     from sentiment.datasets import load_dataset
-    from sentiment.model_store import CHAMPION, model_of_version, version_of_alias
+    from sentiment.model_store import CHAMPION, MODEL_NAME, model_of_version, version_of_alias
     from sweeps import registry
 
     name = args.model_name
@@ -114,7 +118,11 @@ def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
     before = int(champion.version) if champion else None
     registry.promote(client, name, version, before, verdict.figures())
     print(f"version {version} of {name} is the champion")
-    print('next: python -m sentiment.predict "This film is great"')
+    model = "" if name == MODEL_NAME else f" --model {shlex.quote(f'models:/{name}@{CHAMPION}')}"
+    print(
+        f"next: python -m sentiment.predict{model}{cli.store_flag(args.tracking_uri)} "
+        '"This film is great"'
+    )
     return 0
 
 
@@ -140,17 +148,17 @@ def judge_models(
     Raises:
         InputError: a model can't be loaded, or the two tell different labels apart.
     """
-    from sentiment.bundle import Bundle
     from sentiment.devices import configure_threads
-    from sentiment.model_store import fetch_bundle, model_of_version
+    from sentiment.model_store import model_of_version
     from sentiment.processes import available_cores
     from sweeps.gate import judge
 
     configure_threads(available_cores())
-    model = Bundle.load(fetch_bundle(client, candidate.model_id))
+    model = _load(client, candidate.model_id, candidate.title)
     present = None
     if champion is not None:
-        present = Bundle.load(fetch_bundle(client, model_of_version(champion)))
+        title = f"the champion (version {champion.version})"
+        present = _load(client, model_of_version(champion), title)
         if present.label_names != model.label_names:
             raise InputError(
                 f"the champion tells {', '.join(present.label_names)} apart, {candidate.title} "
@@ -164,6 +172,20 @@ def judge_models(
         min_gain=min_gain,
         significant=significant,
     )
+
+
+def _load(client: MlflowClient, model_id: str, title: str) -> Bundle:
+    from mlflow.exceptions import MlflowException
+
+    from sentiment.bundle import Bundle
+    from sentiment.model_store import fetch_bundle
+
+    try:
+        return Bundle.load(fetch_bundle(client, model_id))
+    except MlflowException as error:
+        raise InputError(
+            f"the model of {title} can't be had: {str(error.message).splitlines()[0]}"
+        ) from error
 
 
 def table(candidate: Candidate, champion: ModelVersion | None, verdict: Verdict) -> str:
@@ -202,7 +224,7 @@ def _data_config(candidate: Candidate, args: argparse.Namespace) -> DataConfig:
             given = {name: getattr(args, name) for name in DataConfig.model_fields}
             defaults = {name: field.default for name, field in DataConfig.model_fields.items()}
             changed = {n: v for n, v in given.items() if v is not None and v != defaults[n]}
-            return DataConfig(**{**trained_on, **changed})
+            return cli.checked_data_config({**trained_on, **changed})
         trained_for = candidate.tags["dataset"]
         if trained_for not in DATASETS:
             raise InputError(

@@ -18,6 +18,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import _validate_model_name
 
 from sentiment.datasets import DataConfig, Dataset
 from sentiment.errors import InputError
@@ -84,6 +85,19 @@ class Candidate:
         return {k: float(value) for k, value in self.tags.items() if k.startswith("test/")}
 
 
+def check_model_name(name: str) -> None:
+    """Check the name of a registered model before any work is done.
+
+    Raises:
+        InputError: MLflow takes no such name.
+    """
+    try:
+        _validate_model_name(name)
+    except MlflowException as error:
+        raise InputError(f"--model-name {name!r}: {str(error.message).splitlines()[0]}") from None
+    _quoted(name)
+
+
 def register(
     client: MlflowClient,
     name: str,
@@ -138,6 +152,7 @@ def register_winner(
     data: DataConfig,
     dataset: Dataset,
     test: Mapping[str, float],
+    padded: bool = False,
 ) -> ModelVersion:
     """Register a sweep's best trial as the challenger.
 
@@ -150,7 +165,9 @@ def register_winner(
         data: where the data set came from; a promotion loads it again from there.
         dataset: the data set.
         test: its metrics on the test split, as `test/accuracy`.
+        padded: whether its probabilities depend on what else is in the batch.
     """
+    note = " Its probabilities depend on what else is in the batch: it reads the padding."
     return register(
         client,
         name,
@@ -164,7 +181,8 @@ def register_winner(
             **{metric: repr(float(value)) for metric, value in test.items()},
         },
         description=f"Best trial of the sweep {sweep} on {dataset.name}: test accuracy "
-        f"{test['test/accuracy']:.4f}, measured once, after the choice by validation.",
+        f"{test['test/accuracy']:.4f}, measured once, after the choice by validation."
+        + (note if padded else ""),
     )
 
 

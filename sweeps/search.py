@@ -162,6 +162,15 @@ class StudySearch(Searcher):
         finished = last.get("finished", False) or last.get("examples", 0) >= self._budget
         self._tell(trial_id, finished=finished, error=error)
 
+    def values_of_ended(self) -> list[dict[int, float]]:
+        """Return the values by examples seen of the trials that ended before this search."""
+        return [
+            dict(trial.intermediate_values)
+            for trial in self._study.get_trials(deepcopy=False)
+            if _NUMBER in trial.user_attrs
+            and trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        ]
+
     def stop(self) -> None:
         """Suggest nothing more; running trials go on."""
         self._stopped = True
@@ -387,8 +396,7 @@ def _open_storage(url: str) -> optuna.storages.RDBStorage:
         cause = getattr(error, "orig", None) or error
         reason = (str(cause).splitlines() or [type(cause).__name__])[0].rstrip(".")
         raise InputError(
-            f"--study-storage {shown}: {reason}; give a database of its own, "
-            "such as sqlite:///sweeps.db"
+            f"the study {shown}: {reason}; give a database of its own, such as sqlite:///sweeps.db"
         ) from None
     return storage
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, get_args
 
-from sentiment.datasets import DataConfig
-
 from sentiment.config import Objective, Precision
+from sentiment.datasets import DataConfig
+from sentiment.errors import InputError
 
 SCHEDULERS = ("asha", "fifo")
 
@@ -46,3 +47,21 @@ class SweepSettings:
     tracking_uri: str | None = None
     experiment: str = "sentiment"
     model_name: str = "sentiment"
+
+    def to_json(self) -> str:
+        """Return the settings as JSON, for a later resume."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        return json.dumps({**plain, "data": self.data.model_dump()}, indent=1, default=dict)
+
+    @classmethod
+    def from_json(cls, text: str) -> SweepSettings:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: another version wrote it, or it is damaged.
+        """
+        try:
+            plain = json.loads(text)
+            return cls(**{**plain, "data": DataConfig(**plain["data"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"the sweep's settings.json can't be read here: {error}") from None

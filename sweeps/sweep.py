@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,17 @@ from sentiment.bundle import Bundle
 from sentiment.config import Config
 from sentiment.datasets import DataConfig, Dataset, load_dataset
 from sentiment.devices import configure_threads, pick_precision, precision_name
+from sentiment.embeddings import VectorSpec
 from sentiment.errors import InputError
 from sentiment.evaluate import score_split
 from sentiment.metrics import Scores
+from sentiment.model_store import MODEL_NAME, fetch_bundle
 from sentiment.preparation import Prepared, prepare
 from sentiment.processes import available_cores
+from sentiment.provenance import redacted
 from sentiment.recipe import Recipe
-from sentiment.record import open_store, read_store, tracking_uri
+from sentiment.record import EXPERIMENT, open_store, read_store, tracking_uri
+from sentiment.text import tokenizer
 from sweeps import baselines, registry
 from sweeps.display import make_view
 from sweeps.engine import (
@@ -34,6 +37,7 @@ from sweeps.engine import (
     TimeBudget,
     local_ray,
     make_scheduler,
+    recall,
     remove_storage,
     run_trials,
     without_texts,
@@ -45,10 +49,12 @@ from sweeps.history import (
     find_sweep,
     finished_trials,
     leaderboard,
+    sweep_run,
     trials_of,
 )
 from sweeps.plan import Rungs, Workers, plan_rungs, plan_workers
-from sweeps.progress import Progress, TrialState
+from sweeps.progress import Progress, ended_state
+from sweeps.resume import SETTINGS_FILE, ResumedSweep
 from sweeps.search import (
     PastTrial,
     StudySearch,
@@ -74,7 +80,7 @@ class SweepResult:
     Attributes:
         name: the sweep.
         run_id: its run.
-        trials: the search's trials, the best first, then those without a best checkpoint.
+        trials: the search's trials by number, then the baselines.
         winner: the best by validation; None if no trial got that far.
         test: the winner's metrics on the test split.
         version: of the registered model.
@@ -86,7 +92,7 @@ class SweepResult:
     trials: list[TrialRecord]
     winner: TrialRecord | None
     test: dict[str, float]
-    version: str | None
+    version: int | None
     seconds: float
 
     def summary(self) -> dict[str, Any]:
@@ -109,42 +115,63 @@ class SweepResult:
 
 
 class Sweep:
-    """A sweep; made, it has checked its settings against the machine and the data."""
+    """A sweep; made, it has checked its settings against the machine, the data and the store."""
 
-    def __init__(self, settings: SweepSettings, console: Console, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        settings: SweepSettings,
+        console: Console,
+        quiet: bool = False,
+        resumed: ResumedSweep | None = None,
+    ) -> None:
         """Check the settings; nothing is written.
 
+        Args:
+            settings: what to do.
+            console: where to print.
+            quiet: print no live view.
+            resumed: the sweep that goes on; None for a new one.
+
         Raises:
-            InputError: they are wrong, or don't fit the machine or the data.
+            InputError: the settings are wrong, or don't fit the machine, the data or the store.
         """
         self.settings = settings
         self.started = time.monotonic()
         self._console = console
         self._quiet = quiet
-        cores, gpus = available_cores(), torch.cuda.device_count()
-        self._gpus = gpus
+        self._resumed = resumed
+        self._cores, self._gpus = available_cores(), torch.cuda.device_count()
         self.workers: Workers = plan_workers(
-            cores,
-            gpus,
+            self._cores,
+            self._gpus,
             cpus_per_trial=settings.cpus_per_trial,
             gpus_per_trial=settings.gpus_per_trial,
             concurrency=settings.concurrency,
         )
         on_gpu = self.workers.gpus > 0
-        self.space_name = settings.space or ("gpu" if on_gpu else "cpu")
-        self.space: Space = Space.load(self.space_name).fix(settings.overrides)
+        name = settings.space or ("gpu" if on_gpu else "cpu")
+        self.space: Space = resumed.space if resumed else Space.load(name).fix(settings.overrides)
         make_sampler(settings.sampler, self.space, settings.seed)
-        if settings.name is not None:
-            check_sweep_name(settings.name)
-        why = "as asked for" if settings.space else f"{gpus} GPUs" if on_gpu else "no GPU is used"
-        self._say(f"space {self.space_name} ({why}); {self.workers} of {cores} cores")
+        registry.check_model_name(settings.model_name)
+        self._check_store()
+        if resumed:
+            name, why = "of the sweep", "it goes on"
+        elif settings.space:
+            why = "as asked for"
+        else:
+            why = f"{self._gpus} GPUs are here" if on_gpu else "no GPU is used"
+        self._say(f"space {name} ({why}); {self.workers}, of {self._cores} cores")
         device = torch.device("cuda" if on_gpu else "cpu")
-        self.precision = precision_name(pick_precision(settings.precision, device))
-        self.dataset: Dataset = load_dataset(settings.data)
+        self.dtype = pick_precision(settings.precision, device)
+        self.dataset: Dataset = load_dataset(settings.data, self._say)
+        if resumed and resumed.dataset_fingerprint != self.dataset.fingerprint:
+            raise InputError(
+                f"{self.dataset.name} is other data than the sweep {resumed.name} has seen: "
+                "give it the same, or start a new sweep"
+            )
         examples = len(self.dataset.splits["train"].texts)
         self.rungs: Rungs = plan_rungs(settings.max_epochs, examples)
-        # Any one configuration shows whether the fixed settings fit the data.
-        self._check_classes()
+        self._check_configs()
 
     def print_plan(self) -> None:
         """Print what a run would do."""
@@ -153,7 +180,7 @@ class Sweep:
         for name, split in self.dataset.splits.items():
             self._say(f"{self.dataset.name} {name}: {len(split.texts):,} texts")
         self._say(f"labels: {', '.join(self.dataset.label_names)}")
-        self._say(f"precision: {self.precision}")
+        self._say(f"precision: {precision_name(self.dtype)}")
         self._say(
             f"search: {settings.trials} trials by {settings.sampler} for {settings.objective}"
         )
@@ -176,6 +203,12 @@ class Sweep:
         ):
             shown = {name: value for name, value in suggestion.items() if name in searched}
             self._say(f"  {number:03d} {json.dumps(shown)}")
+        if settings.baselines:
+            names = [recipe.name for recipe in self._recipes]
+            self._say(f"baselines: {', '.join(names)}, {baselines.TFIDF}; their time comes on top")
+        if self.workers.gpus:
+            self._say("time: not estimated for GPUs")
+            return
         seconds = estimate_seconds(
             self.space,
             self.dataset,
@@ -183,12 +216,9 @@ class Sweep:
             self.workers,
             trials=settings.trials,
             halving=settings.scheduler == "asha",
-            dtype=pick_precision(settings.precision, torch.device("cpu")),
+            dtype=self.dtype,
         )
-        if self.workers.gpus:
-            self._say("time: not estimated for GPUs")
-        else:
-            self._say(f"time: about {max(1, round(seconds / 60))} minutes, within a factor of two")
+        self._say(f"time: about {max(1, round(seconds / 60))} minutes, within a factor of two")
 
     def run(self) -> SweepResult:
         """Run the sweep.
@@ -197,31 +227,53 @@ class Sweep:
             InputError: the store, the name or the data turn out wrong.
             KeyboardInterrupt: after what ran has been recorded as interrupted.
         """
-        settings = self.settings
+        settings, resumed = self.settings, self._resumed
         past = self._past_trials()
-        prepared = prepare(settings.data, self._configs(), progress=self._say)
+        prepared = prepare(self.dataset, self._configs(), progress=self._say)
         client, experiment_id = open_store(self._uri, settings.experiment)
+        if resumed:
+            tracker = SweepTracker.resume(client, client.get_run(resumed.run_id))
         closed = close_orphans(client, experiment_id)
         if closed:
             self._say(f"closed {len(closed)} runs that an ended process had left running")
-        name = settings.name or new_sweep_name(client, experiment_id, self.dataset.name)
-        tracker = self._start_record(client, experiment_id, name)
-        self._say(f"sweep {name}: {settings.trials} trials, run {tracker.run_id}")
+        if not resumed:
+            tracker = self._start_record(client, experiment_id)
+        name = tracker.name
         folder = STATE_FOLDER / name
         try:
+            self._say(f"sweep {name}: {settings.trials} trials, run {tracker.run_id}")
             with local_ray(self.workers, self._gpus):
                 self._search(tracker, prepared, past, folder)
+                tracker.flush()
+                winner, test, version = self._choose(client, tracker)
                 if settings.baselines:
                     self._run_baselines(tracker, prepared, folder)
             tracker.flush()
-            result = self._finish(client, tracker)
+            trials = trials_of(client, client.get_run(tracker.run_id))
+            tracker.log_table(leaderboard(trials, settings.objective))
+            tracker.end("finished")
         except BaseException:
-            # Also at Control-C, and at a second one: the record must not stay open.
+            # Also at Control-C: the record must not stay open.
             tracker.end("interrupted")
-            self._say(f"sweep {name} was cut off; what it recorded stays in the experiment")
+            asked = settings.experiment
+            experiment = "" if asked == EXPERIMENT else f" --experiment {asked}"
+            self._say(
+                f"sweep {name} was cut off; go on with it: python -m sweeps.launch "
+                f"--resume {name}{self._store_flag}{experiment}"
+            )
             raise
         finally:
             remove_storage(folder / "ray")
+        result = SweepResult(
+            name=name,
+            run_id=tracker.run_id,
+            trials=trials,
+            winner=winner,
+            test=test,
+            version=version,
+            seconds=time.monotonic() - self.started,
+        )
+        self._print_result(result)
         return result
 
     @cached_property
@@ -231,8 +283,29 @@ class Sweep:
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False)
 
-    def _check_classes(self) -> None:
-        """Raise an InputError where the space can't work with the number of classes."""
+    def _check_store(self) -> None:
+        """Raise an InputError where the store, if it is there, can't take this sweep."""
+        check_sweep_name(self.settings.name or "new")
+        name = self.settings.name
+        if self._resumed or name is None:
+            return
+        taken = (STATE_FOLDER / name).exists()
+        if self._uri.startswith("http") or Path(self._uri.removeprefix("sqlite:///")).exists():
+            client = read_store(self._uri)
+            experiment = client.get_experiment_by_name(self.settings.experiment)
+            ids = [experiment.experiment_id] if experiment else []
+            taken = taken or (bool(ids) and sweep_run(client, ids, name) is not None)
+        if taken:
+            raise InputError(
+                f"--name {name}: there is a sweep of that name; go on with it by --resume {name}, "
+                f"or name another (or remove {STATE_FOLDER / name} if its record is gone)"
+            )
+
+    def _check_configs(self) -> None:
+        """Raise an InputError where the space needs what isn't there, or can't fit the data."""
+        for config in {each.fingerprint: each for each in self._configs()}.values():
+            VectorSpec.of(config.model)
+            tokenizer(config.text)
         losses = self.space.combinations(["loss"])
         if len(self.dataset.label_names) > 2 and {"loss": "bce"} in losses:
             raise InputError(
@@ -249,7 +322,15 @@ class Sweep:
 
     @cached_property
     def _recipes(self) -> list[Recipe]:
-        return baselines.recipes_for(self.dataset)
+        shared = {
+            "precision": self.settings.precision,
+            "seed": self.settings.seed,
+            "language": self.settings.overrides.get("language", "en"),
+        }
+        return [
+            replace(recipe, settings={**recipe.settings, **shared})
+            for recipe in baselines.recipes_for(self.dataset)
+        ]
 
     def _past_trials(self) -> list[PastTrial]:
         """Return the trials of the sweep to start from.
@@ -265,9 +346,10 @@ class Sweep:
         sweep = find_sweep(client, ids, self.settings.warm_start)
         return finished_trials(client, sweep, self.dataset.fingerprint, self.settings.objective)
 
-    def _start_record(self, client: MlflowClient, experiment_id: str, name: str) -> SweepTracker:
+    def _start_record(self, client: MlflowClient, experiment_id: str) -> SweepTracker:
         settings = self.settings
-        return SweepTracker.start(
+        name = settings.name or new_sweep_name(client, experiment_id, self.dataset.name)
+        tracker = SweepTracker.start(
             client,
             experiment_id,
             name,
@@ -281,10 +363,13 @@ class Sweep:
                 "scheduler": settings.scheduler,
                 "seed": str(settings.seed),
                 "workers": str(self.workers),
+                "cores": str(self._cores),
             },
-            precision=self.precision,
+            precision=precision_name(self.dtype),
             space_yaml=self.space.to_yaml(),
         )
+        tracker.log_text(settings.to_json(), SETTINGS_FILE)
+        return tracker
 
     def _search(
         self,
@@ -322,13 +407,18 @@ class Sweep:
         )
         deadline = None
         if settings.time_budget is not None:
-            deadline = self.started + settings.time_budget
+            deadline = time.monotonic() + settings.time_budget
         progress = Progress(settings.trials, self.workers.count, settings.objective, deadline)
+        scheduler = make_scheduler(settings.scheduler, self.rungs, settings.objective)
+        if self._resumed:
+            for trial in self._resumed.ended:
+                progress.trials[trial.key] = ended_state(trial)
+            recall(scheduler, search.values_of_ended())
         view = make_view(progress, self._console, self._quiet)
         try:
             run_trials(
                 search,
-                make_scheduler(settings.scheduler, self.rungs, settings.objective),
+                scheduler,
                 prepared=without_texts(prepared),
                 workers=self.workers,
                 recorder=Recorder(
@@ -374,65 +464,63 @@ class Sweep:
         finally:
             view.close()
         for trial in progress.trials.values():
-            if trial.model is not None:
+            if trial.outcome == "completed" and trial.model is not None:
                 scores = self._score_test(Path(trial.model))
-                self._say_scores(trial, scores)
                 tracker.add_metrics(trial.key, scores.metrics("test"))
-        valid, test = baselines.record_tfidf(tracker, self.dataset)
-        self._say(f"  {baselines.TFIDF:<28} valid {valid.accuracy:.4f}  test {test.accuracy:.4f}")
-
-    def _say_scores(self, trial: TrialState, scores: Scores) -> None:
-        valid = trial.best.get("valid/accuracy", math.nan)
-        self._say(f"  {trial.name:<28} valid {valid:.4f}  test {scores.accuracy:.4f}")
+                valid = trial.best["valid/accuracy"]
+                self._say(f"  {trial.name:<28} valid {valid:.4f}  test {scores.accuracy:.4f}")
+        self._say(f"  {baselines.record_tfidf(tracker, self.dataset, self.settings.seed)}")
 
     def _score_test(self, model: Path) -> Scores:
         configure_threads(available_cores())
         return score_split(Bundle.load(model), self.dataset, "test")
 
-    def _finish(self, client: MlflowClient, tracker: SweepTracker) -> SweepResult:
-        """Choose the winner by validation, score it once on the test split, register it."""
-        from sentiment.model_store import fetch_bundle
+    def _choose(
+        self, client: MlflowClient, tracker: SweepTracker
+    ) -> tuple[TrialRecord | None, dict[str, float], int | None]:
+        """Choose the winner by validation, score it once on the test split, register it.
 
+        Returns:
+            The winner, its test metrics, and its version; none if no trial was evaluated.
+        """
         settings = self.settings
-        trials = trials_of(client, client.get_run(tracker.run_id))
-        ranked = best_trials(trials, settings.objective)
-        test: dict[str, float] = {}
-        version = None
-        if ranked:
-            winner = ranked[0]
-            model_id = tracker.model_of(winner.key)
-            assert model_id is not None, "a trial with a best checkpoint has a model"
-            scores = self._score_test(fetch_bundle(client, model_id))
-            test = scores.metrics("test")
-            tracker.add_metrics(winner.key, test, int(winner.metrics["best/examples"]))
-            version = registry.register_winner(
-                client,
-                settings.model_name,
-                model_id=model_id,
-                run_id=winner.run_id,
-                sweep=tracker.name,
-                data=_from_anywhere(settings.data),
-                dataset=self.dataset,
-                test=test,
+        ranked = best_trials(trials_of(client, client.get_run(tracker.run_id)), settings.objective)
+        if not ranked:
+            return None, {}, None
+        winner = ranked[0]
+        scored = {n: value for n, value in winner.metrics.items() if n.startswith("test/")}
+        if scored:
+            # A sweep that went on and found nothing better.
+            version = registry.find_candidate(
+                client, settings.model_name, run_id=winner.run_id
             ).version
-        tracker.flush()
-        trials = trials_of(client, client.get_run(tracker.run_id))
-        tracker.log_table(leaderboard(trials, settings.objective))
-        tracker.end("finished")
-        result = SweepResult(
-            name=tracker.name,
-            run_id=tracker.run_id,
-            trials=trials,
-            winner=ranked[0] if ranked else None,
+            return winner, scored, version
+        model_id = tracker.model_of(winner.key)
+        assert model_id is not None, "a trial with a best checkpoint has a model"
+        test = self._score_test(fetch_bundle(client, model_id)).metrics("test")
+        tracker.add_metrics(winner.key, test, int(winner.metrics["best/examples"]))
+        registered = registry.register_winner(
+            client,
+            settings.model_name,
+            model_id=model_id,
+            run_id=winner.run_id,
+            sweep=tracker.name,
+            data=_from_anywhere(settings.data),
+            dataset=self.dataset,
             test=test,
-            version=version,
-            seconds=time.monotonic() - self.started,
+            padded=winner.parameters["packing"] == "padded",
         )
-        self._print_result(result, ranked)
-        return result
+        return winner, test, int(registered.version)
 
-    def _print_result(self, result: SweepResult, ranked: list[TrialRecord]) -> None:
+    @property
+    def _store_flag(self) -> str:
+        """What later commands need to find the store, with a space before it."""
+        uri = self.settings.tracking_uri
+        return f" --tracking-uri {redacted(uri)}" if uri else ""
+
+    def _print_result(self, result: SweepResult) -> None:
         settings = self.settings
+        ranked = best_trials(result.trials, settings.objective)
         outcomes = [trial.outcome for trial in result.trials if trial.role == "trial"]
         self._say(
             f"sweep {result.name} ended after {result.seconds / 60:.1f} minutes: "
@@ -441,8 +529,8 @@ class Sweep:
         )
         if result.winner is None:
             self._say(
-                "no trial got as far as an evaluation; error.txt among a run's artifacts says why: "
-                "python -m sweeps.ui"
+                "no trial got as far as an evaluation; error.txt among a failed run's artifacts "
+                "says why: python -m sweeps.ui"
             )
             return
         table = Table(box=None, pad_edge=False)
@@ -468,10 +556,24 @@ class Sweep:
         self._say(
             f"registered as version {result.version} of {settings.model_name}, alias challenger"
         )
+        store = (
+            f" --tracking-uri {redacted(settings.tracking_uri)}" if settings.tracking_uri else ""
+        )
+        name = settings.model_name
+        promoted = "" if name == MODEL_NAME else f" --model-name {name}"
+        asked = "" if name == MODEL_NAME else f" --model models:/{name}@champion"
+        commands = {
+            f"python -m sweeps.promote{promoted}{store}": "make it the champion",
+            f'python -m sentiment.predict{asked}{store} "This film is great"': "ask the champion",
+        }
+        if self._uri.startswith("http"):
+            commands = {redacted(self._uri): "browse and compare", **commands}
+        else:
+            commands = {f"python -m sweeps.ui{store}": "browse and compare", **commands}
         self._say("next:")
-        self._say("  python -m sweeps.ui                                  browse and compare")
-        self._say("  python -m sweeps.promote                             make it the champion")
-        self._say('  python -m sentiment.predict "This film is great"     ask the champion')
+        width = max(map(len, commands))
+        for command, what in commands.items():
+            self._say(f"  {command:<{width}}  {what}")
 
 
 def _from_anywhere(data: DataConfig) -> DataConfig:

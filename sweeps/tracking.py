@@ -1,14 +1,18 @@
 """What a sweep writes to MLflow: its own run, and one run a trial.
 
-The driver calls a `SweepTracker`; everything but the starting of runs is written by one thread,
-with the times at which it happened.
+The driver calls a `SweepTracker`; once the sweep's run is started, everything is written by one
+thread, with the times at which it happened.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Mapping
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -26,10 +30,11 @@ from sentiment.record import (
     RunStatus,
     as_metrics,
     close_run,
-    create_run,
+    ended_on_failure,
     log_batch,
     log_bundle,
     now_ms,
+    open_run,
 )
 from sweeps.history import search_runs, sweep_run, trials_of
 from sweeps.writer import BatchWriter
@@ -46,6 +51,8 @@ STATUS: dict[Outcome, RunStatus] = {
 }
 """MLflow's status of a run by the outcome of its trial."""
 
+_log = logging.getLogger(__name__)
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -53,13 +60,18 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 class _Trial:
     """What the tracker knows of a trial's run."""
 
-    run_id: str
+    created: Future[str]
     role: Role
     last_step: int = -1
     outcome: Outcome | None = None
     best: float | None = None
     model: Future[str] | None = None
     recorded_with_model: frozenset[str] = frozenset()
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, once it is made."""
+        return self.created.result()
 
 
 def check_sweep_name(name: str) -> None:
@@ -94,8 +106,8 @@ class SweepTracker:
     Trials are known by their number from 0, baselines by their name. A trial keeps its one run
     through failures, retries and resumes, and each of its steps is recorded once.
 
-    Any failure to write raises `sweeps.writer.RecordError` at the next call. The methods are
-    called from one thread.
+    Any failure to write raises `sweeps.writer.RecordError` at the next call; `end` is to be called
+    all the same, and closes what it can. The methods are called from one thread.
     """
 
     def __init__(
@@ -143,7 +155,7 @@ class SweepTracker:
                 f"--name {name}: there is a sweep of that name; go on with it by --resume {name}, "
                 "or name another"
             )
-        run_id = create_run(
+        run_id = open_run(
             client,
             experiment_id,
             name,
@@ -154,10 +166,11 @@ class SweepTracker:
                 "sweep.name": name,
                 "sweep.state": "running",
             },
-            parameters={**parameters, "objective": objective},
         )
-        client.log_text(run_id, space_yaml, "space.yaml")
-        return cls(client, experiment_id, run_id, name, objective)
+        with ended_on_failure(client, run_id, {"sweep.state": "interrupted"}):
+            log_batch(client, run_id, parameters={**parameters, "objective": objective})
+            client.log_text(run_id, space_yaml, "space.yaml")
+            return cls(client, experiment_id, run_id, name, objective)
 
     @classmethod
     def resume(cls, client: MlflowClient, run: Run) -> Self:
@@ -177,22 +190,27 @@ class SweepTracker:
                 "it, or end that process first"
             )
         objective = cast(Objective, run.data.params["objective"])
-        tracker = cls(client, run.info.experiment_id, run.info.run_id, name, objective)
+        trials: dict[int | str, _Trial] = {}
         for trial in trials_of(client, run):
             # A trial that was cut off goes on: its last step tells what is recorded already.
             last_step = -1
             if trial.outcome not in ("completed", "stopped_early"):
                 epochs = client.get_metric_history(trial.run_id, "epoch")
                 last_step = max((metric.step for metric in epochs), default=-1)
-            tracker._trials[trial.key] = _Trial(
-                run_id=trial.run_id,
+            trials[trial.key] = _Trial(
+                created=_known(trial.run_id),
                 role=trial.role,
                 last_step=last_step,
                 outcome=trial.outcome,
-                best=trial.metrics.get(f"best/{tracker.objective}"),
+                best=trial.metrics.get(f"best/{objective}"),
             )
-        client.update_run(run.info.run_id, status="RUNNING")
-        log_batch(client, run.info.run_id, tags={**process_tags(), "sweep.state": "running"})
+        run_id = run.info.run_id
+        with ended_on_failure(client, run_id, {"sweep.state": "interrupted"}):
+            # The process comes first: a run that is RUNNING for a dead one would be closed.
+            log_batch(client, run_id, tags={**process_tags(), "sweep.state": "running"})
+            client.update_run(run_id, status="RUNNING")
+            tracker = cls(client, run.info.experiment_id, run_id, name, objective)
+        tracker._trials = trials
         return tracker
 
     def start_trial(
@@ -210,6 +228,9 @@ class SweepTracker:
             parameters: from `sentiment.record.run_parameters`.
             name: what the trial is, in words; the run's name puts the number before it.
             role: what the run is to the sweep.
+
+        Raises:
+            RecordError: it could not be started, or earlier writing failed.
         """
         known = self._trials.get(key)
         if known is not None:
@@ -226,8 +247,11 @@ class SweepTracker:
             name = f"{key:03d} {name}"
         else:
             tags["sweep.baseline"] = key
-        run_id = create_run(self.client, self.experiment_id, name, tags=tags, parameters=parameters)
-        self._trials[key] = _Trial(run_id, role)
+        make = partial(open_run, self.client, self.experiment_id, name, tags=tags)
+        # Known before it is waited for: the run is made even if the waiting is interrupted.
+        trial = self._trials[key] = _Trial(self._writer.call(make), role)
+        run_id = trial.run_id
+        self._write(partial(log_batch, self.client, run_id, parameters=parameters))
         return run_id
 
     def trial_metrics(self, key: int | str, step: int, metrics: Mapping[str, float]) -> None:
@@ -340,24 +364,62 @@ class SweepTracker:
     def end(self, state: SweepState) -> None:
         """End the sweep's run and the writing; trials still open are interrupted.
 
-        A later call does nothing.
+        Control-C and SIGTERM are ignored meanwhile. A later call does nothing.
+
+        Raises:
+            RecordError: something could not be written. The runs that this left open are closed
+                as interrupted all the same, as far as the store lets them be.
         """
         if self._writer.closed:
             return
+        with _undisturbed():
+            try:
+                try:
+                    self._hand_over_the_end(state)
+                finally:
+                    self._writer.close()
+            except BaseException:
+                self._close_what_is_open()
+                raise
+
+    def _hand_over_the_end(self, state: SweepState) -> None:
         for key, trial in self._trials.items():
             if trial.outcome is None:
                 self.end_trial(key, "interrupted")
         status: RunStatus = "FINISHED" if state == "finished" else "KILLED"
         tags = {"sweep.state": state}
         self._write(partial(close_run, self.client, self.run_id, status, tags=tags, at=now_ms()))
-        self._writer.close()
+
+    def _close_what_is_open(self) -> None:
+        """Close the sweep's runs without the writer, each tried once; what fails is logged.
+
+        The store tells which are open: of a trial that has ended, the end may not be written.
+        """
+        try:
+            parent = self.client.get_run(self.run_id)
+            trials = search_runs(
+                self.client,
+                [self.experiment_id],
+                f"attributes.status = 'RUNNING' and tags.`mlflow.parentRunId` = '{self.run_id}'",
+            )
+            found = [(run.info.run_id, {"sweep.outcome": "interrupted"}) for run in trials]
+        except Exception as error:  # noqa: BLE001 - the failure before it is raised
+            _log.warning("the sweep's runs may stay open, the store can't be read: %s", error)
+            return
+        if parent.info.status == "RUNNING":
+            found.append((self.run_id, {"sweep.state": "interrupted"}))
+        for run_id, tags in found:
+            try:
+                close_run(self.client, run_id, "KILLED", tags=tags)
+            except Exception as error:  # noqa: BLE001 - the failure before it is raised
+                _log.warning("the run %s stays open: %s", run_id, error)
 
     def _write(self, function: partial[None]) -> None:
         self._writer.call(function)
 
     def _take_up(self, run_id: str) -> None:
-        self.client.update_run(run_id, status="RUNNING")
         log_batch(self.client, run_id, tags=process_tags())
+        self.client.update_run(run_id, status="RUNNING")
         if "sweep.outcome" in self.client.get_run(run_id).data.tags:
             self.client.delete_tag(run_id, "sweep.outcome")
 
@@ -378,6 +440,31 @@ class SweepTracker:
         if bests:
             metrics["sweep/best"] = best_of(bests, self.objective)
         self._writer.metrics(self.run_id, as_metrics(metrics, step, at))
+
+
+def _known(run_id: str) -> Future[str]:
+    """Return a run's id as one that is there already."""
+    future: Future[str] = Future()
+    future.set_result(run_id)
+    return future
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ignore the signals that interrupt; only the main thread gets any, so elsewhere do nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # A handler of its own, as processes started meanwhile would inherit SIG_IGN.
+    before = {
+        number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # None stands for a handler that was not set from Python.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def best_of(values: Iterable[float], objective: Objective) -> float:

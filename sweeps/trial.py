@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from ray import tune
 
 from sentiment.config import Config
 from sentiment.devices import pick_device
+from sentiment.embeddings import coverage
 from sentiment.preparation import Prepared
-from sentiment.training import Trainer
+from sentiment.training import Evaluation, Trainer
 
 EXAMPLES = "examples"
 """A result's key: training examples seen, the resource that the scheduler counts."""
@@ -42,6 +43,8 @@ class TrialWorker(tune.Trainable):
         """Take the shared data from the object store and start the first trial."""
         self._prepared = prepared
         self._threads = threads
+        self._trainer: Trainer | None = None
+        self._evaluations: Generator[Evaluation, None, None] | None = None
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -52,7 +55,8 @@ class TrialWorker(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train up to the next evaluation."""
         started, cpu, began = time.perf_counter(), time.process_time(), time.time()
-        evaluation = next(self._evaluations)
+        trainer, evaluations = self._running()
+        evaluation = next(evaluations)
         self._seconds += time.perf_counter() - started
         self._cpu_seconds += time.process_time() - cpu
         result: dict[str, Any] = {
@@ -61,8 +65,7 @@ class TrialWorker(tune.Trainable):
             FINISHED: evaluation.finished,
             "seconds/total": self._seconds,
             "seconds/cpu": self._cpu_seconds,
-            "best": {**self._trainer.best_metrics, EXAMPLES: self._trainer.best_examples},
-            "worker": f"{ray.util.get_node_ip_address()}:{os.getpid()}",
+            "best": {**trainer.best_metrics, EXAMPLES: trainer.best_examples},
             "began": began,
             "ended": time.time(),
             tune.result.DONE: evaluation.finished,
@@ -72,23 +75,32 @@ class TrialWorker(tune.Trainable):
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the best checkpoint so far; Ray carries it to the sweep's storage."""
-        self._trainer.best.save(Path(checkpoint_dir) / MODEL_FOLDER)
+        self._running()[0].best.save(Path(checkpoint_dir) / MODEL_FOLDER)
 
     def cleanup(self) -> None:
         """Let go of the model."""
-        self._evaluations.close()
+        self._trainer = None
+        self._evaluations = None
+
+    def _running(self) -> tuple[Trainer, Generator[Evaluation, None, None]]:
+        assert self._trainer is not None and self._evaluations is not None, "no trial was started"
+        return self._trainer, self._evaluations
 
     def _start(self, config: dict[str, Any]) -> None:
         started, cpu = time.perf_counter(), time.process_time()
         settings = Config.from_flat(hyperparameters(config))
+        # The last trial's model goes first: two at once may not fit a device.
+        self._trainer = None
+        self._evaluations = None
         corpus, vectors = self._prepared.for_config(settings)
         device = pick_device("cuda" if ray.get_gpu_ids() else "cpu")
-        self._trainer = Trainer(settings, corpus, vectors, device, self._threads)
-        self._evaluations = self._trainer.evaluations()
+        trainer = Trainer(settings, corpus, vectors, device, self._threads)
+        self._trainer = trainer
+        self._evaluations = trainer.evaluations()
         self._seconds = time.perf_counter() - started
         self._cpu_seconds = time.process_time() - cpu
         self._facts: dict[str, Any] = {
-            **self._trainer.parameter_counts(),
+            **trainer.parameter_counts(),
+            "embedding/coverage": coverage(vectors, trainer.vocabulary.known),
             "seconds/setup": self._seconds,
-            "precision": self._trainer.precision,
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import socket
@@ -25,11 +24,10 @@ _STOP_SECONDS = 10.0
 
 def main(argv: list[str] | None = None) -> int:
     """Serve the pages until Control-C."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m sweeps.ui",
         description="Show the sweeps in MLflow's UI, on this machine only unless --host says "
         "otherwise. Control-C ends it.",
-        formatter_class=cli.Help,
     )
     parser.add_argument("--port", type=int, default=5000, help="port to listen on")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")

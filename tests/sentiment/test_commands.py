@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import mlflow.pyfunc
@@ -12,7 +13,8 @@ import pytest
 from mlflow import MlflowClient
 
 from sentiment import evaluate, predict, train
-from sentiment.config import SECTION_OF
+from sentiment.bundle import Bundle
+from sentiment.config import SECTION_OF, Config
 from sentiment.errors import InputError
 from sentiment.predict import read_lines
 
@@ -46,6 +48,13 @@ def test_a_line_an_evaluation_and_the_counts(trained):
     assert any(f"{total:,} trainable parameters" in line for line in lines)
     assert any("commonest words: <unk> <pad> . the" in line for line in lines)
     assert any(line.startswith("test: loss") for line in lines)
+    share = trained.run.data.metrics["embedding/coverage"]
+    assert 0.9 < share < 1
+    assert f"embedding: glove, 100d, for {share:.1%} of the vocabulary" in lines
+    assert lines[-1] == (
+        f"next: python -m sentiment.predict --model {trained.run.info.run_id} "
+        f'--tracking-uri {trained.store} "This film is great"'
+    )
 
 
 def test_the_run_is_like_a_trials(trained):
@@ -101,6 +110,25 @@ def test_predict_agrees_with_the_logged_model(trained, capsys, monkeypatch):
     printed = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [label for label, _ in printed] == expected["label"].tolist()
     assert [float(p) for _, p in printed] == pytest.approx(probabilities, abs=1e-4)
+
+
+def test_models_that_see_padding_say_so(trained, make_bundle, tmp_path, capsys):
+    bundle = Bundle.load(make_bundle(0))
+    padded = Config.from_flat({**bundle.config.flat(), "packing": "padded"})
+    folder = replace(bundle, config=padded).save(tmp_path / "padded")
+    predict.main(["--model", str(folder), "great film", "bad"])
+    told = capsys.readouterr()
+    assert "packing=padded" in told.err and len(told.err.splitlines()) == 1
+    assert len(told.out.splitlines()) == 2
+    table = tmp_path / "texts.csv"
+    rows = [f"film {i},{('neg', 'pos')[i % 2]}" for i in range(60)]
+    table.write_text("\n".join(["text,label", *rows]))
+    evaluate.main(["--model", str(folder), "--data", str(table), "--json"])
+    scored = capsys.readouterr()
+    assert scored.err == told.err
+    assert json.loads(scored.out)["count"] > 0
+    predict.main(["--model", str(make_bundle(0)), "great film"])
+    assert capsys.readouterr().err == ""
 
 
 def test_lines_are_read_one_by_one_and_must_be_utf8():

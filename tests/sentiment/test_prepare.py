@@ -147,8 +147,9 @@ def test_help_imports_nothing_heavy() -> None:
         (["--set", "embeding=glove"], "error: unknown hyperparameter 'embeding'"),
         (["--set", "embedding=mine.vec"], "error: embedding=mine.vec: there is no such file"),
         (["--validation-share", "1.5"], "error: --validation-share 1.5: input should be less"),
-        (["--validation-share", "much"], "error: argument --validation-share: invalid float"),
+        (["--validation-share", "much"], "error: --validation-share 'much': not a number"),
         (["--data", "nowhere.csv"], "nowhere.csv"),
+        (["--wings", "2"], "error: unrecognized arguments: --wings 2; see python -m sentiment."),
     ],
 )
 def test_wrong_input_ends_with_two(arguments: list[str], message: str, cache: Path) -> None:
@@ -156,9 +157,49 @@ def test_wrong_input_ends_with_two(arguments: list[str], message: str, cache: Pa
     assert ended.returncode == 2
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert len(ended.stderr.splitlines()) <= 2 or ended.stderr.startswith("usage")
+    assert len(ended.stderr.splitlines()) <= 2
     assert ended.stdout == ""
     assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trials", "abc"], "--trials 'abc': not a whole number; see x --help"),
+        (["--gain", "1,5"], "--gain '1,5': not a number; see x --help"),
+        (["--trials"], "--trials: expected one argument; see x --help"),
+        (["--two\nlines"], "unrecognized arguments: --two lines; see x --help"),
+        (["--split", "dev"], "--split: invalid choice: 'dev' (choose from 'train', 'test')"),
+    ],
+)
+def test_wrong_arguments_are_told_in_a_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = cli.Parser(prog="x")
+    parser.add_argument("--trials", type=int)
+    parser.add_argument("--gain", type=float)
+    parser.add_argument("--split", choices=["train", "test"])
+    with pytest.raises(InputError) as caught:
+        parser.parse_args(arguments)
+    assert str(caught.value).startswith(message)
+    assert len(str(caught.value).splitlines()) == 1
+    assert capsys.readouterr() == ("", "")
+    assert parser.formatter_class is cli.Help
+
+
+def test_values_of_any_source_become_the_configuration() -> None:
+    assert cli.checked_data_config({"data": "d.csv"}) == DataConfig(data="d.csv")
+    with pytest.raises(InputError, match=r"^--validation-share 7: input should be less"):
+        cli.checked_data_config({"validation_share": 7})
+    with pytest.raises(InputError, match="--wings 2"):
+        cli.checked_data_config({"wings": 2})
+
+
+def test_a_further_command_finds_the_store() -> None:
+    assert cli.store_flag(None) == ""
+    assert cli.store_flag("sqlite:///runs.db") == " --tracking-uri sqlite:///runs.db"
+    assert cli.store_flag("sqlite:///my runs.db") == " --tracking-uri 'sqlite:///my runs.db'"
+    assert "secret" not in cli.store_flag("http://me:secret@tracking:5000")
 
 
 def test_flags_become_the_configuration() -> None:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from packaging.requirements import Requirement
 
 from sentiment import record
@@ -28,9 +29,11 @@ from sentiment.record import (
     RunRecord,
     as_metrics,
     create_run,
+    ended_on_failure,
     hyperparameters,
     log_batch,
     log_bundle,
+    open_run,
     open_store,
     read_store,
     run_parameters,
@@ -141,6 +144,39 @@ def test_deleted_experiment(store_uri: str) -> None:
     client.delete_experiment(experiment_id)
     with pytest.raises(InputError, match=f"restore -x {experiment_id}"):
         open_store(store_uri, "gone")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(RuntimeError("full"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
+)
+def test_run_ends_if_its_start_does_not_succeed(
+    store: tuple[MlflowClient, str], error: BaseException, status: str
+) -> None:
+    client, experiment_id = store
+    run_id = open_run(client, experiment_id, "x", tags={})
+    with pytest.raises(type(error)), ended_on_failure(client, run_id, {"sweep.state": "x"}):
+        raise error
+    run = client.get_run(run_id)
+    assert (run.info.status, run.data.tags["sweep.state"]) == (status, "x")
+
+
+def test_run_whose_parameters_are_refused_does_not_stay_open(
+    store: tuple[MlflowClient, str],
+) -> None:
+    client, experiment_id = store
+    with pytest.raises(MlflowException, match="Invalid parameter name"):
+        create_run(client, experiment_id, "x", tags={}, parameters={"a?b": "1"})
+    (run,) = client.search_runs([experiment_id])
+    assert run.info.status == "FAILED"
+
+
+def test_run_that_cannot_be_ended_keeps_the_first_error(store: tuple[MlflowClient, str]) -> None:
+    client, experiment_id = store
+    run_id = open_run(client, experiment_id, "x", tags={})
+    with pytest.raises(ZeroDivisionError) as caught, ended_on_failure(client, run_id):
+        client.delete_run(run_id)
+        raise ZeroDivisionError
+    assert f"the run {run_id} could not be ended" in caught.value.__notes__[0]
 
 
 def test_reading_makes_no_store(tmp_path: Path) -> None:

@@ -199,6 +199,57 @@ def test_model_that_is_not_what_was_recorded_is_refused(
     assert "was recorded" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("gain", ["nan", "inf", "-inf"])
+def test_gain_that_is_no_number_is_refused(gain: str) -> None:
+    with pytest.raises(InputError, match=f"--min-gain {gain}: give a finite number"):
+        command.main([f"--min-gain={gain}"])
+
+
+def test_wrong_option_of_the_recorded_data_is_told(
+    store: Store, better_and_worse: tuple[Path, Path], reviews: tuple[Path, Dataset]
+) -> None:
+    win(store, better_and_worse[0], reviews, "first")
+    uri = store[0].tracking_uri
+    with pytest.raises(InputError, match=r"--validation-share 7\.0: input should be less"):
+        command.main(["--tracking-uri", uri, "--validation-share", "7"])
+
+
+def test_model_that_was_deleted_is_told(
+    store: Store, better_and_worse: tuple[Path, Path], reviews: tuple[Path, Dataset]
+) -> None:
+    better, worse = better_and_worse
+    client = store[0]
+    win(store, worse, reviews, "first")
+    promote(store, reviews)
+    win(store, better, reviews, "second")
+    client.delete_logged_model(registry.find_candidate(client, "sentiment", version=1).model_id)
+    with pytest.raises(InputError, match=r"model of the champion \(version 1\) can't be had"):
+        promote(store, reviews)
+    client.delete_logged_model(registry.find_candidate(client, "sentiment").model_id)
+    with pytest.raises(InputError, match="model of version 2 can't be had"):
+        promote(store, reviews)
+
+
+def test_next_command_finds_the_model(
+    store: Store,
+    better_and_worse: tuple[Path, Path],
+    reviews: tuple[Path, Dataset],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    uri = store[0].tracking_uri
+    run_id, _ = train(store, better_and_worse[0], reviews[1])
+    flag = f"--tracking-uri {uri}"
+    assert promote(store, reviews, "--run", run_id) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f'next: python -m sentiment.predict {flag} "This film is great"'
+    )
+    assert promote(store, reviews, "--run", run_id, "--model-name", "films") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"next: python -m sentiment.predict --model models:/films@champion {flag} "
+        '"This film is great"'
+    )
+
+
 def test_other_data_is_refused(
     store: Store,
     better_and_worse: tuple[Path, Path],

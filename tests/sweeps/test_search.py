@@ -445,7 +445,7 @@ def test_a_storage_that_cannot_be_opened_is_refused(tmp_path):
         ("nosuch://user:secret@host/db", "nosuch"),
         (f"sqlite:///{foreign}", "another program's tables"),
     ):
-        with pytest.raises(InputError, match=r"^--study-storage ") as caught:
+        with pytest.raises(InputError, match=r"^the study ") as caught:
             study_in(url)
         assert says in str(caught.value)
         assert "secret" not in str(caught.value)

@@ -1,20 +1,28 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from sentiment.config import Config
 from sentiment.errors import InputError
 from sentiment.provenance import process_tags
 from sentiment.record import create_run, run_parameters
+from sweeps import writer
 from sweeps.history import (
     best_trials,
     find_sweep,
@@ -176,6 +184,8 @@ def test_trials_for_another_sweep(store: Store, swept: SweepTracker) -> None:
     ]
     assert past[0].settings["cell"] == "gru"
     assert past[0].intermediate_values == {640: 0.625, 1280: 0.875}
+    with pytest.raises(InputError, match=r"first went by valid/accuracy, .* valid/loss: give"):
+        finished_trials(client, run, "f00", "valid/loss")
     with pytest.raises(InputError, match="saw other data"):
         finished_trials(client, run, "0ther", "valid/accuracy")
 
@@ -307,6 +317,89 @@ def test_failure_to_write_reaches_the_caller(store: Store) -> None:
         tracker.trial_metrics(0, 128, evaluation(0.5))
     with pytest.raises(RecordError, match="can't be written"):
         tracker.end("finished")
+
+
+def test_failed_record_leaves_no_run_open(store: Store) -> None:
+    client = store[0]
+    tracker = start(store)
+    bad, done, running = (tracker.start_trial(key, parameters(), "x") for key in range(3))
+    client.delete_run(bad)
+    tracker.trial_metrics(0, 64, evaluation(0.5))
+    # The end of trial 1 is handed over after what fails, so it is never written.
+    with suppress(RecordError):
+        tracker.end_trial(1, "completed")
+    thread = tracker._writer._thread
+    with pytest.raises(RecordError, match="deleted"):
+        tracker.end("finished")
+    assert not thread.is_alive()
+    told = {run_id: client.get_run(run_id) for run_id in (done, running, tracker.run_id)}
+    assert {run.info.status for run in told.values()} == {"KILLED"}
+    assert told[done].data.tags["sweep.outcome"] == "interrupted"
+    assert told[running].data.tags["sweep.outcome"] == "interrupted"
+    assert told[tracker.run_id].data.tags["sweep.state"] == "interrupted"
+    tracker.end("interrupted")
+
+
+def test_trial_that_cannot_be_started(store: Store) -> None:
+    client = store[0]
+    tracker = start(store)
+    with pytest.raises(RecordError, match="can't be written"):
+        tracker.start_trial(0, {"a?b": "1"}, "x")
+        tracker.flush()
+    with pytest.raises(RecordError):
+        tracker.end("interrupted")
+    runs = client.search_runs([store[1]])
+    assert [run.info.status for run in runs] == ["KILLED"] * 2
+
+
+def test_trial_waits_for_a_busy_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_PAUSE", 0.01)
+    tracker = start(store)
+    create, calls = MlflowClient.create_run, []
+
+    def busy_once(*arguments: Any, **options: Any) -> Any:
+        calls.append(threading.current_thread().name)
+        if len(calls) == 1:
+            raise MlflowException("locked", TEMPORARILY_UNAVAILABLE)
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(MlflowClient, "create_run", busy_once)
+    run_id = tracker.start_trial(0, parameters(), "x")
+    tracker.end("interrupted")
+    assert calls == ["record-writer"] * 2
+    assert store[0].get_run(run_id).info.status == "KILLED"
+
+
+def test_sweep_whose_start_is_cut_off(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MlflowClient, "log_text", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start(store)
+    (run,) = store[0].search_runs([store[1]])
+    assert (run.info.status, run.data.tags["sweep.state"]) == ("KILLED", "interrupted")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_trial_whose_start_is_interrupted_is_closed(store: Store, number: int) -> None:
+    tracker = start(store)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        # The writer is at something else, so that the driver waits when the signal comes.
+        tracker._writer.call(lambda: (time.sleep(0.3), os.kill(os.getpid(), number)))
+        tracker._writer.call(lambda: time.sleep(0.5))
+        with pytest.raises(KeyboardInterrupt):
+            tracker.start_trial(0, parameters(), "x")
+        # Another comes while the record is being closed.
+        tracker._writer.call(lambda: os.kill(os.getpid(), number))
+        tracker._writer.call(lambda: time.sleep(0.3))
+        tracker.end("interrupted")
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    runs = store[0].search_runs([store[1]])
+    assert [run.info.status for run in runs] == ["KILLED"] * 2
 
 
 def test_orphans_of_dead_processes_are_closed(store: Store) -> None:

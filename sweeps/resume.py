@@ -1,0 +1,103 @@
+"""Going on with a sweep that was cut off, or that is to have more trials."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from sentiment.errors import InputError
+from sweeps.history import TrialRecord, find_sweep, trials_of
+from sweeps.settings import SweepSettings
+from sweeps.space import Space
+
+SETTINGS_FILE = "settings.json"
+"""Among the artifacts of a sweep's run: what the sweep was asked to do."""
+
+
+@dataclass(frozen=True)
+class ResumedSweep:
+    """What a sweep's record holds for the one that goes on with it.
+
+    Attributes:
+        name: the sweep.
+        run_id: its run.
+        settings: as it was started, but for the number of trials.
+        space: what it searches.
+        dataset_fingerprint: the data that it saw.
+        ended: its trials that need no further work.
+    """
+
+    name: str
+    run_id: str
+    settings: SweepSettings
+    space: Space
+    dataset_fingerprint: str
+    ended: tuple[TrialRecord, ...]
+
+
+def load_sweep(
+    client: MlflowClient,
+    experiment: str,
+    uri: str | None,
+    folder: Path,
+    name: str | None,
+    trials: int | None,
+) -> ResumedSweep:
+    """Read what is needed to go on with a sweep.
+
+    Args:
+        client: client of the store.
+        experiment: the experiment's name.
+        uri: the store as it was asked for, None for the default one.
+        folder: where the sweeps' studies lie.
+        name: the sweep; the newest, if None.
+        trials: how many it is to have; as many as before, if None.
+
+    Raises:
+        InputError: there is no such sweep, its study is gone, or it has as many trials already.
+    """
+    found = client.get_experiment_by_name(experiment)
+    run = find_sweep(client, [found.experiment_id] if found else [], name)
+    name = run.data.tags["sweep.name"]
+    study = folder / name / "study.db"
+    if not study.is_file():
+        raise InputError(
+            f"--resume {name}: its study {study} is not here; resume it in the folder where it was "
+            "started, or start a new one with --warm-start"
+        )
+    try:
+        settings = SweepSettings.from_json(_artifact(client, run.info.run_id, SETTINGS_FILE))
+        space = _artifact(client, run.info.run_id, "space.yaml")
+    except (MlflowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--resume {name}: its record has no settings: {reason}") from None
+    every = trials_of(client, run)
+    ended = tuple(
+        trial
+        for trial in every
+        if trial.role == "trial" and trial.outcome in ("completed", "stopped_early", "failed")
+    )
+    wanted = settings.trials if trials is None else trials
+    if wanted < len(ended) or (wanted == len(ended) and run.data.tags["sweep.state"] == "finished"):
+        raise InputError(
+            f"--resume {name}: it has {len(ended)} trials already; give --trials more than that"
+        )
+    settings = replace(settings, name=name, trials=wanted, tracking_uri=uri, experiment=experiment)
+    return ResumedSweep(
+        name=name,
+        run_id=run.info.run_id,
+        settings=settings,
+        space=Space.from_mapping(yaml.safe_load(space)),
+        dataset_fingerprint=run.data.params["dataset_fingerprint"],
+        ended=ended,
+    )
+
+
+def _artifact(client: MlflowClient, run_id: str, file: str) -> str:
+    with tempfile.TemporaryDirectory() as scratch:
+        return Path(client.download_artifacts(run_id, file, scratch)).read_text(encoding="utf-8")
