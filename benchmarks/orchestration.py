@@ -6,7 +6,6 @@ between the first trial's start and the last one's end was spent in training.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 from itertools import pairwise
@@ -31,10 +30,9 @@ from sweeps.tracking import SweepTracker
 
 def main(argv: list[str] | None = None) -> None:
     """Measure the restart of a worker, and read the use of the cores from a recorded sweep."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m benchmarks.orchestration",
         description="Measure what orchestration costs.",
-        formatter_class=cli.Help,
     )
     parser.add_argument("--sweep", metavar="NAME", help="read the cores' use from this sweep")
     parser.add_argument("--repeats", type=int, default=6, help="runs of the same trial")

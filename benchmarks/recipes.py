@@ -6,7 +6,6 @@ trained again, so that the command can be interrupted and repeated.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -40,10 +39,9 @@ REPORTED = {
 
 def main(argv: list[str] | None = None) -> None:
     """Train what is missing, and print the table."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m benchmarks.recipes",
         description="Train the tutorials' systems and compare with what they report.",
-        formatter_class=cli.Help,
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these recipes alone")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a training")

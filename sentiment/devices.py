@@ -13,7 +13,7 @@ from sentiment.errors import InputError
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-_KEPT_BYTES = 2**31 - 1
+_KEPT_BYTES = 2**28
 
 
 def configure_threads(threads: int = 1) -> None:
@@ -39,6 +39,12 @@ def keep_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def release_memory() -> None:
+    """Give freed memory back, as between two trials, whose tensors differ in size."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -62,17 +62,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m sweeps.launch",
         usage="%(prog)s [--trials N] [option ...]",
         description="Search the settings of a text classifier, record every trial in MLflow, and "
         "register the best model.",
-        formatter_class=cli.Help,
     )
     search = parser.add_argument_group("search")
     search.add_argument("--trials", type=int, metavar="N", help="trials (default: 50)")
     search.add_argument("--space", metavar="FILE", help="cpu, gpu or a YAML file (default: fits)")
-    search.add_argument("--max-epochs", type=float, default=3.0, metavar="E", help="full budget")
+    search.add_argument("--max-epochs", type=float, default=2.5, metavar="E", help="full budget")
     search.add_argument("--objective", default="valid/accuracy", help="also valid/loss, valid/f1")
     search.add_argument("--sampler", default="tpe", help="tpe, random, gp or cmaes")
     search.add_argument("--scheduler", default="asha", help=" or ".join(SCHEDULERS))

@@ -11,7 +11,7 @@ import ray
 from ray import tune
 
 from sentiment.config import Config
-from sentiment.devices import pick_device
+from sentiment.devices import pick_device, release_memory
 from sentiment.embeddings import coverage
 from sentiment.preparation import Prepared
 from sentiment.training import Evaluation, Trainer
@@ -92,6 +92,7 @@ class TrialWorker(tune.Trainable):
         # The last trial's model goes first: two at once may not fit a device.
         self._trainer = None
         self._evaluations = None
+        release_memory()
         corpus, vectors = self._prepared.for_config(settings)
         device = pick_device("cuda" if ray.get_gpu_ids() else "cpu")
         trainer = Trainer(settings, corpus, vectors, device, self._threads)
@@ -101,6 +102,7 @@ class TrialWorker(tune.Trainable):
         self._cpu_seconds = time.process_time() - cpu
         self._facts: dict[str, Any] = {
             **trainer.parameter_counts(),
-            "embedding/coverage": coverage(vectors, trainer.vocabulary.known),
             "seconds/setup": self._seconds,
         }
+        if vectors is not None:
+            self._facts["embedding/coverage"] = coverage(vectors, trainer.vocabulary.known)

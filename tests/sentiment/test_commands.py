@@ -50,7 +50,7 @@ def test_a_line_an_evaluation_and_the_counts(trained):
     assert any(line.startswith("test: loss") for line in lines)
     share = trained.run.data.metrics["embedding/coverage"]
     assert 0.9 < share < 1
-    assert f"embedding: glove, 100d, for {share:.1%} of the vocabulary" in lines
+    assert f"embedding: glove, 50d, for {share:.1%} of the vocabulary" in lines
     assert lines[-1] == (
         f"next: python -m sentiment.predict --model {trained.run.info.run_id} "
         f'--tracking-uri {trained.store} "This film is great"'

@@ -164,7 +164,7 @@ def test_run_whose_parameters_are_refused_does_not_stay_open(
     store: tuple[MlflowClient, str],
 ) -> None:
     client, experiment_id = store
-    with pytest.raises(MlflowException, match="Invalid parameter name"):
+    with pytest.raises(MlflowException, match="Invalid value"):
         create_run(client, experiment_id, "x", tags={}, parameters={"a?b": "1"})
     (run,) = client.search_runs([experiment_id])
     assert run.info.status == "FAILED"
@@ -188,9 +188,9 @@ def test_reading_makes_no_store(tmp_path: Path) -> None:
 @given(
     st.fixed_dictionaries(
         {
-            "learning_rate": st.floats(1e-9, 1.0),
+            "learning_rate": st.floats(1e-9, 1.0, allow_subnormal=False),
             "embedding": st.sampled_from(["glove", "random", "vectors/my file.txt"]),
-            "head_dropout": st.none() | st.floats(0, 0.9),
+            "head_dropout": st.none() | st.floats(0, 0.9, allow_subnormal=False),
             "bidirectional": st.booleans(),
             "layers": st.integers(1, 4),
         }

@@ -34,6 +34,7 @@ optimizer: {choice: [sgd, adam]}
 learning_rate: {float: [1e-3, 2e-2], log: true}
 momentum: {float: [0.0, 0.9], when: {optimizer: sgd}}
 dropout: 0.2
+gradient_clip: 0.0
 """
 METRICS = {
     "train/loss",
@@ -234,39 +235,52 @@ def test_promoted_it_answers(swept):
     assert json.loads(scored.stdout)["test/accuracy"] == recorded
 
 
-def test_warm_start_and_a_failing_trial_and_a_time_budget(swept):
-    (swept.folder / "wild.yaml").write_text(
-        SPACE.replace("[1e-3, 2e-2], log: true", "[1e-3, 1e30], log: true")
-    )
-    arguments = ["--dataset", "rotten-tomatoes", "--trials", "4", "--max-epochs", "0.5"]
-    arguments += ["--space", "wild.yaml", "--name", "second", "--warm-start", "first", "--quiet"]
-    arguments += ["--sampler", "random", "--time-budget", "10m"]
-    done = command("sweeps.launch", *arguments, cwd=swept.folder)
-    assert f"{TRIALS} trials told, 0 outside" in done.stdout, done.stderr
+def test_warm_start_and_time_budget(swept):
+    arguments = ["--dataset", "rotten-tomatoes", "--trials", "40", "--max-epochs", "3"]
+    arguments += ["--space", "space.yaml", "--name", "second", "--warm-start", "first", "--quiet"]
+    done = command("sweeps.launch", *arguments, "--time-budget", "9s", cwd=swept.folder)
+    assert done.returncode == 0, done.stderr
+    assert f"{TRIALS} trials told, 0 outside" in done.stdout
     runs = swept.client.search_runs(
-        [swept.parent.info.experiment_id],
-        "tags.`sweep.name` = 'second' and tags.`sweep.role` = 'trial'",
+        [swept.parent.info.experiment_id], "tags.`sweep.name` = 'second'"
     )
-    assert len(runs) == 4
-    failed = [run for run in runs if run.data.tags["sweep.outcome"] == "failed"]
-    assert failed, "a learning rate of up to 1e30 blows some trial up"
-    assert "failed: sentiment.errors.TrainingError: the loss is not finite" in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
-    for run in failed:
-        assert run.info.status == "FAILED"
-        path = swept.client.download_artifacts(run.info.run_id, "error.txt", str(swept.folder))
-        assert "the loss is not finite at step" in Path(path).read_text()
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    trials = [run for run in runs if run.data.tags["sweep.role"] == "trial"]
+    assert 1 < len(trials) < 40
+    assert {run.data.tags["sweep.outcome"] for run in trials} <= {"completed", "stopped_early"}
     study = optuna.load_study(
         study_name="second", storage=f"sqlite:///{swept.folder}/.sweeps/second/study.db"
     )
-    states = [trial.state.name for trial in study.trials]
-    assert len(states) == TRIALS + 4
-    assert states.count("FAIL") == len(failed)
+    assert len(study.trials) == TRIALS + len(trials)
+    assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "PRUNED"}
+
+
+def test_trials_that_blow_up_are_recorded_as_failed(swept):
+    arguments = ["--dataset", "rotten-tomatoes", "--trials", "2", "--space", "space.yaml"]
+    wild = ["--set", "optimizer=sgd", "learning_rate=1e38", "--name", "wild", "--quiet"]
+    done = command("sweeps.launch", *arguments, *wild, cwd=swept.folder)
+    assert done.returncode == 1
+    assert "failed: sentiment.errors.TrainingError: the loss is not finite" in done.stdout
+    assert "no trial got as far as an evaluation" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    runs = swept.client.search_runs([swept.parent.info.experiment_id], "tags.`sweep.name` = 'wild'")
+    trials = [run for run in runs if run.data.tags["sweep.role"] == "trial"]
+    assert len(trials) == 2
+    for run in trials:
+        assert (run.info.status, run.data.tags["sweep.outcome"]) == ("FAILED", "failed")
+        path = swept.client.download_artifacts(run.info.run_id, "error.txt", str(swept.folder))
+        assert "the loss is not finite at step" in Path(path).read_text()
+    (parent,) = [run for run in runs if run not in trials]
+    assert (parent.info.status, parent.data.metrics["sweep/failed"]) == ("FINISHED", 2)
+    study = optuna.load_study(
+        study_name="wild", storage=f"sqlite:///{swept.folder}/.sweeps/wild/study.db"
+    )
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL"]
 
 
 def test_control_c_leaves_a_whole_record(swept):
-    arguments = ["--dataset", "rotten-tomatoes", "--trials", "50", "--max-epochs", "50"]
-    arguments += ["--space", "space.yaml", "--name", "stopped"]
+    arguments = ["--dataset", "rotten-tomatoes", "--trials", "4", "--max-epochs", "4"]
+    arguments += ["--space", "space.yaml", "--name", "stopped", "--scheduler", "fifo"]
     process = subprocess.Popen(
         [sys.executable, "-m", "sweeps.launch", *arguments],
         cwd=swept.folder,
@@ -299,6 +313,44 @@ def test_control_c_leaves_a_whole_record(swept):
     assert parent.data.tags["sweep.state"] == "interrupted"
     outcomes = {run.data.tags["sweep.outcome"] for run in runs if run is not parent}
     assert outcomes <= {"interrupted", "stopped_early", "completed"}
+
+
+def test_an_interrupted_sweep_goes_on_in_its_runs(swept):
+    """After the interruption above: exactly the trials asked for, each step once."""
+
+    def runs():
+        return swept.client.search_runs(
+            [swept.parent.info.experiment_id], "tags.`sweep.name` = 'stopped'"
+        )
+
+    begun = {run.info.run_id for run in runs()}
+    done = command("sweeps.launch", "--resume", "stopped", "--quiet", cwd=swept.folder)
+    assert done.returncode == 0, done.stderr
+    assert begun <= {run.info.run_id for run in runs()}
+    assert {run.info.status for run in runs()} == {"FINISHED"}
+    trials = [run for run in runs() if run.data.tags["sweep.role"] == "trial"]
+    assert sorted(int(run.data.tags["sweep.trial"]) for run in trials) == [0, 1, 2, 3]
+    for run in trials:
+        history = swept.client.get_metric_history(run.info.run_id, "valid/accuracy")
+        steps = [metric.step for metric in history]
+        assert len(steps) == len(set(steps)) > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--resume", "stopped", "--sampler", "random"], "--sampler random: a resumed sweep"),
+        (["--resume", "stopped", "--trials", "2"], "it has 4 trials already"),
+        (["--resume", "stopped"], "it has 4 trials already"),
+        (["--resume", "nothing"], "there is no sweep 'nothing'"),
+        (["--name", "stopped"], "there is a sweep of that name"),
+    ],
+)
+def test_what_can_not_be_resumed_is_told(swept, arguments, message, monkeypatch):
+    monkeypatch.chdir(swept.folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(InputError, match=message):
+        main(["--quiet", *arguments])
 
 
 WRONG = [
@@ -351,7 +403,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsy
     for part in (
         "space cpu",
         "rotten-tomatoes train: 5,970 texts",
-        "rungs: at 2,238, 4,477, 8,955 of 17,910",
+        "rungs: at 2,238, 4,477, 8,955 of 17,910 training examples",
         "  cell:",
         "  004 {",
         "time: about",
