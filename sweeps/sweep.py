@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from mlflow import MlflowClient
 from rich.console import Console
-from rich.table import Table
 
 from sentiment.bundle import Bundle
 from sentiment.config import Config
@@ -23,12 +20,11 @@ from sentiment.embeddings import VectorSpec
 from sentiment.errors import InputError
 from sentiment.evaluate import score_split
 from sentiment.metrics import Scores
-from sentiment.model_store import MODEL_NAME, fetch_bundle
+from sentiment.model_store import fetch_bundle
 from sentiment.preparation import Prepared, prepare
 from sentiment.processes import available_cores
-from sentiment.provenance import redacted
 from sentiment.recipe import Recipe
-from sentiment.record import EXPERIMENT, open_store, read_store, tracking_uri
+from sentiment.record import open_store, read_store, tracking_uri
 from sentiment.text import tokenizer
 from sweeps import baselines, registry
 from sweeps.display import make_view
@@ -58,60 +54,17 @@ from sweeps.resume import SETTINGS_FILE, ResumedSweep
 from sweeps.search import (
     PastTrial,
     StudySearch,
-    first_suggestions,
     make_sampler,
     make_study,
-    sampler_note,
     warm_start,
 )
 from sweeps.settings import SweepSettings
 from sweeps.space import NOT_RANGES, Space
+from sweeps.summary import SweepResult, plan_lines, print_result, resume_command
 from sweeps.tracking import SweepTracker, check_sweep_name, close_orphans, new_sweep_name
 
 STATE_FOLDER = Path(".sweeps")
 """Beside the store: each sweep's study and, while it runs, Ray's own files."""
-SHOWN_TRIALS = 5
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """How a sweep ended.
-
-    Attributes:
-        name: the sweep.
-        run_id: its run.
-        trials: the search's trials by number, then the baselines.
-        winner: the best by validation; None if no trial got that far.
-        test: the winner's metrics on the test split.
-        version: of the registered model.
-        seconds: from the launch to the end.
-    """
-
-    name: str
-    run_id: str
-    trials: list[TrialRecord]
-    winner: TrialRecord | None
-    test: dict[str, float]
-    version: int | None
-    seconds: float
-
-    def summary(self) -> dict[str, Any]:
-        """Return the result as plain values."""
-        outcomes = [trial.outcome for trial in self.trials if trial.role == "trial"]
-        winner = self.winner
-        metrics = winner.metrics if winner else {}
-        return {
-            "sweep": self.name,
-            "run_id": self.run_id,
-            "outcomes": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
-            "winner": {"trial": winner.key, "run_id": winner.run_id, **winner.parameters}
-            if winner
-            else None,
-            "best": {name: value for name, value in metrics.items() if name.startswith("best/")},
-            "test": self.test,
-            "version": self.version,
-            "seconds": round(self.seconds, 1),
-        }
 
 
 class Sweep:
@@ -175,35 +128,11 @@ class Sweep:
 
     def print_plan(self) -> None:
         """Print what a run would do."""
-        settings, rungs = self.settings, self.rungs
-        past = self._past_trials()
-        for name, split in self.dataset.splits.items():
-            self._say(f"{self.dataset.name} {name}: {len(split.texts):,} texts")
-        self._say(f"labels: {', '.join(self.dataset.label_names)}")
-        self._say(f"precision: {precision_name(self.dtype)}")
-        self._say(
-            f"search: {settings.trials} trials by {settings.sampler} for {settings.objective}"
-        )
-        note = sampler_note(settings.sampler, self.space)
-        if note:
-            self._say(f"note: {note}")
-        if settings.scheduler == "asha":
-            at = ", ".join(f"{examples:,}" for examples in rungs.milestones)
-            self._say(f"rungs: at {at} of {rungs.budget:,} training examples the weaker half ends")
-        else:
-            self._say(f"budget: {rungs.budget:,} training examples a trial, none stopped early")
-        self._say("space:")
-        for row in self.space.to_yaml().splitlines():
-            self._say(f"  {row}")
-        self._say(f"the first {SHOWN_TRIALS} suggestions:")
-        count = min(SHOWN_TRIALS, settings.trials)
-        searched = self.space.dimensions
-        for number, suggestion in enumerate(
-            first_suggestions(self.space, settings.sampler, settings.seed, count, past=past)
+        for line in plan_lines(
+            self.settings, self.dataset, self.space, self.rungs, self.dtype, self._past_trials()
         ):
-            shown = {name: value for name, value in suggestion.items() if name in searched}
-            self._say(f"  {number:03d} {json.dumps(shown)}")
-        if settings.baselines:
+            self._say(line)
+        if self.settings.baselines:
             names = [recipe.name for recipe in self._recipes]
             self._say(f"baselines: {', '.join(names)}, {baselines.TFIDF}; their time comes on top")
         if self.workers.gpus:
@@ -212,10 +141,10 @@ class Sweep:
         seconds = estimate_seconds(
             self.space,
             self.dataset,
-            rungs,
+            self.rungs,
             self.workers,
-            trials=settings.trials,
-            halving=settings.scheduler == "asha",
+            trials=self.settings.trials,
+            halving=self.settings.scheduler == "asha",
             dtype=self.dtype,
         )
         self._say(f"time: about {max(1, round(seconds / 60))} minutes, within a factor of two")
@@ -233,6 +162,7 @@ class Sweep:
         client, experiment_id = open_store(self._uri, settings.experiment)
         if resumed:
             tracker = SweepTracker.resume(client, client.get_run(resumed.run_id))
+            tracker.log_text(settings.to_json(), SETTINGS_FILE)
         closed = close_orphans(client, experiment_id)
         if closed:
             self._say(f"closed {len(closed)} runs that an ended process had left running")
@@ -255,12 +185,7 @@ class Sweep:
         except BaseException:
             # Also at Control-C: the record must not stay open.
             tracker.end("interrupted")
-            asked = settings.experiment
-            experiment = "" if asked == EXPERIMENT else f" --experiment {asked}"
-            self._say(
-                f"sweep {name} was cut off; go on with it: python -m sweeps.launch "
-                f"--resume {name}{self._store_flag}{experiment}"
-            )
+            self._say(f"sweep {name} was cut off; go on with it: {resume_command(name, settings)}")
             raise
         finally:
             remove_storage(folder / "ray")
@@ -273,7 +198,8 @@ class Sweep:
             version=version,
             seconds=time.monotonic() - self.started,
         )
-        self._print_result(result)
+        examples = len(self.dataset.splits["train"].texts)
+        print_result(self._console, result, settings, self._uri, examples)
         return result
 
     @cached_property
@@ -285,13 +211,16 @@ class Sweep:
 
     def _check_store(self) -> None:
         """Raise an InputError where the store, if it is there, can't take this sweep."""
-        check_sweep_name(self.settings.name or "new")
         name = self.settings.name
+        if name is not None:
+            check_sweep_name(name)
+        client = None
+        if self._uri.startswith("http") or Path(self._uri.removeprefix("sqlite:///")).exists():
+            client = read_store(self._uri)
         if self._resumed or name is None:
             return
         taken = (STATE_FOLDER / name).exists()
-        if self._uri.startswith("http") or Path(self._uri.removeprefix("sqlite:///")).exists():
-            client = read_store(self._uri)
+        if client is not None:
             experiment = client.get_experiment_by_name(self.settings.experiment)
             ids = [experiment.experiment_id] if experiment else []
             taken = taken or (bool(ids) and sweep_run(client, ids, name) is not None)
@@ -511,69 +440,6 @@ class Sweep:
             padded=winner.parameters["packing"] == "padded",
         )
         return winner, test, int(registered.version)
-
-    @property
-    def _store_flag(self) -> str:
-        """What later commands need to find the store, with a space before it."""
-        uri = self.settings.tracking_uri
-        return f" --tracking-uri {redacted(uri)}" if uri else ""
-
-    def _print_result(self, result: SweepResult) -> None:
-        settings = self.settings
-        ranked = best_trials(result.trials, settings.objective)
-        outcomes = [trial.outcome for trial in result.trials if trial.role == "trial"]
-        self._say(
-            f"sweep {result.name} ended after {result.seconds / 60:.1f} minutes: "
-            f"{outcomes.count('completed')} completed, "
-            f"{outcomes.count('stopped_early')} stopped early, {outcomes.count('failed')} failed"
-        )
-        if result.winner is None:
-            self._say(
-                "no trial got as far as an evaluation; error.txt among a failed run's artifacts "
-                "says why: python -m sweeps.ui"
-            )
-            return
-        table = Table(box=None, pad_edge=False)
-        for column in ("trial", settings.objective, "epochs", "parameters", "seconds", "outcome"):
-            table.add_column(column, justify="left" if column in ("trial", "outcome") else "right")
-        examples = len(self.dataset.splits["train"].texts)
-        for trial in ranked[:SHOWN_TRIALS]:
-            metrics = trial.metrics
-            table.add_row(
-                trial.name,
-                f"{metrics[f'best/{settings.objective}']:.4f}",
-                f"{metrics['best/examples'] / examples:.2f}",
-                f"{metrics.get('parameters/total', 0):,.0f}",
-                f"{metrics.get('seconds/total', 0):.0f}",
-                str(trial.outcome),
-            )
-        self._console.print(table)
-        test = result.test
-        self._say(
-            f"test split, scored once, of trial {result.winner.key:03d}: accuracy "
-            f"{test['test/accuracy']:.4f}, f1 {test['test/f1']:.4f}, loss {test['test/loss']:.4f}"
-        )
-        self._say(
-            f"registered as version {result.version} of {settings.model_name}, alias challenger"
-        )
-        store = (
-            f" --tracking-uri {redacted(settings.tracking_uri)}" if settings.tracking_uri else ""
-        )
-        name = settings.model_name
-        promoted = "" if name == MODEL_NAME else f" --model-name {name}"
-        asked = "" if name == MODEL_NAME else f" --model models:/{name}@champion"
-        commands = {
-            f"python -m sweeps.promote{promoted}{store}": "make it the champion",
-            f'python -m sentiment.predict{asked}{store} "This film is great"': "ask the champion",
-        }
-        if self._uri.startswith("http"):
-            commands = {redacted(self._uri): "browse and compare", **commands}
-        else:
-            commands = {f"python -m sweeps.ui{store}": "browse and compare", **commands}
-        self._say("next:")
-        width = max(map(len, commands))
-        for command, what in commands.items():
-            self._say(f"  {command:<{width}}  {what}")
 
 
 def _from_anywhere(data: DataConfig) -> DataConfig:
