@@ -12,8 +12,9 @@ from sentiment.config import Precision
 from sentiment.errors import InputError
 
 # Of glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-_KEPT_BYTES = 2**28
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+# Larger tensors are few; kept as well, they would leave holes that nothing fits.
+_LARGEST_KEPT_BYTES, _KEPT_BYTES = 2**25, 2**28
 
 
 def configure_threads(threads: int = 1) -> None:
@@ -31,13 +32,13 @@ def configure_threads(threads: int = 1) -> None:
 def keep_memory() -> None:
     """Let glibc keep freed memory for the next step.
 
-    By default it maps each large tensor anew and gives it back when it is freed, and the page
-    faults of that cost more than half of the time of a recurrent layer. Elsewhere than on glibc
+    By default it maps each tensor of a step anew and gives it back when it is freed, and the page
+    faults of that cost up to half of the time of a recurrent layer. Elsewhere than on glibc
     nothing changes.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 

@@ -15,7 +15,12 @@ from sentiment.batching import Batch, Texts
 from sentiment.bundle import Bundle
 from sentiment.config import Config
 from sentiment.corpus import Corpus
-from sentiment.devices import configure_threads, pick_precision, precision_name
+from sentiment.devices import (
+    configure_threads,
+    pick_precision,
+    precision_name,
+    release_memory,
+)
 from sentiment.embeddings import WordVectors, embedding_matrix
 from sentiment.errors import InputError, TrainingError
 from sentiment.inference import log_probabilities
@@ -245,6 +250,8 @@ class Trainer:
         self._check_finite(running)  # Waits for the device, so that its time counts here.
         seconds = time.perf_counter() - running.started
         scores = self.evaluate(self.valid_texts, self._valid_labels)
+        # Batches differ in length, so that what is kept of freed memory grows with every step.
+        release_memory()
         if not math.isfinite(scores.loss):
             raise TrainingError(f"the validation loss is not finite after step {self.step}")
         metrics = {

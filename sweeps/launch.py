@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     search = parser.add_argument_group("search")
     search.add_argument("--trials", type=int, metavar="N", help="trials (default: 50)")
     search.add_argument("--space", metavar="FILE", help="cpu, gpu or a YAML file (default: fits)")
-    search.add_argument("--max-epochs", type=float, default=2.5, metavar="E", help="full budget")
+    search.add_argument("--max-epochs", type=float, default=2.0, metavar="E", help="full budget")
     search.add_argument("--objective", default="valid/accuracy", help="also valid/loss, valid/f1")
     search.add_argument("--sampler", default="tpe", help="tpe, random, gp or cmaes")
     search.add_argument("--scheduler", default="asha", help=" or ".join(SCHEDULERS))
