@@ -14,7 +14,7 @@ from sentiment.errors import InputError
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 # Larger tensors are few; kept as well, they would leave holes that nothing fits.
-_LARGEST_KEPT_BYTES, _KEPT_BYTES = 2**25, 2**28
+_LARGEST_KEPT_BYTES, _KEPT_BYTES = 2**27, 2**28
 
 
 def configure_threads(threads: int = 1) -> None:
@@ -43,7 +43,7 @@ def keep_memory() -> None:
 
 
 def release_memory() -> None:
-    """Give freed memory back, as between two trials, whose tensors differ in size."""
+    """Give back what is free between tensors in use, where `keep_memory` left it."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -32,6 +32,9 @@ from sentiment.vocabulary import Vocabulary, build_vocabulary
 FINITE_CHECK_STEPS = 50
 """On a GPU each look at the loss waits for the device, so it is looked at every so many steps."""
 
+RELEASE_STEPS = 25
+"""Batches differ in length, so the holes in kept memory grow with every step."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -217,6 +220,8 @@ class Trainer:
         running.tokens += int(self.train_texts.lengths[index].sum())
         if self.device.type == "cpu" or self.step % FINITE_CHECK_STEPS == 0:
             self._check_finite(running)
+        if self.step % RELEASE_STEPS == 0:
+            release_memory()
 
     def _loss(
         self, logits: torch.Tensor, labels: torch.Tensor
@@ -250,8 +255,6 @@ class Trainer:
         self._check_finite(running)  # Waits for the device, so that its time counts here.
         seconds = time.perf_counter() - running.started
         scores = self.evaluate(self.valid_texts, self._valid_labels)
-        # Batches differ in length, so that what is kept of freed memory grows with every step.
-        release_memory()
         if not math.isfinite(scores.loss):
             raise TrainingError(f"the validation loss is not finite after step {self.step}")
         metrics = {
