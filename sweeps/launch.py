@@ -70,8 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     search = parser.add_argument_group("search")
     search.add_argument("--trials", type=int, metavar="N", help="trials (default: 50)")
-    search.add_argument("--space", metavar="FILE", help="cpu, gpu or a YAML file (default: fits)")
-    search.add_argument("--max-epochs", type=float, default=2.0, metavar="E", help="full budget")
+    search.add_argument(
+        "--space", metavar="FILE", help="cpu, gpu or a YAML file (default: by device)"
+    )
+    search.add_argument(
+        "--max-epochs", type=float, default=2.0, metavar="E", help="full budget of a trial"
+    )
     search.add_argument("--objective", default="valid/accuracy", help="also valid/loss, valid/f1")
     search.add_argument("--sampler", default="tpe", help="tpe, random, gp or cmaes")
     search.add_argument("--scheduler", default="asha", help=" or ".join(SCHEDULERS))
@@ -83,9 +87,16 @@ def _parser() -> argparse.ArgumentParser:
     cli.add_data_arguments(parser)
     parser.add_argument("--language", metavar="L", help="of the spacy tokenizer (default: en)")
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--concurrency", type=int, metavar="N", help="trials at once")
+    machine.add_argument(
+        "--concurrency", type=int, metavar="N", help="trials at once (default: all that fit)"
+    )
     machine.add_argument("--cpus-per-trial", type=int, metavar="N", help="threads (default: 1)")
-    machine.add_argument("--gpus-per-trial", type=float, metavar="X", help="or a fraction of one")
+    machine.add_argument(
+        "--gpus-per-trial",
+        type=float,
+        metavar="X",
+        help="or a fraction of one (default: 0.25; 0: CPU)",
+    )
     machine.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
     cli.add_store_arguments(parser)
     record = parser.add_argument_group("sweep")
