@@ -116,6 +116,18 @@ def add_store_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--experiment", metavar="NAME", default="sentiment", help="experiment")
 
 
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which saved model to load, and from which store."""
+    parser.add_argument(
+        "--model",
+        metavar="URI|RUN|DIR",
+        help="a model's URI, a run's id or a folder (default: models:/sentiment@champion)",
+    )
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow store (default: the current folder's)"
+    )
+
+
 def store_flag(tracking_uri: str | None) -> str:
     """Return what a further command must be given to find the same store: nothing, or a flag."""
     return "" if tracking_uri is None else f" --tracking-uri {shlex.quote(redacted(tracking_uri))}"

@@ -22,17 +22,10 @@ def main(argv: list[str] | None = None) -> None:
         prog="python -m sentiment.evaluate",
         description="Score a saved model on a split of a data set.",
     )
-    parser.add_argument(
-        "--model",
-        metavar="URI|RUN|DIR",
-        help="a model's URI, a run's id or a folder (default: models:/sentiment@champion)",
-    )
+    cli.add_model_arguments(parser)
     parser.add_argument("--split", default="test", choices=["train", "valid", "test"], help="split")
     cli.add_data_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "--tracking-uri", metavar="URI", help="MLflow store (default: the current folder's)"
-    )
     args = parser.parse_args(argv)
 
     from sentiment.bundle import Bundle

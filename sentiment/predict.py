@@ -30,16 +30,9 @@ def main(argv: list[str] | None = None) -> None:
         metavar="TEXT",
         help="a text; without one, standard input, a text a line",
     )
-    parser.add_argument(
-        "--model",
-        metavar="URI|DIR",
-        help="a model's URI, a run's id or a folder (default: models:/sentiment@champion)",
-    )
+    cli.add_model_arguments(parser)
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a line, with all probabilities"
-    )
-    parser.add_argument(
-        "--tracking-uri", metavar="URI", help="MLflow store (default: the current folder's)"
     )
     args = parser.parse_args(argv)
 

@@ -30,6 +30,7 @@ class ResumedSweep:
         space: what it searches.
         dataset_fingerprint: the data that it saw.
         ended: its trials that need no further work.
+        ended_baselines: names of the baselines that need none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ResumedSweep:
     space: Space
     dataset_fingerprint: str
     ended: tuple[TrialRecord, ...]
+    ended_baselines: frozenset[str]
 
 
 def load_sweep(
@@ -77,11 +79,8 @@ def load_sweep(
         reason = str(error).splitlines()[0]
         raise InputError(f"--resume {name}: its record has no settings: {reason}") from None
     every = trials_of(client, run)
-    ended = tuple(
-        trial
-        for trial in every
-        if trial.role == "trial" and trial.outcome in ("completed", "stopped_early", "failed")
-    )
+    over = [trial for trial in every if trial.outcome in ("completed", "stopped_early", "failed")]
+    ended = tuple(trial for trial in over if trial.role == "trial")
     wanted = settings.trials if trials is None else trials
     if wanted < len(ended) or (wanted == len(ended) and run.data.tags["sweep.state"] == "finished"):
         raise InputError(
@@ -95,6 +94,7 @@ def load_sweep(
         space=Space.from_mapping(yaml.safe_load(space)),
         dataset_fingerprint=run.data.params["dataset_fingerprint"],
         ended=ended,
+        ended_baselines=frozenset(str(trial.key) for trial in over if trial.role == "baseline"),
     )
 
 

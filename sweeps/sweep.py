@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from mlflow import MlflowClient
@@ -62,6 +63,11 @@ from sweeps.settings import SweepSettings
 from sweeps.space import NOT_RANGES, Space
 from sweeps.summary import SweepResult, plan_lines, print_result, resume_command
 from sweeps.tracking import SweepTracker, check_sweep_name, close_orphans, new_sweep_name
+
+if TYPE_CHECKING:
+    from ray.tune.schedulers import TrialScheduler
+    from ray.tune.search import Searcher
+    from ray.tune.stopper import Stopper
 
 STATE_FOLDER = Path(".sweeps")
 """Beside the store: each sweep's study and, while it runs, Ray's own files."""
@@ -306,7 +312,7 @@ class Sweep:
         prepared: Prepared,
         past: Sequence[PastTrial],
         folder: Path,
-    ) -> Progress:
+    ) -> None:
         settings = self.settings
         folder.mkdir(parents=True, exist_ok=True)
         study = make_study(
@@ -343,62 +349,75 @@ class Sweep:
             for trial in self._resumed.ended:
                 progress.trials[trial.key] = ended_state(trial)
             recall(scheduler, search.values_of_ended())
-        view = make_view(progress, self._console, self._quiet)
-        try:
-            run_trials(
-                search,
-                scheduler,
-                prepared=without_texts(prepared),
-                workers=self.workers,
-                recorder=Recorder(
-                    tracker,
-                    progress,
-                    view,
-                    say=self._say,
-                    dataset=self.dataset.name,
-                    dataset_fingerprint=self.dataset.fingerprint,
-                ),
-                storage=folder.absolute() / "ray" / "search",
-                stopper=None if deadline is None else TimeBudget(deadline, search),
-            )
-        finally:
-            view.close()
+        stopper = None if deadline is None else TimeBudget(deadline, search)
+        self._run(tracker, prepared, progress, search, scheduler, folder / "ray", stopper=stopper)
         search.close()
-        return progress
 
     def _run_baselines(self, tracker: SweepTracker, prepared: Prepared, folder: Path) -> None:
         """Train the recipes beside the search, score them and TF-IDF on the test split."""
-        names = {number: recipe.name for number, recipe in enumerate(self._recipes)}
-        self._say(f"baselines: {', '.join(names.values())}, {baselines.TFIDF}")
+        ended = self._resumed.ended_baselines if self._resumed else frozenset()
+        recipes = [recipe for recipe in self._recipes if recipe.name not in ended]
+        names = {number: recipe.name for number, recipe in enumerate(recipes)}
+        self._say(f"baselines: {', '.join([*names.values(), baselines.TFIDF])}")
         progress = Progress(len(names), self.workers.count, "valid/loss")
-        view = make_view(progress, self._console, self._quiet)
-        try:
-            run_trials(
-                baselines.FixedSearch([recipe.config for recipe in self._recipes]),
-                make_scheduler("fifo", self.rungs, self.settings.objective),
-                prepared=without_texts(prepared),
-                workers=self.workers,
-                recorder=Recorder(
-                    tracker,
-                    progress,
-                    view,
-                    say=self._say,
-                    dataset=self.dataset.name,
-                    dataset_fingerprint=self.dataset.fingerprint,
-                    role="baseline",
-                    names=names,
-                ),
-                storage=folder.absolute() / "ray" / "baselines",
-            )
-        finally:
-            view.close()
+        search = baselines.FixedSearch([recipe.config for recipe in recipes])
+        scheduler = make_scheduler("fifo", self.rungs, self.settings.objective)
+        self._run(tracker, prepared, progress, search, scheduler, folder / "ray", names)
         for trial in progress.trials.values():
             if trial.outcome == "completed" and trial.model is not None:
                 scores = self._score_test(Path(trial.model))
                 tracker.add_metrics(trial.key, scores.metrics("test"))
                 valid = trial.best["valid/accuracy"]
                 self._say(f"  {trial.name:<28} valid {valid:.4f}  test {scores.accuracy:.4f}")
-        self._say(f"  {baselines.record_tfidf(tracker, self.dataset, self.settings.seed)}")
+        if baselines.TFIDF not in ended:
+            self._say(f"  {baselines.record_tfidf(tracker, self.dataset, self.settings.seed)}")
+
+    def _run(
+        self,
+        tracker: SweepTracker,
+        prepared: Prepared,
+        progress: Progress,
+        search: Searcher,
+        scheduler: TrialScheduler,
+        storage: Path,
+        names: Mapping[int, str] | None = None,
+        stopper: Stopper | None = None,
+    ) -> None:
+        """Run what a search suggests, on the screen and in the record.
+
+        Args:
+            tracker: writes the record.
+            prepared: data and word vectors.
+            progress: of these trials.
+            search: gives the trials.
+            scheduler: decides which go on.
+            storage: folder of Ray's own files.
+            names: of baselines by their number; None for trials of the search.
+            stopper: ends trials at an evaluation.
+        """
+        view = make_view(progress, self._console, self._quiet)
+        recorder = Recorder(
+            tracker,
+            progress,
+            view,
+            say=self._say,
+            dataset=self.dataset.name,
+            dataset_fingerprint=self.dataset.fingerprint,
+            role="trial" if names is None else "baseline",
+            names=names,
+        )
+        try:
+            run_trials(
+                search,
+                scheduler,
+                prepared=without_texts(prepared),
+                workers=self.workers,
+                recorder=recorder,
+                storage=storage.absolute() / ("search" if names is None else "baselines"),
+                stopper=stopper,
+            )
+        finally:
+            view.close()
 
     def _score_test(self, model: Path) -> Scores:
         configure_threads(available_cores())
