@@ -13,6 +13,8 @@ from sentiment.errors import InputError
 from sweeps.settings import SCHEDULERS, SweepSettings
 
 TRIALS = 50
+LOG_WIDTH = 120
+"""Columns of tables in a log, which has no width of its own."""
 RESUMABLE = ("resume", "trials", "tracking_uri", "experiment", "dry_run", "quiet", "json")
 """Flags that go with --resume; all else is as the sweep was started."""
 
@@ -47,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
         settings = resumed.settings
     # The result of --json goes to standard output alone, all else to standard error.
     console = Console(stderr=args.json, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
     sweep = Sweep(settings, console, args.quiet, resumed)
     if args.dry_run:
         sweep.print_plan()
