@@ -7,9 +7,9 @@ import time
 import numpy as np
 import optuna
 import torch
-from sentiment.datasets import Dataset
 
 from sentiment.config import Config
+from sentiment.datasets import Dataset
 from sentiment.packed import GATES
 from sweeps.plan import REDUCTION, Rungs, Workers
 from sweeps.space import Space

@@ -18,6 +18,8 @@ from typing import IO
 from sentiment import cli
 from sentiment.errors import InputError
 
+RUNS = "workflowType=machine_learning"
+"""What makes MLflow's pages show training runs."""
 _START_SECONDS = 90.0
 _STOP_SECONDS = 10.0
 
@@ -36,14 +38,16 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
 
-    from sentiment.record import read_store, tracking_uri
+    from sentiment.record import EXPERIMENT, read_store, tracking_uri
 
     uri = tracking_uri(args.tracking_uri)
     if uri.startswith(("http://", "https://")):
         raise InputError("the store is a server with pages of its own: open it in a browser")
     check_port(args.host, args.port)
-    read_store(uri)
-    return serve(uri, args.host, args.port)
+    experiment = read_store(uri).get_experiment_by_name(EXPERIMENT)
+    # MLflow opens an experiment with the traces of agents unless it is told otherwise.
+    page = f"/#/experiments/{experiment.experiment_id}/runs?{RUNS}" if experiment else ""
+    return serve(uri, args.host, args.port, page)
 
 
 def check_port(host: str, port: int) -> None:
@@ -69,8 +73,15 @@ def check_port(host: str, port: int) -> None:
         ) from error
 
 
-def serve(uri: str, host: str, port: int) -> int:
-    """Run MLflow's server over the store, print its address, and wait for it or for Control-C."""
+def serve(uri: str, host: str, port: int, page: str) -> int:
+    """Run MLflow's server over a store, print the address, and wait for it or for Control-C.
+
+    Args:
+        uri: the store.
+        host: address to listen on.
+        port: port to listen on.
+        page: what of the pages is printed behind the address.
+    """
     # A signal that ends this process must end the server too.
     signal.signal(signal.SIGTERM, _interrupt)
     with tempfile.TemporaryFile() as log:
@@ -94,7 +105,7 @@ def serve(uri: str, host: str, port: int) -> int:
             if not _wait_until_ready(server, address):
                 print(f"MLflow's server did not start:\n{_tail(log)}", file=sys.stderr)
                 return 1
-            print(f"{address}  (Control-C ends it)", flush=True)
+            print(f"{address}{page}  (Control-C ends it)", flush=True)
             status = server.wait()
             print(f"MLflow's server ended with status {status}:\n{_tail(log)}", file=sys.stderr)
             return 1

@@ -61,8 +61,8 @@ def test_the_pages_show_a_sweep_and_its_trials(store, tmp_path):
     )
     try:
         assert pages.stdout is not None
-        assert str(port) in pages.stdout.readline()
-        address = f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs"
+        address = pages.stdout.readline().split()[0]
+        assert str(port) in address
         shown = subprocess.run(
             [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path}/profile", "--dump-dom", address],
             capture_output=True,

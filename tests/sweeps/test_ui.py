@@ -38,7 +38,8 @@ def test_pages_show_the_store_and_end_on_control_c(store: tuple[MlflowClient, st
     line = process.stdout.readline()
     started = psutil.Process(process.pid).children(recursive=True)
     try:
-        assert line == f"http://127.0.0.1:{port}  (Control-C ends it)\n"
+        page = f"/#/experiments/{store[1]}/runs?workflowType=machine_learning"
+        assert line == f"http://127.0.0.1:{port}{page}  (Control-C ends it)\n"
         base = f"http://127.0.0.1:{port}"
         with urllib.request.urlopen(base, timeout=30) as page:
             assert b"MLflow" in page.read()
