@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 # Before anything imports MLflow: it reads this once.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+# A job in the background of a script ignores Control-C, and so would the commands that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
