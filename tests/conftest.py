@@ -31,6 +31,16 @@ def denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+@pytest.fixture
+def global_store() -> Iterator[Callable[[str], None]]:
+    """Set the store that MLflow's own functions use; it is the default one again afterwards."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    yield mlflow.set_tracking_uri
+    mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite store without experiments; making one takes seconds, copying it none."""

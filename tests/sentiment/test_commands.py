@@ -89,12 +89,12 @@ def test_other_labels_are_refused(trained, tmp_path):
         evaluate.main([*arguments, "--data", str(table)])
 
 
-def test_predict_agrees_with_the_logged_model(trained, capsys, monkeypatch):
+def test_predict_agrees_with_the_logged_model(trained, capsys, monkeypatch, global_store):
     texts = ["a moving and wonderful film", "dull , stupid and far too long", "", "🎬" * 50]
     arguments = ["--model", trained.run.info.run_id, "--tracking-uri", trained.store]
     predict.main([*arguments, "--json", *texts])
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    mlflow.set_tracking_uri(trained.store)
+    global_store(trained.store)
     (output,) = trained.run.outputs.model_outputs
     loaded = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
     expected = loaded.predict(pd.DataFrame({"text": texts}))

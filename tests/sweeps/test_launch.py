@@ -187,8 +187,8 @@ def test_the_leaderboard_ranks_by_validation(swept):
     assert table["best/valid/accuracy"].is_monotonic_decreasing
 
 
-def test_every_trial_left_a_logged_model_that_takes_raw_text(swept):
-    mlflow.set_tracking_uri(f"sqlite:///{swept.folder}/mlflow.db")
+def test_every_trial_left_a_logged_model_that_takes_raw_text(swept, global_store):
+    global_store(f"sqlite:///{swept.folder}/mlflow.db")
     texts = ["This film is great", "a dull and lifeless mess", ""]
     for run in swept.trials[:2]:
         (output,) = run.outputs.model_outputs
