@@ -96,6 +96,7 @@ def restarts(dataset: str, repeats: int) -> list[float]:
             tracker,
             Progress(repeats, 1, "valid/accuracy"),
             Silent(),
+            say=print,
             dataset=dataset,
             dataset_fingerprint=prepared.dataset.fingerprint,
         )

@@ -62,9 +62,11 @@ ONCE = {
 
 def command(module, *arguments, cwd, **options):
     """Run a command of ours as a user does."""
+    elsewhere = {name: v for name, v in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=cwd,
+        env=elsewhere,
         text=True,
         capture_output=True,
         timeout=300,
