@@ -1,7 +1,9 @@
 """Workers and rungs."""
 
+import math
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
@@ -44,14 +46,16 @@ def test_more_than_there_is_is_refused(asked, message):
 
 
 @given(epochs=st.floats(0.05, 200), examples=st.integers(10, 100_000))
+@example(epochs=0.5, examples=10)
+@example(epochs=3.0, examples=17_500)
 def test_the_first_rung_is_well_under_an_epoch_and_evaluated(epochs, examples):
     rungs = plan_rungs(epochs, examples)
     assert 1 <= rungs.first <= max(1, 0.4 * examples)
     # An evaluation is due at every multiple of the interval, so at or after each rung.
     interval = examples / rungs.evaluations_per_epoch
     for rung in rungs.milestones:
-        multiple = max(1, round(rung / interval)) * interval
-        assert multiple - 1 - 1e-6 * multiple <= rung <= max(1, multiple * (1 + 1e-9))
+        due = max(1, math.ceil(rung / interval - 1e-6)) * interval
+        assert rung == 1 or -1e-6 < due - rung < 1 + 1e-6
     assert list(rungs.milestones) == sorted(set(rungs.milestones))
     assert rungs.milestones[-1] <= max(1, rungs.budget)
 
