@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Protocol
 
@@ -134,7 +135,7 @@ def panel(progress: Progress) -> RenderableType:
                 f"{progress.objective} {best.best[progress.objective]:.4f}  {_title(best)}",
             )
         )
-        parts.append(Text(_settings(best), style="dim"))
+        parts.append(Text(_settings(best, progress.searched), style="dim"))
     running = [trial for trial in progress.trials.values() if trial.outcome is None]
     if running:
         table = Table(box=None, pad_edge=False, header_style="dim")
@@ -154,11 +155,11 @@ def _title(trial: TrialState) -> str:
     return f"{trial.key:03d} {trial.name}" if isinstance(trial.key, int) else trial.name
 
 
-def _settings(trial: TrialState) -> str:
+def _settings(trial: TrialState, searched: Collection[str]) -> str:
     shown = (
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in trial.settings.items()
-        if name != "seed"
+        if name in searched
     )
     return ", ".join(shown)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +46,12 @@ class Progress:
     """The trials of a search or of the baselines, and what follows from them."""
 
     def __init__(
-        self, total: int, workers: int, objective: Objective, deadline: float | None = None
+        self,
+        total: int,
+        workers: int,
+        objective: Objective,
+        deadline: float | None = None,
+        searched: Collection[str] = (),
     ) -> None:
         """Start the clock.
 
@@ -54,11 +60,13 @@ class Progress:
             workers: trials at once.
             objective: what the best goes by.
             deadline: `time.monotonic()` at which no more trials start, if there is a budget.
+            searched: hyperparameters that tell the trials apart.
         """
         self.total = total
         self.workers = workers
         self.objective = objective
         self.deadline = deadline
+        self.searched = searched
         self.trials: dict[int | str, TrialState] = {}
         self.started = time.monotonic()
 

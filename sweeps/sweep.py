@@ -343,7 +343,10 @@ class Sweep:
         deadline = None
         if settings.time_budget is not None:
             deadline = time.monotonic() + settings.time_budget
-        progress = Progress(settings.trials, self.workers.count, settings.objective, deadline)
+        searched = self.space.dimensions
+        progress = Progress(
+            settings.trials, self.workers.count, settings.objective, deadline, searched
+        )
         scheduler = make_scheduler(settings.scheduler, self.rungs, settings.objective)
         if self._resumed:
             for trial in self._resumed.ended:

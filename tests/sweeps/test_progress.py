@@ -11,7 +11,7 @@ from sweeps.progress import Progress, TrialState
 
 
 def progress_of(**changes):
-    progress = Progress(10, 2, "valid/accuracy", **changes)
+    progress = Progress(10, 2, "valid/accuracy", searched=("cell",), **changes)
     for key, outcome, best, seconds in (
         (0, "completed", 0.9, 30.0),
         (1, "stopped_early", 0.7, 10.0),
@@ -70,6 +70,7 @@ def test_the_panel_names_the_best_and_the_running():
     text = console.file.getvalue()
     assert "best valid/accuracy 0.9000  000 lstm-0" in text
     assert "cell lstm" in text
+    assert "seed" not in text
     assert "003" in text and "0.8000" in text
 
 
