@@ -238,9 +238,11 @@ class Sweep:
 
     def _check_configs(self) -> None:
         """Raise an InputError where the space needs what isn't there, or can't fit the data."""
-        for config in {each.fingerprint: each for each in self._configs()}.values():
+        configs = self._configs()
+        for config in configs:
             VectorSpec.of(config.model)
-            tokenizer(config.text)
+        for text in {config.text for config in configs}:
+            tokenizer(text)
         losses = self.space.combinations(["loss"])
         if len(self.dataset.label_names) > 2 and {"loss": "bce"} in losses:
             raise InputError(
