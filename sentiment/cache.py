@@ -41,7 +41,7 @@ def cached(kind: str, fingerprint: str, build: Callable[[Path], None]) -> Path:
         InputError: the cache can't be written.
     """
     entry = cache_root() / kind / fingerprint
-    if _intact(entry):
+    if is_intact(entry):
         return entry
     lock = FileLock(entry.with_name(f"{fingerprint}.lock"))
     try:
@@ -52,7 +52,7 @@ def cached(kind: str, fingerprint: str, build: Callable[[Path], None]) -> Path:
             "set SENTIMENT_CACHE to a folder that can"
         ) from error
     try:
-        if not _intact(entry):
+        if not is_intact(entry):
             _remove_leftovers(entry)
             _build(entry, build)
     finally:
@@ -66,13 +66,40 @@ def cached(kind: str, fingerprint: str, build: Callable[[Path], None]) -> Path:
 
 def is_cached(kind: str, fingerprint: str) -> bool:
     """Whether an entry is there and undamaged."""
-    return _intact(cache_root() / kind / fingerprint)
+    return is_intact(cache_root() / kind / fingerprint)
 
 
 def sha256_of(path: Path) -> str:
     """Return the hexadecimal sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path) -> None:
+    """Write the sizes and checksums of all of a folder's files beside them; see `is_intact`."""
+    files = {
+        path.relative_to(folder).as_posix(): {
+            "size": path.stat().st_size,
+            "sha256": sha256_of(path),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    (folder / _MANIFEST).write_text(json.dumps(files, indent=1), encoding="utf-8")
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether a folder has a manifest, and every file in it is as it was written."""
+    try:
+        files = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        # All sizes first: they cost nothing and find most damage.
+        return all(
+            (folder / name).stat().st_size == expected["size"] for name, expected in files.items()
+        ) and all(
+            sha256_of(folder / name) == expected["sha256"] for name, expected in files.items()
+        )
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
 
 
 def _acquire(lock: FileLock) -> None:
@@ -88,32 +115,12 @@ def _build(entry: Path, build: Callable[[Path], None]) -> None:
     folder = Path(tempfile.mkdtemp(prefix=_prefix(entry), dir=entry.parent))
     try:
         build(folder)
-        files = {
-            path.relative_to(folder).as_posix(): {
-                "size": path.stat().st_size,
-                "sha256": sha256_of(path),
-            }
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
-        (folder / _MANIFEST).write_text(json.dumps(files, indent=1), encoding="utf-8")
+        write_manifest(folder)
         folder.chmod(0o755)
         folder.rename(entry)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _intact(entry: Path) -> bool:
-    """Whether the entry is there and every file is as it was written."""
-    try:
-        files = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
-        # All sizes first: they cost nothing and find most damage.
-        return all(
-            (entry / name).stat().st_size == expected["size"] for name, expected in files.items()
-        ) and all(sha256_of(entry / name) == expected["sha256"] for name, expected in files.items())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return False
 
 
 def _remove_leftovers(entry: Path) -> None:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,12 @@ from sentiment.errors import InputError, TrainingError
 from sentiment.inference import log_probabilities
 from sentiment.metrics import Scores, score
 from sentiment.model import Classifier
-from sentiment.optimization import make_optimizer, make_schedule
+from sentiment.optimization import (
+    flatten_optimizer,
+    make_optimizer,
+    make_schedule,
+    restore_optimizer,
+)
 from sentiment.vocabulary import Vocabulary, build_vocabulary
 
 FINITE_CHECK_STEPS = 50
@@ -51,6 +57,21 @@ class Evaluation:
     metrics: dict[str, float]
     improved: bool
     finished: bool
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """What a training has come to between two evaluations, apart from its best checkpoint.
+
+    The sums of the train metrics are empty then, and the plan of batches follows from the step.
+
+    Attributes:
+        progress: plain values, JSON.
+        tensors: weights, optimizer and random numbers, by name.
+    """
+
+    progress: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
 
 
 @dataclass
@@ -135,11 +156,13 @@ class Trainer:
     def evaluations(self) -> Generator[Evaluation, None, None]:
         """Train, and yield an evaluation at each of them; the last one has `finished` set.
 
+        Of a trainer that was restored only those are yielded that come after its checkpoint.
+
         Raises:
             TrainingError: the loss is not finite; the message names the step.
         """
         interval = self.train_texts.size / self.config.training.evaluations_per_epoch
-        evaluations = 0
+        evaluations = int(self.examples / interval)
         running = _Running(self.device)
         for index, batch in self._batches():
             self._train_step(index, batch, running)
@@ -179,6 +202,56 @@ class Trainer:
         """Score the present weights on texts, in the precision of training."""
         return score(log_probabilities(self.model, texts), labels)
 
+    @property
+    def state(self) -> TrainerState:
+        """All that changes in training, as it is between two evaluations."""
+        plain, tensors = flatten_optimizer(self.optimizer)
+        tensors |= {f"model.{name}": value for name, value in self._trained_weights().items()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        progress = {
+            "step": self.step,
+            "examples": self.examples,
+            "best_metrics": self.best_metrics,
+            "best_examples": self.best_examples,
+            "optimizer": plain,
+            "schedule": self.schedule.state_dict(),
+        }
+        return TrainerState(progress, tensors)
+
+    def restore(self, state: TrainerState, best_weights: dict[str, torch.Tensor]) -> None:
+        """Go on from a state of a trainer of the same settings and data, before any training.
+
+        What follows is what would have followed there, to the bit on the same kind of device.
+
+        Args:
+            state: of the other trainer.
+            best_weights: of its best checkpoint, as in `best`.
+
+        Raises:
+            KeyError, ValueError, RuntimeError: the state is of other settings.
+        """
+        progress, tensors = state.progress, state.tensors
+        weights = {name: tensors[f"model.{name}"] for name in self._trained_weights()}
+        self.model.load_state_dict(weights, strict=False)
+        restore_optimizer(self.optimizer, progress["optimizer"], tensors)
+        self.schedule.load_state_dict(progress["schedule"])
+        self.step = progress["step"]
+        self.examples = progress["examples"]
+        self.best_metrics = progress["best_metrics"]
+        self.best_examples = progress["best_examples"]
+        self._best_weights = best_weights
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+
+    def _trained_weights(self) -> dict[str, torch.Tensor]:
+        """Return the model's weights but for frozen ones, which are as they were made."""
+        frozen = {name for name, one in self.model.named_parameters() if not one.requires_grad}
+        every = self.model.state_dict()
+        return {name: value for name, value in every.items() if name not in frozen}
+
     def _count_steps(self) -> int:
         """Count the steps until the budget is used up; the plan of batches is known ahead."""
         training = self.config.training
@@ -193,11 +266,11 @@ class Trainer:
     def _batches(self) -> Iterator[tuple[np.ndarray, Batch]]:
         """Yield the plan's batches until the budget is used up."""
         training = self.config.training
-        epoch = 0
+        epoch, done = divmod(self.step, math.ceil(self.train_texts.size / training.batch_size))
         while self.step < self.total_steps:
             plan = self.train_texts.epoch(training.batch_size, training.seed, epoch)
-            yield from self.train_texts.batches(plan[: self.total_steps - self.step])
-            epoch += 1
+            yield from self.train_texts.batches(plan[done : done + self.total_steps - self.step])
+            epoch, done = epoch + 1, 0
 
     def _train_step(self, index: np.ndarray, batch: Batch, running: _Running) -> None:
         self.model.train()
