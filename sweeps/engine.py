@@ -128,6 +128,7 @@ def run_trials(
     recorder: Recorder,
     storage: Path,
     stopper: Stopper | None = None,
+    system_metrics: bool = False,
 ) -> None:
     """Run what the search suggests until it has no more.
 
@@ -139,9 +140,15 @@ def run_trials(
         recorder: hears of every event.
         storage: folder of Ray's own files, best checkpoints of running trials among them.
         stopper: ends trials at an evaluation.
+        system_metrics: whether workers measure how busy they and their machines are.
     """
     trainable = tune.with_resources(
-        tune.with_parameters(TrialWorker, prepared=prepared, threads=workers.cpus),
+        tune.with_parameters(
+            TrialWorker,
+            prepared=prepared,
+            threads=workers.cpus,
+            system_metrics=system_metrics,
+        ),
         {"cpu": workers.cpus, "gpu": workers.gpus},
     )
     tuner = tune.Tuner(
@@ -214,7 +221,8 @@ class Recorder(tune.Callback):
         dataset: str,
         dataset_fingerprint: str,
         role: Role = "trial",
-        names: Mapping[int, str] | None = None,
+        keys: Mapping[int, str] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """Start with no trials.
 
@@ -226,7 +234,8 @@ class Recorder(tune.Callback):
             dataset: the data set's name.
             dataset_fingerprint: its fingerprint.
             role: what the trials are to the sweep.
-            names: of trials that are known by a name rather than by a number.
+            keys: of trials that are known by a name rather than by their number.
+            tags: further tags of their runs.
         """
         self._tracker = tracker
         self._progress = progress
@@ -235,7 +244,8 @@ class Recorder(tune.Callback):
         self._dataset = dataset
         self._fingerprint = dataset_fingerprint
         self._role: Role = role
-        self._names = dict(names or {})
+        self._keys = dict(keys or {})
+        self._tags = dict(tags or {})
         self._finished: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -254,7 +264,7 @@ class Recorder(tune.Callback):
     ) -> None:
         """Record an evaluation."""
         state = self._state(trial)
-        metrics = {name: result[name] for name in RECORDED}
+        metrics = {name: result[name] for name in RECORDED} | result.get("system", {})
         state.epoch, state.seconds = result["epoch"], result["seconds/total"]
         state.value = result[self._progress.objective]
         state.best = dict(result["best"])
@@ -312,15 +322,17 @@ class Recorder(tune.Callback):
         if state is None or state.outcome is not None:
             settings = hyperparameters(trial.config)
             config = Config.from_flat(settings)
-            name = key if isinstance(key, str) else describe(config)
-            state = self._progress.trials[key] = TrialState(key, name, settings)
+            name = key if self._role == "baseline" else describe(config)
+            if self._role == "confirmation":
+                name = f"confirmation {name} seed {config.training.seed}"
+            state = self._progress.trials[key] = TrialState(key, str(name), settings)
             parameters = run_parameters(config, self._dataset, self._fingerprint)
-            self._tracker.start_trial(key, parameters, name, role=self._role)
+            self._tracker.start_trial(key, parameters, state.name, role=self._role, tags=self._tags)
         return state
 
     def _key(self, trial: Trial) -> int | str:
         number = int(trial.config["trial"])
-        return self._names.get(number, number)
+        return self._keys.get(number, number)
 
     def _state(self, trial: Trial) -> TrialState:
         return self._progress.trials[self._key(trial)]

@@ -30,12 +30,14 @@ def estimate_seconds(
     *,
     trials: int,
     halving: bool,
+    final_seeds: int = 0,
     dtype: torch.dtype,
 ) -> float:
     """Estimate a sweep's duration from its arithmetic and the speed of one matrix product.
 
     A weight costs two operations a token forward and four backward. With successive halving half
-    of the trials that reach a rung go on to the next.
+    of the trials that reach a rung go on to the next. The winner's settings with other seeds run
+    to their end, as many at once as there are workers.
     """
     lengths = np.array([len(text) for text in dataset.splits["train"].texts]) / CHARACTERS_A_TOKEN
     operations = np.mean([_operations(space, lengths, seed) for seed in range(SAMPLES)])
@@ -44,8 +46,11 @@ def estimate_seconds(
         ends = [*rungs.milestones, rungs.budget]
         widths = np.diff([0, *ends])
         budget = float(sum(width / REDUCTION**i for i, width in enumerate(widths)))
-    work = trials * budget * operations / (_speed(dtype) * EFFICIENCY)
-    return START_SECONDS + float(work) / workers.count
+    speed = _speed(dtype) * EFFICIENCY
+    search = trials * budget * operations / speed / workers.count
+    rounds = -(-final_seeds // workers.count)
+    confirmation = rounds * rungs.budget * operations / speed
+    return START_SECONDS + float(search + confirmation)
 
 
 def _operations(space: Space, lengths: np.ndarray, seed: int) -> float:

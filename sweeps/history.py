@@ -17,17 +17,21 @@ from sentiment.record import hyperparameters
 if TYPE_CHECKING:
     from sweeps.search import PastTrial
 
+MODEL_TAG = "sweep.model"
+"""A trial's tag: `REMOVED` when its logged model was removed after the sweep."""
+REMOVED = "removed"
+
 _PAGE = 1000
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial or a baseline as its run tells it.
+    """A trial, a confirmation or a baseline as its run tells it.
 
     Attributes:
-        key: the trial's number, or the baseline's name.
+        key: the trial's number, or the name of the confirmation or the baseline.
         run_id: its run.
-        role: `trial` or `baseline`.
+        role: `trial`, `confirmation` or `baseline`.
         name: the run's name.
         outcome: how it ended; None while it runs.
         parameters: hyperparameters as values.
@@ -35,7 +39,7 @@ class TrialRecord:
         metrics: the last value of each.
         started: milliseconds since the epoch.
         ended: the same, or None.
-        model_id: its logged model, if it has one.
+        model_id: its logged model, if it has one that was not removed.
     """
 
     key: int | str
@@ -102,7 +106,7 @@ def find_sweep(client: MlflowClient, experiment_ids: Sequence[str], name: str | 
 
 
 def trials_of(client: MlflowClient, sweep: Run) -> list[TrialRecord]:
-    """Return the sweep's trials by number, then its baselines by name."""
+    """Return the sweep's trials by number, then its confirmations and its baselines by name."""
     runs = search_runs(
         client,
         [sweep.info.experiment_id],
@@ -173,7 +177,7 @@ def best_trials(trials: Sequence[TrialRecord], objective: Objective) -> list[Tri
 
 
 def leaderboard(trials: Sequence[TrialRecord], objective: Objective) -> pd.DataFrame:
-    """Return all trials and baselines as a table: the ranked first, then those without a rank.
+    """Return all that a sweep ran as a table: the ranked first, then those without a rank.
 
     Columns: rank (from 1; empty for what has none), trial, role, outcome, the metrics of the best
     checkpoint, test metrics where there are any, seconds, the hyperparameters, run_id, model_id.
@@ -201,7 +205,7 @@ def leaderboard(trials: Sequence[TrialRecord], objective: Objective) -> pd.DataF
     return table
 
 
-_ROLES = ("trial", "baseline")
+_ROLES = ("trial", "confirmation", "baseline")
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
@@ -215,11 +219,14 @@ def _columns(rows: list[dict[str, Any]]) -> list[str]:
 
 def _trial(run: Run) -> TrialRecord:
     tags = run.data.tags
+    role = tags["sweep.role"]
     models = run.outputs.model_outputs if run.outputs else []
+    if tags.get(MODEL_TAG) == REMOVED:
+        models = []
     return TrialRecord(
-        key=int(tags["sweep.trial"]) if "sweep.trial" in tags else tags["sweep.baseline"],
+        key=int(tags["sweep.trial"]) if role == "trial" else tags[f"sweep.{role}"],
         run_id=run.info.run_id,
-        role=tags["sweep.role"],
+        role=role,
         name=run.info.run_name,
         outcome=tags.get("sweep.outcome"),
         parameters=hyperparameters(run.data.params),

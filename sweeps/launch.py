@@ -87,6 +87,13 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--time-budget", metavar="T", help="90, 30m or 2h; then it winds up")
     search.add_argument("--warm-start", metavar="SWEEP", help="start from its trials")
     search.add_argument("--baselines", action="store_true", help="add the recipes and TF-IDF")
+    search.add_argument(
+        "--final-seeds",
+        type=int,
+        default=0,
+        metavar="N",
+        help="train the winner again with N seeds",
+    )
     cli.add_set_argument(search)
     cli.add_data_arguments(parser)
     parser.add_argument("--language", metavar="L", help="of the spacy tokenizer (default: en)")
@@ -115,6 +122,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="go on with that sweep, or the newest; --trials for more",
     )
+    record.add_argument(
+        "--keep-models", type=int, default=10, metavar="N", help="keep the N best trials' models"
+    )
+    record.add_argument(
+        "--system-metrics", action="store_true", help="record CPU, memory and GPU of the workers"
+    )
     record.add_argument("--dry-run", action="store_true", help="print the plan and end")
     record.add_argument("--quiet", action="store_true", help="no live view")
     record.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -129,8 +142,10 @@ def _settings(args: argparse.Namespace) -> SweepSettings:
     """
     if args.trials is not None and args.trials < 1:
         raise InputError(f"--trials {args.trials}: give 1 or more")
-    if args.seed < 0:
-        raise InputError(f"--seed {args.seed}: give 0 or more")
+    for name in ("seed", "final_seeds", "keep_models"):
+        if getattr(args, name) < 0:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} {getattr(args, name)}: give 0 or more")
     overrides: dict[str, Any] = parse_assignments(args.set)
     if args.language is not None:
         overrides["language"] = args.language
@@ -148,6 +163,9 @@ def _settings(args: argparse.Namespace) -> SweepSettings:
         time_budget=_seconds(args.time_budget),
         warm_start=args.warm_start,
         baselines=args.baselines,
+        final_seeds=args.final_seeds,
+        keep_models=args.keep_models,
+        system_metrics=args.system_metrics,
         concurrency=args.concurrency,
         cpus_per_trial=args.cpus_per_trial,
         gpus_per_trial=args.gpus_per_trial,

@@ -152,7 +152,7 @@ def register_winner(
     data: DataConfig,
     dataset: Dataset,
     test: Mapping[str, float],
-    padded: bool = False,
+    description: str = "",
 ) -> ModelVersion:
     """Register a sweep's best trial as the challenger.
 
@@ -165,9 +165,8 @@ def register_winner(
         data: where the data set came from; a promotion loads it again from there.
         dataset: the data set.
         test: its metrics on the test split, as `test/accuracy`.
-        padded: whether its probabilities depend on what else is in the batch.
+        description: for a reader, in Markdown.
     """
-    note = " Its probabilities depend on what else is in the batch: it reads the padding."
     return register(
         client,
         name,
@@ -180,10 +179,14 @@ def register_winner(
             DATA_TAG: data.model_dump_json(exclude_defaults=True),
             **{metric: repr(float(value)) for metric, value in test.items()},
         },
-        description=f"Best trial of the sweep {sweep} on {dataset.name}: test accuracy "
-        f"{test['test/accuracy']:.4f}, measured once, after the choice by validation."
-        + (note if padded else ""),
+        description=description,
     )
+
+
+def describe_model(client: MlflowClient, name: str, description: str) -> None:
+    """Describe a registered model, unless somebody has done so already."""
+    if not client.get_registered_model(name).description:
+        client.update_registered_model(name, description)
 
 
 def find_candidate(

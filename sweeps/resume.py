@@ -31,6 +31,7 @@ class ResumedSweep:
         dataset_fingerprint: the data that it saw.
         ended: its trials that need no further work.
         ended_baselines: names of the baselines that need none.
+        ended_confirmations: the same of confirmations.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ResumedSweep:
     dataset_fingerprint: str
     ended: tuple[TrialRecord, ...]
     ended_baselines: frozenset[str]
+    ended_confirmations: frozenset[str]
 
 
 def load_sweep(
@@ -95,6 +97,9 @@ def load_sweep(
         dataset_fingerprint=run.data.params["dataset_fingerprint"],
         ended=ended,
         ended_baselines=frozenset(str(trial.key) for trial in over if trial.role == "baseline"),
+        ended_confirmations=frozenset(
+            str(trial.key) for trial in over if trial.role == "confirmation"
+        ),
     )
 
 

@@ -40,6 +40,9 @@ class SweepSettings:
     time_budget: float | None = None
     warm_start: str | None = None
     baselines: bool = False
+    final_seeds: int = 0
+    keep_models: int = 10
+    system_metrics: bool = False
     concurrency: int | None = None
     cpus_per_trial: int | None = None
     gpus_per_trial: float | None = None

@@ -17,8 +17,10 @@ from sentiment.devices import precision_name
 from sentiment.model_store import MODEL_NAME
 from sentiment.provenance import redacted
 from sentiment.record import EXPERIMENT
+from sweeps.confirmation import Confirmation
 from sweeps.history import TrialRecord, best_trials
 from sweeps.plan import Rungs
+from sweeps.retention import Removed
 from sweeps.search import PastTrial, first_suggestions, sampler_note
 from sweeps.settings import SweepSettings
 from sweeps.space import Space
@@ -39,6 +41,8 @@ class SweepResult:
         test: the winner's metrics on the test split.
         version: of the registered model.
         seconds: from the launch to the end.
+        confirmation: the winner's settings with other seeds; None if there were none.
+        removed: the models of trials that were not among the best.
     """
 
     name: str
@@ -48,6 +52,8 @@ class SweepResult:
     test: dict[str, float]
     version: int | None
     seconds: float
+    confirmation: Confirmation | None
+    removed: Removed
 
     def summary(self) -> dict[str, Any]:
         """Return the result as plain values."""
@@ -64,6 +70,8 @@ class SweepResult:
             "best": {name: value for name, value in metrics.items() if name.startswith("best/")},
             "test": self.test,
             "version": self.version,
+            "confirmation": self.confirmation.metrics() if self.confirmation else None,
+            "models": {"kept": self.removed.kept, "removed": self.removed.models},
             "seconds": round(self.seconds, 1),
         }
 
@@ -136,7 +144,11 @@ def print_result(
         f"test split, scored once, of trial {result.winner.key:03d}: accuracy "
         f"{test['test/accuracy']:.4f}, f1 {test['test/f1']:.4f}, loss {test['test/loss']:.4f}"
     )
+    if result.confirmation is not None:
+        say(result.confirmation.sentence())
     say(f"registered as version {result.version} of {settings.model_name}, alias challenger")
+    if result.removed.models:
+        say(str(result.removed))
     say("next:")
     commands = _next_commands(settings, uri)
     width = max(map(len, commands))

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from sentiment.bundle import Bundle
 from sentiment.config import Config
+from sentiment.data_input import dataset_input
 from sentiment.datasets import DataConfig, Dataset, load_dataset
 from sentiment.devices import configure_threads, pick_precision, precision_name
 from sentiment.embeddings import VectorSpec
@@ -27,7 +28,9 @@ from sentiment.processes import available_cores
 from sentiment.recipe import Recipe
 from sentiment.record import open_store, read_store, tracking_uri
 from sentiment.text import tokenizer
-from sweeps import baselines, registry
+from sweeps import baselines, descriptions, registry
+from sweeps.confirmation import Confirmation, confirmation_configs, summarize
+from sweeps.descriptions import Subject
 from sweeps.display import make_view
 from sweeps.engine import (
     Recorder,
@@ -52,6 +55,7 @@ from sweeps.history import (
 from sweeps.plan import Rungs, Workers, plan_rungs, plan_workers
 from sweeps.progress import Progress, ended_state
 from sweeps.resume import SETTINGS_FILE, ResumedSweep
+from sweeps.retention import keep_best_models
 from sweeps.search import (
     PastTrial,
     StudySearch,
@@ -62,7 +66,7 @@ from sweeps.search import (
 from sweeps.settings import SweepSettings
 from sweeps.space import NOT_RANGES, Space
 from sweeps.summary import SweepResult, plan_lines, print_result, resume_command
-from sweeps.tracking import SweepTracker, check_sweep_name, close_orphans, new_sweep_name
+from sweeps.tracking import Role, SweepTracker, check_sweep_name, close_orphans, new_sweep_name
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
@@ -141,6 +145,8 @@ class Sweep:
         if self.settings.baselines:
             names = [recipe.name for recipe in self._recipes]
             self._say(f"baselines: {', '.join(names)}, {baselines.TFIDF}; their time comes on top")
+        if self.settings.final_seeds:
+            self._say(f"then the winner's settings again with {self.settings.final_seeds} seeds")
         if self.workers.gpus:
             self._say("time: not estimated for GPUs")
             return
@@ -151,6 +157,7 @@ class Sweep:
             self.workers,
             trials=self.settings.trials,
             halving=self.settings.scheduler == "asha",
+            final_seeds=self.settings.final_seeds,
             dtype=self.dtype,
         )
         self._say(f"time: about {max(1, round(seconds / 60))} minutes, within a factor of two")
@@ -178,15 +185,30 @@ class Sweep:
         folder = STATE_FOLDER / name
         try:
             self._say(f"sweep {name}: {settings.trials} trials, run {tracker.run_id}")
+            subject = self._subject(client, tracker)
+            tracker.describe(descriptions.running_sweep(subject))
             with local_ray(self.workers, self._gpus):
                 self._search(tracker, prepared, past, folder)
                 tracker.flush()
-                winner, test, version = self._choose(client, tracker)
+                winner, test, version = self._choose(client, tracker, subject)
+                confirmed = None
+                if settings.final_seeds and winner is not None:
+                    confirmed = self._confirm(client, tracker, prepared, folder, winner)
+                    text = descriptions.winners_version(
+                        subject, winner, settings.trials, test, confirmed
+                    )
+                    client.update_model_version(settings.model_name, str(version), text)
                 if settings.baselines:
                     self._run_baselines(tracker, prepared, folder)
             tracker.flush()
+            removed = keep_best_models(
+                client, client.get_run(tracker.run_id), settings.keep_models, settings.objective
+            )
             trials = trials_of(client, client.get_run(tracker.run_id))
             tracker.log_table(leaderboard(trials, settings.objective))
+            tracker.describe(
+                descriptions.ended_sweep(subject, trials, winner, test, version, confirmed)
+            )
             tracker.end("finished")
         except BaseException:
             # Also at Control-C: the record must not stay open.
@@ -203,6 +225,8 @@ class Sweep:
             test=test,
             version=version,
             seconds=time.monotonic() - self.started,
+            confirmation=confirmed,
+            removed=removed,
         )
         examples = len(self.dataset.splits["train"].texts)
         print_result(self._console, result, settings, self._uri, examples)
@@ -304,9 +328,25 @@ class Sweep:
             },
             precision=precision_name(self.dtype),
             space_yaml=self.space.to_yaml(),
+            inputs=[dataset_input(self.dataset, settings.data)],
         )
         tracker.log_text(settings.to_json(), SETTINGS_FILE)
         return tracker
+
+    def _subject(self, client: MlflowClient, tracker: SweepTracker) -> Subject:
+        tags = client.get_run(tracker.run_id).data.tags
+        return Subject(
+            name=tracker.name,
+            run_id=tracker.run_id,
+            experiment_id=tracker.experiment_id,
+            settings=self.settings,
+            dataset=self.dataset,
+            space=self.space,
+            rungs=self.rungs,
+            command=tags["provenance.command"],
+            commit=tags.get("provenance.git_commit"),
+            threads=self.workers.cpus,
+        )
 
     def _search(
         self,
@@ -358,16 +398,55 @@ class Sweep:
         self._run(tracker, prepared, progress, search, scheduler, folder / "ray", stopper=stopper)
         search.close()
 
+    def _confirm(
+        self,
+        client: MlflowClient,
+        tracker: SweepTracker,
+        prepared: Prepared,
+        folder: Path,
+        winner: TrialRecord,
+    ) -> Confirmation:
+        """Train the winner's settings with other seeds, score those on the test split."""
+        configs = confirmation_configs(winner, self.settings.final_seeds)
+        ended = self._resumed.ended_confirmations if self._resumed else frozenset()
+        waiting = {key: config for key, config in configs.items() if key not in ended}
+        self._say(f"confirmation: {winner.name} with {len(configs)} other seeds")
+        progress = Progress(len(waiting), self.workers.count, self.settings.objective)
+        self._run(
+            tracker,
+            prepared,
+            progress,
+            baselines.FixedSearch(list(waiting.values())),
+            make_scheduler("fifo", self.rungs, self.settings.objective),
+            folder / "ray",
+            role="confirmation",
+            keys=dict(enumerate(waiting)),
+            tags={"sweep.trial": str(winner.key)},
+        )
+        tracker.flush()
+        parent = client.get_run(tracker.run_id)
+        for run in trials_of(client, parent):
+            # One that was cut off between its training and this has no score yet.
+            if run.key in configs and run.outcome == "completed" and "test/loss" not in run.metrics:
+                assert run.model_id is not None, "a run that was evaluated has a model"
+                test = self._score_test(fetch_bundle(client, run.model_id)).metrics("test")
+                tracker.add_metrics(run.key, test, int(run.metrics["best/examples"]))
+        tracker.flush()
+        confirmed = summarize(trials_of(client, parent), list(configs))
+        tracker.sweep_metrics(confirmed.metrics())
+        return confirmed
+
     def _run_baselines(self, tracker: SweepTracker, prepared: Prepared, folder: Path) -> None:
         """Train the recipes beside the search, score them and TF-IDF on the test split."""
         ended = self._resumed.ended_baselines if self._resumed else frozenset()
         recipes = [recipe for recipe in self._recipes if recipe.name not in ended]
-        names = {number: recipe.name for number, recipe in enumerate(recipes)}
-        self._say(f"baselines: {', '.join([*names.values(), baselines.TFIDF])}")
-        progress = Progress(len(names), self.workers.count, "valid/loss")
+        keys = {number: recipe.name for number, recipe in enumerate(recipes)}
+        self._say(f"baselines: {', '.join([*keys.values(), baselines.TFIDF])}")
+        progress = Progress(len(keys), self.workers.count, "valid/loss")
         search = baselines.FixedSearch([recipe.config for recipe in recipes])
         scheduler = make_scheduler("fifo", self.rungs, self.settings.objective)
-        self._run(tracker, prepared, progress, search, scheduler, folder / "ray", names)
+        ray = folder / "ray"
+        self._run(tracker, prepared, progress, search, scheduler, ray, role="baseline", keys=keys)
         for trial in progress.trials.values():
             if trial.outcome == "completed" and trial.model is not None:
                 scores = self._score_test(Path(trial.model))
@@ -385,7 +464,10 @@ class Sweep:
         search: Searcher,
         scheduler: TrialScheduler,
         storage: Path,
-        names: Mapping[int, str] | None = None,
+        *,
+        role: Role = "trial",
+        keys: Mapping[int, str] | None = None,
+        tags: Mapping[str, str] | None = None,
         stopper: Stopper | None = None,
     ) -> None:
         """Run what a search suggests, on the screen and in the record.
@@ -397,7 +479,9 @@ class Sweep:
             search: gives the trials.
             scheduler: decides which go on.
             storage: folder of Ray's own files.
-            names: of baselines by their number; None for trials of the search.
+            role: what the trials are to the sweep.
+            keys: names of trials that are not known by their number.
+            tags: further tags of their runs.
             stopper: ends trials at an evaluation.
         """
         view = make_view(progress, self._console, self._quiet)
@@ -408,8 +492,9 @@ class Sweep:
             say=self._say,
             dataset=self.dataset.name,
             dataset_fingerprint=self.dataset.fingerprint,
-            role="trial" if names is None else "baseline",
-            names=names,
+            role=role,
+            keys=keys,
+            tags=tags,
         )
         try:
             run_trials(
@@ -418,8 +503,9 @@ class Sweep:
                 prepared=without_texts(prepared),
                 workers=self.workers,
                 recorder=recorder,
-                storage=storage.absolute() / ("search" if names is None else "baselines"),
+                storage=storage.absolute() / role,
                 stopper=stopper,
+                system_metrics=self.settings.system_metrics,
             )
         finally:
             view.close()
@@ -429,7 +515,7 @@ class Sweep:
         return score_split(Bundle.load(model), self.dataset, "test")
 
     def _choose(
-        self, client: MlflowClient, tracker: SweepTracker
+        self, client: MlflowClient, tracker: SweepTracker, subject: Subject
     ) -> tuple[TrialRecord | None, dict[str, float], int | None]:
         """Choose the winner by validation, score it once on the test split, register it.
 
@@ -461,7 +547,12 @@ class Sweep:
             data=_from_anywhere(settings.data),
             dataset=self.dataset,
             test=test,
-            padded=winner.parameters["packing"] == "padded",
+            description=descriptions.winners_version(
+                subject, winner, settings.trials, test, confirmation=None
+            ),
+        )
+        registry.describe_model(
+            client, settings.model_name, descriptions.registered_model(settings.model_name)
         )
         return winner, test, int(registered.version)
 

@@ -10,7 +10,7 @@ import logging
 import re
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from typing import Literal, Self, cast
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import DatasetInput, Run
 
 from sentiment.config import Objective
 from sentiment.errors import InputError
@@ -41,7 +41,7 @@ from sweeps.writer import BatchWriter
 
 Outcome = Literal["completed", "stopped_early", "failed", "interrupted"]
 SweepState = Literal["finished", "interrupted"]
-Role = Literal["trial", "baseline"]
+Role = Literal["trial", "confirmation", "baseline"]
 
 STATUS: dict[Outcome, RunStatus] = {
     "completed": "FINISHED",
@@ -50,6 +50,9 @@ STATUS: dict[Outcome, RunStatus] = {
     "interrupted": "KILLED",
 }
 """MLflow's status of a run by the outcome of its trial."""
+
+DESCRIPTION_TAG = "mlflow.note.content"
+"""Where MLflow keeps the description of a run."""
 
 _log = logging.getLogger(__name__)
 
@@ -103,21 +106,28 @@ def new_sweep_name(
 class SweepTracker:
     """Records one sweep.
 
-    Trials are known by their number from 0, baselines by their name. A trial keeps its one run
-    through failures, retries and resumes, and each of its steps is recorded once.
+    Trials are known by their number from 0, confirmations and baselines by a name. A trial keeps
+    its one run through failures, retries and resumes, and each of its steps is recorded once.
 
     Any failure to write raises `sweeps.writer.RecordError` at the next call; `end` is to be called
     all the same, and closes what it can. The methods are called from one thread.
     """
 
     def __init__(
-        self, client: MlflowClient, experiment_id: str, run_id: str, name: str, objective: Objective
+        self,
+        client: MlflowClient,
+        experiment_id: str,
+        run_id: str,
+        name: str,
+        objective: Objective,
+        inputs: Sequence[DatasetInput] = (),
     ) -> None:
         self.client = client
         self.experiment_id = experiment_id
         self.run_id = run_id
         self.name = name
         self.objective: Objective = objective
+        self._inputs = list(inputs)
         self._trials: dict[int | str, _Trial] = {}
         self._writer = BatchWriter(client)
 
@@ -132,6 +142,7 @@ class SweepTracker:
         parameters: Mapping[str, str],
         precision: str,
         space_yaml: str,
+        inputs: Sequence[DatasetInput] = (),
         tags: Mapping[str, str] | None = None,
     ) -> Self:
         """Start the run of a new sweep.
@@ -144,6 +155,7 @@ class SweepTracker:
             parameters: of the sweep itself, `dataset` and `dataset_fingerprint` among them.
             precision: the precision taken.
             space_yaml: the space, kept as the artifact `space.yaml`.
+            inputs: the data, an input of the sweep's run and of every trial's.
             tags: further tags.
 
         Raises:
@@ -170,7 +182,9 @@ class SweepTracker:
         with ended_on_failure(client, run_id, {"sweep.state": "interrupted"}):
             log_batch(client, run_id, parameters={**parameters, "objective": objective})
             client.log_text(run_id, space_yaml, "space.yaml")
-            return cls(client, experiment_id, run_id, name, objective)
+            if inputs:
+                client.log_inputs(run_id, list(inputs))
+            return cls(client, experiment_id, run_id, name, objective, inputs)
 
     @classmethod
     def resume(cls, client: MlflowClient, run: Run) -> Self:
@@ -209,7 +223,8 @@ class SweepTracker:
             # The process comes first: a run that is RUNNING for a dead one would be closed.
             log_batch(client, run_id, tags={**process_tags(), "sweep.state": "running"})
             client.update_run(run_id, status="RUNNING")
-            tracker = cls(client, run.info.experiment_id, run_id, name, objective)
+            inputs = run.inputs.dataset_inputs if run.inputs else []
+            tracker = cls(client, run.info.experiment_id, run_id, name, objective, inputs)
         tracker._trials = trials
         return tracker
 
@@ -220,14 +235,16 @@ class SweepTracker:
         name: str,
         *,
         role: Role = "trial",
+        tags: Mapping[str, str] | None = None,
     ) -> str:
         """Start the run of a trial, or take up again the one that it has; return the run's id.
 
         Args:
-            key: the trial's number from 0, or the baseline's name.
+            key: the trial's number from 0, or the name of a confirmation or a baseline.
             parameters: from `sentiment.record.run_parameters`.
             name: what the trial is, in words; the run's name puts the number before it.
             role: what the run is to the sweep.
+            tags: further tags of a run that is made.
 
         Raises:
             RecordError: it could not be started, or earlier writing failed.
@@ -237,21 +254,24 @@ class SweepTracker:
             known.outcome = None
             self._write(partial(self._take_up, known.run_id))
             return known.run_id
-        tags = {
+        all_tags = {
+            **(tags or {}),
             "mlflow.parentRunId": self.run_id,
             "sweep.role": role,
             "sweep.name": self.name,
         }
         if isinstance(key, int):
-            tags["sweep.trial"] = str(key)
+            all_tags["sweep.trial"] = str(key)
             name = f"{key:03d} {name}"
         else:
-            tags["sweep.baseline"] = key
-        make = partial(open_run, self.client, self.experiment_id, name, tags=tags)
+            all_tags[f"sweep.{role}"] = key
+        make = partial(open_run, self.client, self.experiment_id, name, tags=all_tags)
         # Known before it is waited for: the run is made even if the waiting is interrupted.
         trial = self._trials[key] = _Trial(self._writer.call(make), role)
         run_id = trial.run_id
         self._write(partial(log_batch, self.client, run_id, parameters=parameters))
+        if self._inputs:
+            self._write(partial(self.client.log_inputs, run_id, self._inputs))
         return run_id
 
     def trial_metrics(self, key: int | str, step: int, metrics: Mapping[str, float]) -> None:
@@ -348,6 +368,15 @@ class SweepTracker:
             models = run.outputs.model_outputs if run.outputs else []
             return models[-1].model_id if models else None
         return trial.model.result()
+
+    def sweep_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Record metrics of the sweep as a whole."""
+        self._writer.metrics(self.run_id, as_metrics(metrics, 0))
+
+    def describe(self, text: str) -> None:
+        """Set the description of the sweep's run, in Markdown."""
+        tags = {DESCRIPTION_TAG: text}
+        self._write(partial(log_batch, self.client, self.run_id, tags=tags))
 
     def log_text(self, text: str, file: str) -> None:
         """Keep a text as an artifact of the sweep's run."""

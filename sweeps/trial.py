@@ -15,6 +15,7 @@ from sentiment.devices import pick_device, release_memory
 from sentiment.embeddings import coverage
 from sentiment.preparation import Prepared
 from sentiment.training import Evaluation, Trainer
+from sweeps.system_metrics import SystemMetrics
 
 EXAMPLES = "examples"
 """A result's key: training examples seen, the resource that the scheduler counts."""
@@ -38,11 +39,16 @@ class TrialWorker(tune.Trainable):
     """
 
     def setup(  # type: ignore[override]
-        self, config: dict[str, Any], prepared: Prepared, threads: int = 1
+        self,
+        config: dict[str, Any],
+        prepared: Prepared,
+        threads: int = 1,
+        system_metrics: bool = False,
     ) -> None:
         """Take the shared data from the object store and start the first trial."""
         self._prepared = prepared
         self._threads = threads
+        self._system = SystemMetrics(bool(ray.get_gpu_ids())) if system_metrics else None
         self._trainer: Trainer | None = None
         self._evaluations: Generator[Evaluation, None, None] | None = None
         self._start(config)
@@ -71,6 +77,8 @@ class TrialWorker(tune.Trainable):
             tune.result.DONE: evaluation.finished,
             tune.result.SHOULD_CHECKPOINT: evaluation.improved,
         }
+        if self._system is not None:
+            result["system"] = self._system.read()
         return {**result, "facts": self._facts}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

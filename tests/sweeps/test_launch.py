@@ -26,6 +26,7 @@ from sentiment.model_store import fetch_bundle, model_of_version
 from sweeps.launch import main
 
 TRIALS = 6
+KEPT = 4
 SPACE = """
 cell: {choice: [rnn, gru, lstm]}
 hidden_dim: {int: [8, 24], log: true}
@@ -81,6 +82,7 @@ def swept(tmp_path_factory):
     (folder / "space.yaml").write_text(SPACE)
     arguments = ["--dataset", "rotten-tomatoes", "--trials", str(TRIALS), "--max-epochs", "1.5"]
     arguments += ["--space", "space.yaml", "--name", "first", "--json"]
+    arguments += ["--final-seeds", "2", "--keep-models", str(KEPT), "--system-metrics"]
     done = command("sweeps.launch", *arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
@@ -98,6 +100,7 @@ def swept(tmp_path_factory):
         client=client,
         parent=parent,
         trials=trials,
+        confirmations=sorted(role["confirmation"], key=lambda run: run.info.run_name),
     )
 
 
@@ -185,14 +188,18 @@ def test_the_leaderboard_ranks_by_validation(swept):
         swept.parent.info.run_id, "leaderboard.csv", str(swept.folder)
     )
     table = pd.read_csv(path)
+    assert table["role"].tolist() == ["trial"] * TRIALS + ["confirmation"] * 2
+    table = table[table["role"] == "trial"]
     assert table["rank"].tolist() == list(range(1, TRIALS + 1))
+    assert table["model_id"].notna().tolist() == [True] * KEPT + [False] * (TRIALS - KEPT)
     assert table["best/valid/accuracy"].is_monotonic_decreasing
 
 
 def test_every_trial_left_a_logged_model_that_takes_raw_text(swept, global_store):
     global_store(f"sqlite:///{swept.folder}/mlflow.db")
     texts = ["This film is great", "a dull and lifeless mess", ""]
-    for run in swept.trials[:2]:
+    kept = [run for run in swept.trials if run.data.tags.get("sweep.model") != "removed"]
+    for run in kept[:2]:
         (output,) = run.outputs.model_outputs
         loaded = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
         answers = loaded.predict(pd.DataFrame({"text": texts}))
@@ -214,6 +221,85 @@ def test_the_output_leads_on(swept):
         assert part in swept.output
     assert "Configuration for experiment" not in swept.output
     assert "Traceback" not in swept.output
+
+
+def test_the_winner_is_trained_again_with_other_seeds(swept):
+    winner = next(r for r in swept.trials if r.info.run_id == swept.result["winner"]["run_id"])
+    seed = int(winner.data.params["seed"])
+    assert len(swept.confirmations) == 2
+    for number, run in enumerate(swept.confirmations, start=1):
+        tags, metrics = run.data.tags, run.data.metrics
+        assert run.info.status == "FINISHED"
+        assert tags["sweep.outcome"] == "completed"
+        assert tags["mlflow.parentRunId"] == swept.parent.info.run_id
+        assert tags["sweep.trial"] == winner.data.tags["sweep.trial"]
+        assert run.data.params == {**winner.data.params, "seed": str(seed + number)}
+        assert run.info.run_name.endswith(f"seed {seed + number}")
+        assert 1.5 <= metrics["epoch"] < 1.52  # never stopped early
+        assert set(metrics) >= METRICS | ONCE | {"test/accuracy", "test/loss", "test/f1"}
+    found = swept.parent.data.metrics
+    assert found["confirmation/seeds"] == 2
+    for name, recorded in (("test/accuracy",) * 2, ("valid/accuracy", "best/valid/accuracy")):
+        values = [run.data.metrics[recorded] for run in swept.confirmations]
+        assert found[f"confirmation/{name}/mean"] == pytest.approx(sum(values) / 2)
+        deviation = abs(values[0] - values[1]) / 2**0.5
+        assert found[f"confirmation/{name}/sd"] == pytest.approx(deviation)
+    mean = f"{found['confirmation/test/accuracy/mean']:.4f} ±"
+    version = swept.client.get_model_version_by_alias("sentiment", "challenger")
+    for text in (swept.output, version.description, swept.parent.data.tags["mlflow.note.content"]):
+        assert "2 other seeds" in text
+        assert mean in text
+    assert swept.result["confirmation"]["confirmation/seeds"] == 2
+
+
+def test_models_of_the_best_are_kept(swept):
+    ranked = sorted(swept.trials, key=lambda run: -run.data.metrics["best/valid/accuracy"])
+    removed = [run.data.tags.get("sweep.model") == "removed" for run in ranked]
+    assert removed == [False] * KEPT + [True] * (TRIALS - KEPT)
+    left = swept.client.search_logged_models([swept.parent.info.experiment_id])
+    sources = {model.source_run_id for model in left}
+    assert {run.info.run_id for run in ranked[:KEPT] + swept.confirmations} == sources
+    folders = {path.name for path in (swept.folder / "mlruns").glob("**/m-*")}
+    assert folders == {model.model_id for model in left}
+    assert f"removed the models of {TRIALS - KEPT} trials" in swept.output
+    assert swept.result["models"] == {"kept": KEPT, "removed": TRIALS - KEPT}
+
+
+def test_the_data_is_an_input_of_every_run(swept):
+    fingerprint = swept.parent.data.params["dataset_fingerprint"]
+    for run in (swept.parent, *swept.trials, *swept.confirmations):
+        (found,) = run.inputs.dataset_inputs
+        assert (found.dataset.name, found.dataset.digest) == ("rotten-tomatoes", fingerprint[:12])
+        assert json.loads(found.dataset.profile)["num_rows"] == 8530
+
+
+def test_descriptions_tell_the_story(swept):
+    text = swept.parent.data.tags["mlflow.note.content"]
+    winner = next(r for r in swept.trials if r.info.run_id == swept.result["winner"]["run_id"])
+    experiment = swept.parent.info.experiment_id
+    for part in (
+        f"A search of {TRIALS} trials for the best valid/accuracy on **rotten-tomatoes**",
+        f"[{winner.info.run_name}](#/experiments/{experiment}/runs/{winner.info.run_id}",
+        "[version 1 of sentiment](#/models/sentiment/versions/1)",
+        f"accuracy {swept.result['test']['test/accuracy']:.4f}",
+        "### The best 5",
+        "python -m sweeps.promote --sweep first",
+        "| `momentum` | 0 to 0.9; where `optimizer` is sgd |",
+        "python -m sweeps.launch --dataset rotten-tomatoes",
+        "python -m sentiment.train --threads 1 --dataset rotten-tomatoes --set",
+    ):
+        assert part in text
+    version = swept.client.get_model_version_by_alias("sentiment", "challenger")
+    assert version.description.startswith(f"Best of {TRIALS} trials on rotten-tomatoes")
+    assert swept.parent.info.run_id in version.description
+    assert "`champion`" in swept.client.get_registered_model("sentiment").description
+
+
+def test_system_metrics_of_the_workers_are_recorded_on_request(swept):
+    for run in swept.trials:
+        metrics = run.data.metrics
+        assert 0 <= metrics["system/cpu_utilization_percentage"] <= 100
+        assert metrics["system/process_memory_megabytes"] > 100
 
 
 def test_promoted_it_answers(swept):

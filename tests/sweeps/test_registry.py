@@ -91,6 +91,7 @@ def win(
         data=DataConfig(data=str(path)),
         dataset=dataset,
         test={"test/accuracy": accuracy_of(bundle, dataset) + error},
+        description=f"winner of {sweep}",
     )
     return int(version.version)
 
@@ -116,7 +117,7 @@ def test_winner_becomes_the_challenger(
     version = client.get_model_version("sentiment", "2")
     assert version.tags["sweep.name"] == "second"
     assert version.tags["dataset_fingerprint"] == reviews[1].fingerprint
-    assert "test accuracy" in version.description
+    assert version.description == "winner of second"
     candidate = registry.find_candidate(client, "sentiment")
     assert candidate.version == 2
     model = client.get_logged_model(candidate.model_id)
