@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -58,9 +59,7 @@ def fetch_bundle(client: MlflowClient, model_id: str) -> Path:
         InputError: its files are gone, or it is none of this project's models.
         mlflow.exceptions.MlflowException: there is no such model.
     """
-    location = f"{client.get_logged_model(model_id).artifact_location}/{BUNDLE_ARTIFACT}"
-    if location.startswith("file:"):
-        location = url2pathname(urlsplit(location).path)
+    location = f"{_location(client, model_id)}/{BUNDLE_ARTIFACT}"
     if Path(location).is_absolute():
         return _bundle_within(Path(location))
 
@@ -71,6 +70,28 @@ def fetch_bundle(client: MlflowClient, model_id: str) -> Path:
 
     # A logged model never changes, so one download serves for good.
     return _bundle_within(cached("models", model_id, download))
+
+
+def copy_model(client: MlflowClient, model_id: str, folder: Path) -> Path:
+    """Copy a logged model, as MLflow saved it, from its store into a folder; return the copy.
+
+    Bytecode that loading it has left beside its code is left out.
+
+    Raises:
+        InputError: its files are gone.
+        mlflow.exceptions.MlflowException: there is no such model, or it can't be fetched.
+    """
+    location = _location(client, model_id)
+    if Path(location).is_absolute():
+        if not Path(location).is_dir():
+            raise InputError(f"{location}: the files of the model {model_id} are gone")
+        ignored = shutil.ignore_patterns("__pycache__")
+        return Path(shutil.copytree(location, folder / "model", ignore=ignored))
+    return Path(
+        mlflow.artifacts.download_artifacts(
+            location, dst_path=str(folder), tracking_uri=client.tracking_uri
+        )
+    )
 
 
 def model_of_run(run: Run) -> str:
@@ -110,6 +131,14 @@ def version_of_alias(client: MlflowClient, name: str, alias: str) -> ModelVersio
         if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
             return None
         raise
+
+
+def _location(client: MlflowClient, model_id: str) -> str:
+    """Return where a logged model lies: an absolute path, or the address of another store."""
+    location: str = client.get_logged_model(model_id).artifact_location
+    if location.startswith("file:"):
+        return url2pathname(urlsplit(location).path)
+    return location
 
 
 def _model_id(client: MlflowClient, reference: str) -> str:

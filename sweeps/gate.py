@@ -1,6 +1,6 @@
 """The quality gate: may a candidate become the champion?
 
-Both are scored here, in float32, on the test split of the candidate's data.
+Both are scored in float32 on the same texts: the test split of the candidate's data.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from sentiment.bundle import Bundle
-from sentiment.datasets import Split
 from sentiment.metrics import Scores, score
 
 TOLERANCE = 1e-3
@@ -54,26 +52,25 @@ class Verdict:
 
 
 def judge(
-    candidate: Bundle,
-    champion: Bundle | None,
-    split: Split,
+    candidate: np.ndarray,
+    champion: np.ndarray | None,
+    labels: np.ndarray,
     *,
     recorded: Mapping[str, float],
     min_gain: float = 0.0,
     significant: bool = False,
 ) -> Verdict:
-    """Score a candidate and the champion on the same texts and compare.
+    """Score what a candidate and the champion say of the same texts, and compare.
 
     Args:
-        candidate: the model that would become champion.
-        champion: the present one, with the same labels; None if there is none.
-        split: the test split, its labels by the candidate's `label_names`.
+        candidate: log probabilities (n, C) of the model that would become champion.
+        champion: the same of the present one, for the same labels; None if there is none.
+        labels: (n,) of the texts.
         recorded: metrics that the candidate is said to have, such as `test/accuracy`.
         min_gain: least accuracy that it must have above the champion's.
         significant: refuse a gain that may well be chance.
     """
-    predicted = candidate.log_probabilities(split.texts)
-    scores = score(predicted, split.labels)
+    scores = score(candidate, labels)
     refusals = [
         f"{name} is {value:.4f} here, but {recorded[name]:.4f} was recorded"
         for name, value in scores.metrics("test").items()
@@ -81,16 +78,16 @@ def judge(
     ]
     if champion is None:
         return Verdict(scores, None, None, tuple(refusals))
-    other = champion.log_probabilities(split.texts)
     verdict = Verdict(
         scores,
-        score(other, split.labels),
-        mcnemar(predicted.argmax(1) == split.labels, other.argmax(1) == split.labels),
+        score(champion, labels),
+        mcnemar(candidate.argmax(1) == labels, champion.argmax(1) == labels),
         (),
     )
     gain, p_value = verdict.gain, verdict.p_value
     assert gain is not None and p_value is not None
-    if not gain >= min_gain:
+    # Accuracies are shares of the same count: a gain of just `min_gain` must not fail by rounding.
+    if not gain >= min_gain - 1e-9:
         refusals.append(f"its gain over the champion is {gain:+.4f}, less than {min_gain:+.4f}")
     if significant and not (gain > 0 and p_value < SIGNIFICANCE):
         refusals.append(f"its gain of {gain:+.4f} may be chance (p = {p_value:.3f})")

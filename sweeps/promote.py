@@ -7,6 +7,9 @@ import json
 import math
 import shlex
 import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment import cli
@@ -16,10 +19,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-    from sentiment.bundle import Bundle
-    from sentiment.datasets import DataConfig, Split
+    from sentiment.datasets import DataConfig, Dataset, Split
     from sweeps.gate import Verdict
     from sweeps.registry import Candidate
+    from sweeps.stranger import Answers
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,40 +70,48 @@ def main(argv: list[str] | None = None) -> int:
 
 def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
     from sentiment.datasets import load_dataset
-    from sentiment.model_store import CHAMPION, MODEL_NAME, model_of_version, version_of_alias
+    from sentiment.model_store import CHAMPION, MODEL_NAME, model_of_version
     from sweeps import registry
 
     name = args.model_name
     candidate = registry.find_candidate(
         client, name, sweep=args.sweep, run_id=args.run, version=args.version
     )
-    champion = version_of_alias(client, name, CHAMPION)
+    stood = registry.standing(client, name)
+    champion = stood.champion
     if champion is not None and model_of_version(champion) == candidate.model_id:
         print(f"{candidate.title} of {name} is the champion already")
         return 0
+    named_data = args.dataset is not None or args.data is not None
     dataset = load_dataset(_data_config(candidate, args))
     trained_for = candidate.tags["dataset_fingerprint"]
     if dataset.fingerprint != trained_for:
-        print(
-            f"refused: {dataset.name} is other data here (fingerprint {dataset.fingerprint[:12]}) "
-            f"than {candidate.title} was trained for ({trained_for[:12]})",
-            file=sys.stderr,
+        return _refused(
+            f"{dataset.name} is other data here (fingerprint {dataset.fingerprint[:12]}) "
+            f"than {candidate.title} was trained for ({trained_for[:12]})"
         )
-        return 1
-    verdict = judge_models(
-        client,
-        candidate,
-        champion,
-        dataset.splits["test"],
-        min_gain=args.min_gain,
-        significant=args.significant,
-    )
+    try:
+        verdict = judge_models(
+            client,
+            candidate,
+            champion,
+            dataset.splits["test"],
+            min_gain=args.min_gain,
+            significant=args.significant,
+        )
+    except CandidateError as error:
+        return _refused(str(error))
     print(f"{dataset.name}, test split, {verdict.candidate.count:,} texts, float32")
     print(table(candidate, champion, verdict))
-    if verdict.refusals:
-        for reason in verdict.refusals:
-            print(f"refused: {reason}", file=sys.stderr)
-        return 1
+    refusals = [*verdict.refusals]
+    if champion is not None and champion.tags.get("dataset_fingerprint") != trained_for:
+        told = _other_data(champion, dataset)
+        if named_data:
+            print(f"note: {told}")
+        else:
+            refusals.append(f"{told}; if that is fair, name the data: {_data_flag(dataset)}")
+    if refusals:
+        return _refused(*refusals)
     if not _agreed(args, f"make {candidate.title} the champion of {name}"):
         return 0
     version = candidate.version
@@ -115,15 +126,21 @@ def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
             alias=None,
         )
         version = int(registered.version)
-    before = int(champion.version) if champion else None
-    registry.promote(client, name, version, before, verdict.figures())
+    try:
+        registry.promote(client, name, version, stood, verdict.figures())
+    except registry.ChampionMovedError as error:
+        return _refused(str(error))
     print(f"version {version} of {name} is the champion")
     model = "" if name == MODEL_NAME else f" --model {shlex.quote(f'models:/{name}@{CHAMPION}')}"
-    print(
-        f"next: python -m sentiment.predict{model}{cli.store_flag(args.tracking_uri)} "
-        '"This film is great"'
-    )
+    options = f"{model}{cli.store_flag(args.tracking_uri)}"
+    print("next:")
+    print(f'  python -m sentiment.predict{options} "This film is great"')
+    print(f"  python -m sweeps.serve{options}")
     return 0
+
+
+class CandidateError(RuntimeError):
+    """A candidate that can't even be scored; the message says why, a line a reason."""
 
 
 def judge_models(
@@ -135,7 +152,7 @@ def judge_models(
     min_gain: float,
     significant: bool,
 ) -> Verdict:
-    """Load a candidate and the champion, and judge the one by the other.
+    """Load a candidate and the champion as strangers do, and judge the one by the other.
 
     Args:
         client: client of the store.
@@ -146,46 +163,68 @@ def judge_models(
         significant: refuse a gain that may well be chance.
 
     Raises:
-        InputError: a model can't be loaded, or the two tell different labels apart.
+        InputError: a model can't be had, the champion is damaged, or the two tell different
+            labels apart.
+        CandidateError: the candidate's files are not those that were registered, or don't run
+            elsewhere.
     """
-    from sentiment.devices import configure_threads
     from sentiment.model_store import model_of_version
-    from sentiment.processes import available_cores
     from sweeps.gate import judge
+    from sweeps.registry import DIGESTS_TAG
 
-    configure_threads(available_cores())
-    model = _load(client, candidate.model_id, candidate.title)
+    if candidate.version is not None and DIGESTS_TAG not in candidate.tags:
+        raise CandidateError(f"the digests of its files were not recorded with {candidate.title}")
+    answers = _answers(client, candidate.model_id, candidate.title, candidate.tags, split)
     present = None
     if champion is not None:
         title = f"the champion (version {champion.version})"
-        present = _load(client, model_of_version(champion), title)
-        if present.label_names != model.label_names:
+        try:
+            present = _answers(client, model_of_version(champion), title, champion.tags, split)
+        except CandidateError as error:
+            raise InputError(f"{error}; --rollback, or take its alias away in the UI") from error
+        if present.label_names != answers.label_names:
             raise InputError(
                 f"the champion tells {', '.join(present.label_names)} apart, {candidate.title} "
-                f"{', '.join(model.label_names)}: keep them under two names by --model-name"
+                f"{', '.join(answers.label_names)}: keep them under two names by --model-name"
             )
     return judge(
-        model,
-        present,
-        split,
+        answers.log_probabilities,
+        None if present is None else present.log_probabilities,
+        split.labels,
         recorded=candidate.recorded,
         min_gain=min_gain,
         significant=significant,
     )
 
 
-def _load(client: MlflowClient, model_id: str, title: str) -> Bundle:
+def _answers(
+    client: MlflowClient, model_id: str, title: str, tags: Mapping[str, str], split: Split
+) -> Answers:
+    """Fetch a model, check its files where digests are recorded, and have it judge the texts."""
     from mlflow.exceptions import MlflowException
 
-    from sentiment.bundle import Bundle
-    from sentiment.model_store import fetch_bundle
+    from sentiment.model_store import copy_model
+    from sweeps import stranger
+    from sweeps.digests import differences
+    from sweeps.registry import DIGESTS_TAG
 
-    try:
-        return Bundle.load(fetch_bundle(client, model_id))
-    except MlflowException as error:
-        raise InputError(
-            f"the model of {title} can't be had: {str(error.message).splitlines()[0]}"
-        ) from error
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            folder = copy_model(client, model_id, Path(scratch))
+        except MlflowException as error:
+            raise InputError(
+                f"the model of {title} can't be had: {str(error.message).splitlines()[0]}"
+            ) from error
+        if DIGESTS_TAG in tags:
+            changed = differences(json.loads(tags[DIGESTS_TAG]), folder)
+            if changed:
+                raise CandidateError(
+                    f"the files of {title} are not those registered: {'; '.join(changed)}"
+                )
+        try:
+            return stranger.ask(folder, split.texts)
+        except stranger.StrangerError as error:
+            raise CandidateError(f"{title} does not run outside this project: {error}") from error
 
 
 def table(candidate: Candidate, champion: ModelVersion | None, verdict: Verdict) -> str:
@@ -205,12 +244,42 @@ def table(candidate: Candidate, champion: ModelVersion | None, verdict: Verdict)
 def _roll_back(client: MlflowClient, args: argparse.Namespace) -> int:
     from sweeps import registry
 
-    before, after = registry.rollback_step(client, args.model_name)
-    print(f"champion of {args.model_name}: version {before} -> version {after}")
+    name = args.model_name
+    stood = registry.standing(client, name)
+    before, after = registry.rollback_step(name, stood)
+    print(f"champion of {name}: version {before} -> version {after}")
     if _agreed(args, f"make version {after} the champion again"):
-        registry.rollback(client, args.model_name)
-        print(f"version {after} of {args.model_name} is the champion")
+        try:
+            registry.rollback(client, name, stood)
+        except registry.ChampionMovedError as error:
+            return _refused(str(error))
+        print(f"version {after} of {name} is the champion")
     return 0
+
+
+def _refused(*reasons: str) -> int:
+    for reason in reasons:
+        print(f"refused: {reason}", file=sys.stderr)
+    return 1
+
+
+def _other_data(champion: ModelVersion, dataset: Dataset) -> str:
+    fingerprint = champion.tags.get("dataset_fingerprint")
+    if fingerprint is None:
+        known = "on data that is not recorded"
+    else:
+        known = f"on other data, {champion.tags.get('dataset')} (fingerprint {fingerprint[:12]})"
+    return (
+        f"the champion was trained {known}; both are scored here on the test split of "
+        f"{dataset.name}, whose texts it may have seen"
+    )
+
+
+def _data_flag(dataset: Dataset) -> str:
+    """Return the flag that names a data set of a candidate."""
+    from sentiment.datasets import DATASETS
+
+    return f"--dataset {dataset.name}" if dataset.name in DATASETS else "--data FILE"
 
 
 def _data_config(candidate: Candidate, args: argparse.Namespace) -> DataConfig:

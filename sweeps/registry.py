@@ -2,41 +2,59 @@
 
 `challenger` is the best of the newest sweep, `champion` the model that answers, `previous` the
 champion before it. Every move of `champion` leaves a tag on the registered model.
+
+Aliases are last write wins, so a move claims its turn first: its tag bears the number that follows
+the last one. Of two that claim the same turn the one whose tag sorts first has it, and the other
+withdraws. On one machine a lock makes them wait for each other besides.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 import mlflow
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import _validate_model_name
 
+from sentiment.cache import cache_root
 from sentiment.datasets import DataConfig, Dataset
 from sentiment.errors import InputError
 from sentiment.model_store import (
     CHAMPION,
+    copy_model,
     model_of_run,
     model_of_version,
     version_of_alias,
 )
+from sweeps.digests import digests
 
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
 
 DATA_TAG = "data"
 """A version's tag: its `DataConfig` as JSON."""
+DIGESTS_TAG = "sha256"
+"""A version's tag: the sha256 of its model's files, by their paths, as JSON."""
 
 _MOVE = "champion.move."
 _VERSIONS_TAG = "mlflow.modelVersions"
+
+
+class ChampionMovedError(RuntimeError):
+    """Another move of the champion came first; the message says where it went."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +66,7 @@ class Move:
         time: when, UTC, ISO 8601.
         before: the version that was champion; None for the first.
         after: the version that is it since.
+        run: the run that trained it.
         figures: what decided: metrics by name.
     """
 
@@ -55,7 +74,53 @@ class Move:
     time: str
     before: int | None
     after: int
+    run: str
     figures: dict[str, float]
+
+    def to_json(self) -> str:
+        """Return it as its tag holds it."""
+        return json.dumps(
+            {
+                "kind": self.kind,
+                "time": self.time,
+                "from": self.before,
+                "to": self.after,
+                "run": self.run,
+                "figures": self.figures,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Move:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        try:
+            plain = json.loads(text)
+            before, after = plain["from"], plain["to"]
+            return cls(plain["kind"], plain["time"], before, after, plain["run"], plain["figures"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no move of the champion: {text[:100]}") from error
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the champion stood at a moment; a move from there fails once it stands otherwise.
+
+    Attributes:
+        champion: the present champion's version; None if there is none.
+        moves: the moves that led there by the names of their tags, the oldest first.
+    """
+
+    champion: ModelVersion | None
+    moves: Mapping[str, Move]
+
+    @property
+    def number(self) -> int | None:
+        """The champion's number."""
+        return int(self.champion.version) if self.champion else None
 
 
 @dataclass(frozen=True)
@@ -124,12 +189,14 @@ def register(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    with tempfile.TemporaryDirectory() as scratch:
+        files = digests(copy_model(client, model_id, Path(scratch)))
     with _global_store(client.tracking_uri):
         version = client.create_model_version(
             name,
             f"models:/{model_id}",
             run_id,
-            tags=dict(tags),
+            tags={**tags, DIGESTS_TAG: json.dumps(files)},
             description=description,
             model_id=model_id,
         )
@@ -236,14 +303,31 @@ def all_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
             return sorted(versions, key=lambda one: int(one.version), reverse=True)
 
 
-def moves(client: MlflowClient, name: str) -> list[Move]:
-    """Return the moves of the champion, the oldest first."""
-    tags = client.get_registered_model(name).tags
-    return [Move(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(_MOVE)]
+def standing(client: MlflowClient, name: str) -> Standing:
+    """Return how the champion stands.
+
+    Raises:
+        InputError: a tag that should hold a move holds something else.
+    """
+    try:
+        tags = client.get_registered_model(name).tags
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return Standing(None, {})
+    history = {}
+    for key in sorted(tags):
+        if key.startswith(_MOVE):
+            try:
+                _turn(key)
+                history[key] = Move.from_json(tags[key])
+            except ValueError as error:
+                raise InputError(f"the tag {key} of the model {name!r}: {error}") from None
+    return Standing(version_of_alias(client, name, CHAMPION), history)
 
 
 def promote(
-    client: MlflowClient, name: str, version: int, before: int | None, figures: Mapping[str, float]
+    client: MlflowClient, name: str, version: int, stood: Standing, figures: Mapping[str, float]
 ) -> Move:
     """Make a version the champion, and the champion before it the previous.
 
@@ -251,36 +335,45 @@ def promote(
         client: client of the store.
         name: the registered model.
         version: the version.
-        before: the champion that it was compared with; None if there was none.
+        stood: how the champion stood when the version was compared with it.
         figures: what decided; kept with the move and on the version.
 
     Raises:
-        InputError: another version has become champion meanwhile.
+        ChampionMovedError: the champion has moved meanwhile.
     """
-    figures = dict(figures)
+    move = _move(client, name, "promote", stood, version, stood.number, dict(figures))
     for metric, value in figures.items():
         client.set_model_version_tag(name, str(version), f"promotion.{metric}", repr(value))
-    return _move(client, name, "promote", before, version, before, figures)
+    return move
 
 
-def rollback(client: MlflowClient, name: str) -> Move:
+def rollback(client: MlflowClient, name: str, stood: Standing) -> Move:
     """Undo the last move that isn't undone yet.
+
+    Args:
+        client: client of the store.
+        name: the registered model.
+        stood: how the champion stood when that was decided.
 
     Raises:
         InputError: there is no champion before the present one.
+        ChampionMovedError: the champion has moved meanwhile.
     """
-    stack = _present_champions(client, name)
+    _, after = rollback_step(name, stood)
+    stack = _present_champions(stood)
     previous = stack[-3] if len(stack) > 2 else None
-    return _move(client, name, "rollback", stack[-1], stack[-2], previous, {})
+    return _move(client, name, "rollback", stood, after, previous, {})
 
 
-def rollback_step(client: MlflowClient, name: str) -> tuple[int, int]:
+def rollback_step(name: str, stood: Standing) -> tuple[int, int]:
     """Return the version that a rollback would take the alias from, and the one it would go to.
 
     Raises:
         InputError: there is no champion before the present one.
     """
-    stack = _present_champions(client, name)
+    stack = _present_champions(stood)
+    if len(stack) < 2:
+        raise InputError(f"the model {name!r} has no champion before the present one")
     return stack[-1], stack[-2]
 
 
@@ -310,14 +403,13 @@ def _global_store(uri: str) -> Iterator[None]:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type] # None: the default again
 
 
-def _present_champions(client: MlflowClient, name: str) -> list[int]:
-    """Return the champions, the present one last and at least one before it."""
-    present = version_of_alias(client, name, CHAMPION)
-    stack = champions(moves(client, name)) if present is not None else []
-    if present is not None and stack and stack[-1] != int(present.version):
-        stack.append(int(present.version))  # it was set by hand
-    if len(stack) < 2:
-        raise InputError(f"the model {name!r} has no champion before the present one")
+def _present_champions(stood: Standing) -> list[int]:
+    """Return the champions that a rollback can go back to, the present one last."""
+    if stood.number is None:
+        return []
+    stack = champions(list(stood.moves.values()))
+    if stack and stack[-1] != stood.number:
+        stack.append(stood.number)  # it was set by hand
     return stack
 
 
@@ -325,27 +417,87 @@ def _move(
     client: MlflowClient,
     name: str,
     kind: Literal["promote", "rollback"],
-    before: int | None,
+    stood: Standing,
     after: int,
     previous: int | None,
     figures: dict[str, float],
 ) -> Move:
-    present = version_of_alias(client, name, CHAMPION)
-    if (int(present.version) if present else None) != before:
-        raise InputError(
-            f"the champion of {name!r} has moved meanwhile, to version "
-            f"{present.version if present else 'none'}: start again"
-        )
-    now = datetime.now(UTC)
-    move = Move(kind, now.isoformat(timespec="seconds"), before, after, figures)
-    # The tag comes first, so that no move goes unseen if this one is cut off.
-    client.set_registered_model_tag(name, f"{_MOVE}{now:%Y%m%d%H%M%S%f}", json.dumps(asdict(move)))
-    client.set_registered_model_alias(name, CHAMPION, str(after))
-    if previous is not None:
-        client.set_registered_model_alias(name, PREVIOUS, str(previous))
-    elif version_of_alias(client, name, PREVIOUS) is not None:
-        client.delete_registered_model_alias(name, PREVIOUS)
+    run = str(client.get_model_version(name, str(after)).run_id)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    move = Move(kind, now, stood.number, after, run, figures)
+    with _one_at_a_time(client.tracking_uri):
+        turn = max(map(_turn, stood.moves), default=0) + 1
+        key = f"{_MOVE}{turn:06d}.{uuid4().hex[:8]}"
+        # The tag comes first, so that no move goes unseen, by others at the same time least of all.
+        client.set_registered_model_tag(name, key, move.to_json())
+        try:
+            _check_unmoved(client, name, stood, key)
+            client.set_registered_model_alias(name, CHAMPION, str(after))
+            _check_undisputed(client, name, stood, key)
+        except BaseException:
+            client.delete_registered_model_tag(name, key)
+            raise
+        if previous is not None:
+            client.set_registered_model_alias(name, PREVIOUS, str(previous))
+        elif version_of_alias(client, name, PREVIOUS) is not None:
+            client.delete_registered_model_alias(name, PREVIOUS)
     return move
+
+
+def _turn(key: str) -> int:
+    """Return the number in the name of a move's tag."""
+    return int(key.removeprefix(_MOVE).partition(".")[0])
+
+
+def _check_unmoved(client: MlflowClient, name: str, stood: Standing, key: str) -> None:
+    """Raise ChampionMovedError where another has moved the champion, or claimed the turn before."""
+    now = standing(client, name)
+    others = _others(now, stood, key)
+    if now.number != stood.number or any(
+        other < key or _turn(other) > _turn(key) for other in others
+    ):
+        raise ChampionMovedError(_moved(name, now.number))
+
+
+def _check_undisputed(client: MlflowClient, name: str, stood: Standing, key: str) -> None:
+    """Settle whose turn it was, now that the alias is set.
+
+    Whoever claims it after this sees the alias moved; whoever claimed it before is seen here.
+    """
+    others = _others(standing(client, name), stood, key)
+    if any(other < key for other in others):
+        last = list(others.values())[-1].after
+        client.set_registered_model_alias(name, CHAMPION, str(last))
+        raise ChampionMovedError(_moved(name, last))
+
+
+def _others(now: Standing, stood: Standing, key: str) -> dict[str, Move]:
+    """Return the moves since then but for ours."""
+    return {k: move for k, move in now.moves.items() if k not in stood.moves and k != key}
+
+
+def _moved(name: str, to: int | None) -> str:
+    where = "it is unset" if to is None else f"to version {to}"
+    return f"the champion of {name!r} has moved meanwhile, {where}: start again"
+
+
+@contextmanager
+def _one_at_a_time(uri: str) -> Iterator[None]:
+    """Have the moves of this machine in a store wait for each other."""
+    path = cache_root() / "locks" / f"{hashlib.sha256(uri.encode()).hexdigest()}.lock"
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise InputError(
+            f"the cache {cache_root()} can't be written ({error.strerror or error}): "
+            "set SENTIMENT_CACHE to a folder that can"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _of_version(version: ModelVersion) -> Candidate:

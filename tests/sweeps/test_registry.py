@@ -2,8 +2,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +24,8 @@ from sentiment.metrics import score
 from sentiment.model_store import version_of_alias
 from sentiment.record import create_run, log_bundle
 from sweeps import promote as command
-from sweeps import registry
+from sweeps import registry, stranger
+from sweeps.digests import digests
 from sweeps.gate import judge, mcnemar
 from sweeps.registry import Move
 
@@ -35,6 +42,17 @@ def only_store(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     yield
     assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have models judged in this process: the tests of `stranger` start one for each."""
+
+    def ask(model: Path, texts: Sequence[str]) -> stranger.Answers:
+        bundle = Bundle.load(model / "artifacts/bundle")
+        return stranger.Answers(bundle.label_names, bundle.log_probabilities(list(texts)))
+
+    monkeypatch.setattr(stranger, "ask", ask)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +162,7 @@ def test_candidates_that_are_not_there(
         registry.find_candidate(client, "it's")
 
 
+@pytest.mark.usefixtures("in_process")
 def test_first_promotion_and_a_better_model(
     store: Store,
     better_and_worse: tuple[Path, Path],
@@ -163,8 +182,9 @@ def test_first_promotion_and_a_better_model(
 
     shown = capsys.readouterr().out
     assert f"{accuracy_of(better, reviews[1]):.4f}" in shown
-    first, second = registry.moves(store[0], "sentiment")
+    first, second = registry.standing(store[0], "sentiment").moves.values()
     assert (first.before, first.after, second.before, second.after) == (None, 1, 1, 2)
+    assert second.run == store[0].get_model_version("sentiment", "2").run_id
     assert second.figures["test/accuracy"] == accuracy_of(better, reviews[1])
     assert second.figures["champion/test/accuracy"] == accuracy_of(worse, reviews[1])
     tags = store[0].get_model_version("sentiment", "2").tags
@@ -173,6 +193,7 @@ def test_first_promotion_and_a_better_model(
     assert "is the champion already" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("in_process")
 def test_worse_model_is_refused(
     store: Store,
     better_and_worse: tuple[Path, Path],
@@ -188,6 +209,7 @@ def test_worse_model_is_refused(
     assert "refused: its gain over the champion is -" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_model_that_is_not_what_was_recorded_is_refused(
     store: Store,
     better_and_worse: tuple[Path, Path],
@@ -215,6 +237,7 @@ def test_wrong_option_of_the_recorded_data_is_told(
         command.main(["--tracking-uri", uri, "--validation-share", "7"])
 
 
+@pytest.mark.usefixtures("in_process")
 def test_model_that_was_deleted_is_told(
     store: Store, better_and_worse: tuple[Path, Path], reviews: tuple[Path, Dataset]
 ) -> None:
@@ -231,6 +254,7 @@ def test_model_that_was_deleted_is_told(
         promote(store, reviews)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_next_command_finds_the_model(
     store: Store,
     better_and_worse: tuple[Path, Path],
@@ -241,16 +265,18 @@ def test_next_command_finds_the_model(
     run_id, _ = train(store, better_and_worse[0], reviews[1])
     flag = f"--tracking-uri {uri}"
     assert promote(store, reviews, "--run", run_id) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == (
-        f'next: python -m sentiment.predict {flag} "This film is great"'
-    )
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "next:",
+        f'  python -m sentiment.predict {flag} "This film is great"',
+        f"  python -m sweeps.serve {flag}",
+    ]
     assert promote(store, reviews, "--run", run_id, "--model-name", "films") == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"next: python -m sentiment.predict --model models:/films@champion {flag} "
-        '"This film is great"'
+        f"  python -m sweeps.serve --model models:/films@champion {flag}"
     )
 
 
+@pytest.mark.usefixtures("in_process")
 def test_other_data_is_refused(
     store: Store,
     better_and_worse: tuple[Path, Path],
@@ -268,6 +294,7 @@ def test_other_data_is_refused(
     assert "is other data here" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_run_that_is_not_registered_is_promoted_by_its_id(
     store: Store, better_and_worse: tuple[Path, Path], reviews: tuple[Path, Dataset]
 ) -> None:
@@ -282,15 +309,19 @@ def test_run_that_is_not_registered_is_promoted_by_its_id(
     assert version.run_id == run_id
 
 
+def make_champion(store: Store, version: int) -> None:
+    client = store[0]
+    stood = registry.standing(client, "sentiment")
+    registry.promote(client, "sentiment", version, stood, {"test/accuracy": 0.5})
+
+
 def test_rollback_goes_back_move_by_move(
     store: Store, make_bundle: Callable[[int], Path], reviews: tuple[Path, Dataset]
 ) -> None:
     client = store[0]
-    before = None
     for number in (1, 2, 3):
         win(store, make_bundle(0), reviews, f"sweep-{number}")
-        registry.promote(client, "sentiment", number, before, {"test/accuracy": 0.5})
-        before = number
+        make_champion(store, number)
     uri = ["--tracking-uri", client.tracking_uri]
     assert command.main([*uri, "--rollback", "--dry-run"]) == 0
     assert alias(store, "champion") == 3
@@ -306,14 +337,194 @@ def test_rollback_goes_back_move_by_move(
     assert alias(store, "champion") == 1
 
 
+def test_every_move_is_a_tag(
+    store: Store, make_bundle: Callable[[int], Path], reviews: tuple[Path, Dataset]
+) -> None:
+    client = store[0]
+    for number in (1, 2):
+        win(store, make_bundle(0), reviews, f"sweep-{number}")
+        make_champion(store, number)
+    registry.rollback(client, "sentiment", registry.standing(client, "sentiment"))
+    tags = client.get_registered_model("sentiment").tags
+    moves = [json.loads(tags[key]) for key in sorted(tags) if key.startswith("champion.move.")]
+    runs = {n: client.get_model_version("sentiment", str(n)).run_id for n in (1, 2)}
+    assert [(m["kind"], m["from"], m["to"], m["run"]) for m in moves] == [
+        ("promote", None, 1, runs[1]),
+        ("promote", 1, 2, runs[2]),
+        ("rollback", 2, 1, runs[1]),
+    ]
+    assert [m["figures"] for m in moves] == [{"test/accuracy": 0.5}, {"test/accuracy": 0.5}, {}]
+    assert all(m["time"].endswith("+00:00") for m in moves)
+
+
 def test_champion_that_moved_meanwhile(
     store: Store, make_bundle: Callable[[int], Path], reviews: tuple[Path, Dataset]
 ) -> None:
+    client = store[0]
     win(store, make_bundle(0), reviews, "first")
     win(store, make_bundle(1), reviews, "second")
-    registry.promote(store[0], "sentiment", 1, None, {})
-    with pytest.raises(InputError, match="has moved meanwhile, to version 1"):
-        registry.promote(store[0], "sentiment", 2, None, {})
+    before = registry.standing(client, "sentiment")
+    registry.promote(client, "sentiment", 1, before, {})
+    with pytest.raises(registry.ChampionMovedError, match="has moved meanwhile, to version 1"):
+        registry.promote(client, "sentiment", 2, before, {})
+    # Also when it has come back since: what was judged then may hold no more.
+    here = registry.standing(client, "sentiment")
+    make_champion(store, 2)
+    registry.rollback(client, "sentiment", registry.standing(client, "sentiment"))
+    assert alias(store, "champion") == 1
+    with pytest.raises(registry.ChampionMovedError):
+        registry.promote(client, "sentiment", 2, here, {})
+    assert len(registry.standing(client, "sentiment").moves) == 3
+
+
+def test_promotions_at_once_on_one_machine(
+    store: Store, make_bundle: Callable[[int], Path], reviews: tuple[Path, Dataset]
+) -> None:
+    client = store[0]
+    for number in (1, 2, 3, 4):
+        win(store, make_bundle(0), reviews, f"sweep-{number}")
+    code = """
+import os, sys
+from mlflow import MlflowClient
+from sweeps import registry
+for version in (1, 2, 3, 4):
+    if os.fork() == 0:
+        client = MlflowClient(sys.argv[1])
+        stood = registry.Standing(None, {})
+        try:
+            registry.promote(client, "sentiment", version, stood, {})
+            print(version, flush=True)
+        except registry.ChampionMovedError as error:
+            print(error, file=sys.stderr, flush=True)
+        os._exit(0)
+for _ in range(4):
+    os.wait()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, client.tracking_uri],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(registry.__file__).parents[1])},
+    )
+    (winner,) = done.stdout.split()
+    told = f"the champion of 'sentiment' has moved meanwhile, to version {winner}: start again"
+    assert done.stderr.splitlines() == [told] * 3
+    assert alias(store, "champion") == int(winner)
+    assert len(registry.standing(client, "sentiment").moves) == 1
+
+
+class Interrupting(MlflowClient):
+    """A client that lets another machine do something just before one of its own calls."""
+
+    def __init__(self, uri: str, call: str, other: Callable[[], None]) -> None:
+        super().__init__(uri)
+        self._call, self._other = call, other
+
+    def __getattribute__(self, name: str) -> Any:
+        if name != "_call" and name == object.__getattribute__(self, "__dict__").get("_call"):
+            self._call = ""
+            self._other()
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("call", ["set_registered_model_tag", "set_registered_model_alias"])
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_promotions_at_once_on_a_remote_store(
+    store: Store,
+    make_bundle: Callable[[int], Path],
+    reviews: tuple[Path, Dataset],
+    call: str,
+    first: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a common lock, the one whose tag sorts first wins, if both claim the turn at once."""
+    client = store[0]
+    win(store, make_bundle(0), reviews, "first")
+    win(store, make_bundle(1), reviews, "second")
+    monkeypatch.setattr(registry, "_one_at_a_time", lambda uri: nullcontext())
+    names = iter(["a", "b"] if first == "ours" else ["b", "a"])
+    monkeypatch.setattr(registry, "uuid4", lambda: SimpleNamespace(hex=next(names) * 8))
+    before = registry.standing(client, "sentiment")
+    won = []
+
+    def promote(client: MlflowClient, version: int) -> None:
+        try:
+            registry.promote(client, "sentiment", version, before, {})
+            won.append(version)
+        except registry.ChampionMovedError:
+            pass
+
+    def rival() -> None:
+        promote(MlflowClient(client.tracking_uri), 2)
+
+    promote(Interrupting(client.tracking_uri, call, rival), 1)
+    assert len(won) == 1
+    assert alias(store, "champion") == won[0]
+    (move,) = registry.standing(client, "sentiment").moves.values()
+    assert move.after == won[0]
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("file", ["artifacts/bundle/weights.safetensors", "scoring.py"])
+def test_files_that_were_changed_are_refused(
+    store: Store,
+    better_and_worse: tuple[Path, Path],
+    reviews: tuple[Path, Dataset],
+    file: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    client = store[0]
+    win(store, better_and_worse[0], reviews, "first")
+    candidate = registry.find_candidate(client, "sentiment")
+    folder = Path(client.get_logged_model(candidate.model_id).artifact_location)
+    assert json.loads(candidate.tags["sha256"]) == digests(folder)
+    original = (folder / file).read_bytes()
+    (folder / file).write_bytes(original[:-1] + b"?")
+    assert promote(store, reviews) == 1
+    told = capsys.readouterr().err
+    assert told == (
+        f"refused: the files of version 1 are not those registered: {file} is not the file it was\n"
+    )
+    (folder / file).write_bytes(original)
+    (folder / "more.py").write_text("")
+    assert promote(store, reviews) == 1
+    assert "more.py was not there" in capsys.readouterr().err
+    (folder / "more.py").unlink()
+    (folder / "code/sentiment/__pycache__").mkdir()
+    (folder / "code/sentiment/__pycache__/text.cpython-311.pyc").write_bytes(b"x")
+    assert promote(store, reviews) == 0
+    client.delete_model_version_tag("sentiment", "1", "sha256")
+    client.delete_registered_model_alias("sentiment", "champion")
+    assert promote(store, reviews) == 1
+    assert "digests of its files were not recorded" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_process")
+def test_champion_of_other_data_is_compared_when_the_data_is_named(
+    store: Store,
+    better_and_worse: tuple[Path, Path],
+    reviews: tuple[Path, Dataset],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    better, worse = better_and_worse
+    other = tmp_path / "other.csv"
+    other.write_text("\n".join(reviews[0].read_text().splitlines()[:-40]))
+    win(store, worse, (other, load_dataset(DataConfig(data=str(other)))), "first")
+    uri = ["--tracking-uri", store[0].tracking_uri]
+    assert command.main(uri) == 0
+    win(store, better, reviews, "second")
+    assert command.main(uri) == 1
+    told = capsys.readouterr()
+    assert "refused: the champion was trained on other data, other.csv" in told.err
+    assert "both are scored here on the test split of reviews.csv" in told.err
+    assert f"{accuracy_of(worse, reviews[1]):.4f}" in told.out
+    assert alias(store, "champion") == 1
+    assert promote(store, reviews) == 0
+    assert "note: the champion was trained on other data" in capsys.readouterr().out
+    (*_, move) = registry.standing(store[0], "sentiment").moves.values()
+    assert move.figures["champion/test/accuracy"] == accuracy_of(worse, reviews[1])
 
 
 @given(st.lists(st.sampled_from([1, 2, 3, None]), max_size=12))
@@ -326,10 +537,10 @@ def test_rollbacks_undo_promotions(steps: list[int | None]) -> None:
             if len(expected) < 2:
                 continue
             expected.pop()
-            history.append(Move("rollback", "", present, expected[-1], {}))
+            history.append(Move("rollback", "", present, expected[-1], "", {}))
         elif step != present:
             expected.append(step)
-            history.append(Move("promote", "", present, step, {}))
+            history.append(Move("promote", "", present, step, "", {}))
     assert registry.champions(history) == expected
 
 
@@ -346,10 +557,10 @@ def test_mcnemar_by_hand() -> None:
 def test_gain_that_may_be_chance(
     better_and_worse: tuple[Path, Path], reviews: tuple[Path, Dataset]
 ) -> None:
-    better = Bundle.load(better_and_worse[0])
     split = reviews[1].splits["test"]
-    verdict = judge(better, better, split, recorded={})
+    better = Bundle.load(better_and_worse[0]).log_probabilities(split.texts)
+    verdict = judge(better, better, split.labels, recorded={})
     assert verdict.refusals == ()
     assert verdict.gain == 0
-    verdict = judge(better, better, split, recorded={}, significant=True)
+    verdict = judge(better, better, split.labels, recorded={}, significant=True)
     assert verdict.refusals == ("its gain of +0.0000 may be chance (p = 1.000)",)

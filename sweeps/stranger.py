@@ -1,0 +1,67 @@
+"""A saved model as a stranger meets it: in a process of its own, with the code that it brings.
+
+What counts for a promotion is what others will get: the model as MLflow loads it, by its own copy
+of `sentiment`, where neither this checkout nor Ray nor Optuna is.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sentiment.processes import available_cores
+
+
+class StrangerError(RuntimeError):
+    """The model can't be used outside this project; the message says why."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of texts.
+
+    Attributes:
+        label_names: its labels, by their index.
+        log_probabilities: float32 (n, C).
+    """
+
+    label_names: tuple[str, ...]
+    log_probabilities: np.ndarray
+
+
+def ask(model: Path, texts: Sequence[str]) -> Answers:
+    """Load a model as MLflow saves it in a process of its own, and have it judge texts.
+
+    Nothing is written into the model's folder.
+
+    Args:
+        model: the folder.
+        texts: raw texts.
+
+    Raises:
+        StrangerError: it can't be loaded there, or MLflow's answers are not those of its bundle.
+    """
+    child = Path(__file__).with_name("stranger_process.py")
+    with tempfile.TemporaryDirectory() as exchange:
+        Path(exchange, "texts.json").write_text(json.dumps(list(texts)), encoding="ascii")
+        done = subprocess.run(
+            # -I: neither the current folder nor PYTHONPATH; -B: no bytecode beside the code.
+            [sys.executable, "-I", "-B", str(child), str(model), exchange, str(available_cores())],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            reason = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            raise StrangerError(reason[-1])
+        names = json.loads(Path(exchange, "labels.json").read_text(encoding="ascii"))
+        scores = np.load(Path(exchange, "log_probabilities.npy"), allow_pickle=False)
+    return Answers(tuple(names), scores)
