@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from sentiment import cli
@@ -16,6 +15,10 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 """Texts predicted together: enough to sort by length, few enough to keep memory constant."""
+CHUNK_CHARACTERS = 2**20
+"""With so many characters a chunk is full, however few its texts."""
+LONGEST_LINE = 16 * 2**20
+"""Bytes of a line at most: what is longer is hardly a text, and would not fit into memory."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -46,8 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     configure_threads(available_cores())
     interactive = not args.texts and sys.stdin.isatty()
     texts = iter(args.texts) if args.texts else read_lines(sys.stdin.buffer)
-    size = 1 if interactive else CHUNK
-    while chunk := list(islice(texts, size)):
+    for chunk in chunks(texts, 1 if interactive else CHUNK):
         for line in answers(bundle, chunk, args.json):
             print(line)
         sys.stdout.flush()
@@ -65,13 +67,36 @@ def answers(bundle: Bundle, texts: list[str], as_json: bool) -> Iterator[str]:
             yield f"{label}\t{probability:.4f}"
 
 
+def chunks(
+    texts: Iterable[str], size: int = CHUNK, characters: int = CHUNK_CHARACTERS
+) -> Iterator[list[str]]:
+    """Yield the texts in lists of `size`, or fewer once they have so many characters together."""
+    chunk: list[str] = []
+    length = 0
+    for text in texts:
+        chunk.append(text)
+        length += len(text)
+        if len(chunk) >= size or length >= characters:
+            yield chunk
+            chunk, length = [], 0
+    if chunk:
+        yield chunk
+
+
 def read_lines(stream: BinaryIO) -> Iterator[str]:
     """Yield the lines of a stream as they come.
 
     Raises:
-        InputError: a line is not UTF-8.
+        InputError: a line is not UTF-8, or longer than `LONGEST_LINE`.
     """
-    for number, line in enumerate(stream, start=1):
+    number = 0
+    while line := stream.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise InputError(
+                f"standard input, line {number} is longer than {LONGEST_LINE:,} bytes: "
+                "give a text a line"
+            )
         try:
             yield line.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:

@@ -46,7 +46,7 @@ def tokenizer(config: TextConfig) -> Tokenizer:
     strip_markup, lowercase = config.strip_markup, config.lowercase
 
     def tokens(text: str) -> list[str]:
-        text = _encodable(text)
+        text = encodable(text)
         if strip_markup:
             text = _LINE_BREAK.sub(" ", text)
         if lowercase:
@@ -64,7 +64,8 @@ def _splitter(config: TextConfig) -> Tokenizer:
     return str.split
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
+    """Return a text that UTF-8 can write: lone surrogates become U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:

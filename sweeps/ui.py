@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import IO
 
 from sentiment import cli
 from sentiment.errors import InputError
+from sweeps.ports import address_of, check_port
 
 RUNS = "workflowType=machine_learning"
 """What makes MLflow's pages show training runs."""
@@ -50,29 +50,6 @@ def main(argv: list[str] | None = None) -> int:
     return serve(uri, args.host, args.port, page)
 
 
-def check_port(host: str, port: int) -> None:
-    """Check that one can listen there.
-
-    Raises:
-        InputError: the port is in use or none, or the host is not this machine's.
-    """
-    if not 0 < port < 65536:
-        raise InputError(f"--port {port}: a port is a number from 1 to 65535")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            # As servers do: a connection that was closed just now does not keep the port.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise InputError(
-            f"--host {host} --port {port}: can't listen there ({error.strerror}); "
-            f"try --port {port + 1}"
-        ) from error
-
-
 def serve(uri: str, host: str, port: int, page: str) -> int:
     """Run MLflow's server over a store, print the address, and wait for it or for Control-C.
 
@@ -100,8 +77,7 @@ def serve(uri: str, host: str, port: int, page: str) -> int:
             start_new_session=True,
         )
         try:
-            shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-            address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+            address = address_of(host, port)
             if not _wait_until_ready(server, address):
                 print(f"MLflow's server did not start:\n{_tail(log)}", file=sys.stderr)
                 return 1

@@ -16,7 +16,7 @@ from sentiment import evaluate, predict, train
 from sentiment.bundle import Bundle
 from sentiment.config import SECTION_OF, Config
 from sentiment.errors import InputError
-from sentiment.predict import read_lines
+from sentiment.predict import CHUNK, chunks, read_lines
 
 SETTINGS = ["hidden_dim=12", "epochs=1", "evaluations_per_epoch=2", "learning_rate=0.01"]
 
@@ -136,6 +136,57 @@ def test_lines_are_read_one_by_one_and_must_be_utf8():
     lines = read_lines(io.BytesIO(b"fine\n\xff\xfe\n"))
     assert next(lines) == "fine"
     with pytest.raises(InputError, match=r"line 2: byte 1 is not UTF-8"):
+        next(lines)
+
+
+class Endless(io.RawIOBase):
+    """Standard input that makes its lines as they are read, and counts them."""
+
+    def __init__(self, lines):
+        self.left = lines
+        self.made = 0
+        self._line = b""
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        if not self._line and self.left:
+            self.left -= 1
+            self.made += 1
+            self._line = b"word%d " % self.made * 20 + b"\n"
+        count = min(len(buffer), len(self._line))
+        buffer[:count], self._line = self._line[:count], self._line[count:]
+        return count
+
+
+def test_standard_input_of_any_length_is_not_held(make_bundle, monkeypatch):
+    lines = Endless(40 * CHUNK)
+    ahead = []
+    answered = 0
+
+    class Output(io.StringIO):
+        def write(self, text):
+            nonlocal answered
+            answered += text.count("\n")
+            ahead.append(lines.made - answered)
+            return len(text)
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(lines)))
+    monkeypatch.setattr("sys.stdout", Output())
+    predict.main(["--model", str(make_bundle(0))])
+    assert answered == lines.made == 40 * CHUNK
+    # What is read and not yet answered is a chunk, and what the reader's buffer holds.
+    assert max(ahead) <= CHUNK + io.DEFAULT_BUFFER_SIZE // 120
+
+
+def test_long_lines_fill_a_chunk_and_endless_ones_are_refused(monkeypatch):
+    texts = ["x" * 400, "y" * 700, "z", "", "w" * 2000, "v"]
+    assert list(chunks(texts, size=3, characters=1000)) == [texts[:2], texts[2:5], texts[5:]]
+    monkeypatch.setattr(predict, "LONGEST_LINE", 10)
+    lines = read_lines(io.BytesIO(b"012345678\n" + b"a" * 1000))
+    assert next(lines) == "012345678"
+    with pytest.raises(InputError, match="line 2 is longer than 10 bytes"):
         next(lines)
 
 

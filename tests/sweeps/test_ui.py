@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from sentiment.errors import InputError
-from sweeps import ui
+from sweeps import ports, ui
 
 
 def free_port() -> int:
@@ -59,20 +59,20 @@ def test_pages_show_the_store_and_end_on_control_c(store: tuple[MlflowClient, st
     assert process.wait(30) == 0
     assert started
     assert psutil.wait_procs(started, timeout=10)[1] == []
-    ui.check_port("127.0.0.1", port)
+    ports.check_port("127.0.0.1", port)
 
 
 def test_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"can't listen there .*--port {port + 1}"):
-            ui.check_port("127.0.0.1", port)
+            ports.check_port("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536])
 def test_number_that_is_no_port(port: int) -> None:
     with pytest.raises(InputError, match="from 1 to 65535"):
-        ui.check_port("127.0.0.1", port)
+        ports.check_port("127.0.0.1", port)
 
 
 def test_server_has_pages_of_its_own() -> None:

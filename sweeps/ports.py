@@ -1,0 +1,50 @@
+"""Where a server listens: a free port, checked before any work is done."""
+
+from __future__ import annotations
+
+import socket
+
+from sentiment.errors import InputError
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take a port; nobody can connect to it before the socket listens.
+
+    Raises:
+        InputError: the port is in use or none, or the host is not this machine's.
+    """
+    if not 0 < port < 65536:
+        raise InputError(f"--port {port}: a port is a number from 1 to 65535")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        taken = socket.socket(family, kind, protocol)
+        try:
+            # As servers do: a connection that was closed just now does not keep the port.
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(address)
+        except BaseException:
+            taken.close()
+            raise
+    except OSError as error:
+        raise InputError(
+            f"--host {host} --port {port}: can't listen there ({error.strerror}); "
+            f"try --port {port + 1}"
+        ) from error
+    return taken
+
+
+def check_port(host: str, port: int) -> None:
+    """Check that one can listen there, for a server that takes the port itself.
+
+    Raises:
+        InputError: as `bind`.
+    """
+    bind(host, port).close()
+
+
+def address_of(host: str, port: int) -> str:
+    """Return the address to open in a browser or to send requests to."""
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
