@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from benchmarks import orchestration
+from benchmarks import orchestration, serving
 from sentiment import cli
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> int:
     """Run them; `benchmarks.recipes` takes an hour and is started by itself."""
     orchestration.main([])
+    return serving.main([])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from sentiment.errors import InputError
@@ -67,6 +67,28 @@ def cached(kind: str, fingerprint: str, build: Callable[[Path], None]) -> Path:
 def is_cached(kind: str, fingerprint: str) -> bool:
     """Whether an entry is there and undamaged."""
     return is_intact(cache_root() / kind / fingerprint)
+
+
+def remove_entries(kind: str) -> None:
+    """Remove all entries of a kind, but for those that a process is building just now."""
+    for path in list((cache_root() / kind).iterdir()):
+        if path.suffix == ".lock":
+            continue
+        # What a builder that was killed left is named after its entry.
+        name = path.name[1:].rpartition("-")[0] if path.name.startswith(".") else path.name
+        lock = FileLock(path.with_name(f"{name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        try:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        finally:
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
 
 
 def sha256_of(path: Path) -> str:

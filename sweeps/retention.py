@@ -80,13 +80,25 @@ def remove_model(client: MlflowClient, model_id: str) -> int:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return 0
-    files = get_artifact_repository(location, tracking_uri=client.tracking_uri)
-    size = _size(files, location)
-    files.delete_artifacts()
+    size = remove_artifacts(client, location)
     folder = _local(location)
     if folder is not None and folder.parent.name == model_id and not any(folder.parent.iterdir()):
         folder.parent.rmdir()
     client.delete_logged_model(model_id)
+    return size
+
+
+def artifact_size(client: MlflowClient, location: str) -> int:
+    """Return the bytes of the artifacts at a location."""
+    return _size(get_artifact_repository(location, tracking_uri=client.tracking_uri), location)
+
+
+def remove_artifacts(client: MlflowClient, location: str) -> int:
+    """Remove the artifacts at a location and return their size in bytes, 0 if they are gone."""
+    size = artifact_size(client, location)
+    folder = _local(location)
+    if folder is None or folder.exists():
+        get_artifact_repository(location, tracking_uri=client.tracking_uri).delete_artifacts()
     return size
 
 
