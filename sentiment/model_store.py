@@ -18,6 +18,7 @@ from sentiment.bundle import FILES
 from sentiment.cache import cached
 from sentiment.errors import InputError
 from sentiment.record import BUNDLE_ARTIFACT, read_store, tracking_uri
+from sentiment.tracking_server import several_tries
 
 MODEL_NAME = "sentiment"
 """The registered model, unless told otherwise."""
@@ -64,9 +65,7 @@ def fetch_bundle(client: MlflowClient, model_id: str) -> Path:
         return _bundle_within(Path(location))
 
     def download(folder: Path) -> None:
-        mlflow.artifacts.download_artifacts(
-            location, dst_path=str(folder), tracking_uri=client.tracking_uri
-        )
+        _download(client, location, folder)
 
     # A logged model never changes, so one download serves for good.
     return _bundle_within(cached("models", model_id, download))
@@ -87,11 +86,7 @@ def copy_model(client: MlflowClient, model_id: str, folder: Path) -> Path:
             raise InputError(f"{location}: the files of the model {model_id} are gone")
         ignored = shutil.ignore_patterns("__pycache__")
         return Path(shutil.copytree(location, folder / "model", ignore=ignored))
-    return Path(
-        mlflow.artifacts.download_artifacts(
-            location, dst_path=str(folder), tracking_uri=client.tracking_uri
-        )
-    )
+    return _download(client, location, folder)
 
 
 def model_of_run(run: Run) -> str:
@@ -131,6 +126,15 @@ def version_of_alias(client: MlflowClient, name: str, alias: str) -> ModelVersio
         if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
             return None
         raise
+
+
+def _download(client: MlflowClient, location: str, folder: Path) -> Path:
+    with several_tries():
+        return Path(
+            mlflow.artifacts.download_artifacts(
+                location, dst_path=str(folder), tracking_uri=client.tracking_uri
+            )
+        )
 
 
 def _location(client: MlflowClient, model_id: str) -> str:

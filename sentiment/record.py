@@ -13,15 +13,13 @@ import shutil
 import tempfile
 import time
 import traceback
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import yaml
 from filelock import FileLock
@@ -46,6 +44,7 @@ import sentiment
 from sentiment.config import SECTION_OF, Config
 from sentiment.errors import InputError
 from sentiment.provenance import process_tags, provenance_tags, redacted
+from sentiment.tracking_server import check_reachable, is_server, one_try_each
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -71,7 +70,6 @@ SIGNATURE = ModelSignature(
     outputs=Schema([ColSpec("string", "label"), ColSpec("float", "probability")]),
 )
 
-_PROBE_SECONDS = 5.0
 _METRICS_A_REQUEST = 800  # MLflow takes 1,000 metrics, parameters and tags together
 _DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
 
@@ -474,14 +472,15 @@ def _alone(uri: str) -> Iterator[None]:
 def _usable(uri: str) -> Iterator[None]:
     """Turn what goes wrong in opening a store into an InputError, within seconds."""
     shown = redacted(uri)
-    if urlsplit(uri).scheme in ("http", "https"):
-        _probe(uri)
+    if is_server(uri):
+        check_reachable(uri)
     database = _sqlite_file(uri)
     try:
         # MLflow would try for minutes to read anything else.
         if database is not None and database.exists() and not _is_sqlite(database):
             raise InputError(f"{database} is not an SQLite file: name another store")
-        yield
+        with one_try_each():
+            yield
     except OSError as error:
         raise InputError(f"the store {shown} can't be opened: {error}") from error
     except (MlflowException, SQLAlchemyError) as error:
@@ -492,20 +491,3 @@ def _usable(uri: str) -> Iterator[None]:
 def _is_sqlite(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(16) in (b"", b"SQLite format 3\0")
-
-
-def _probe(uri: str) -> None:
-    """Ask a server for its version, once: MLflow's client would retry for minutes."""
-    parts = urlsplit(uri)
-    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
-    try:
-        with urllib.request.urlopen(f"{address}/version", timeout=_PROBE_SECONDS):
-            pass
-    except urllib.error.HTTPError:
-        pass  # it answers, whatever it thinks of a stranger
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise InputError(
-            f"the tracking server {address} does not answer ({reason}): start it, or give another "
-            "--tracking-uri"
-        ) from error

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentiment import cli
 from sentiment.config import parse_assignments, unknown_name
 from sentiment.errors import InputError
+from sentiment.provenance import redacted
+from sentiment.tracking_server import check_reachable, is_server
 from sweeps.settings import SCHEDULERS, SweepSettings
+
+if TYPE_CHECKING:
+    from sweeps.resume import ResumedSweep
 
 TRIALS = 50
 LOG_WIDTH = 120
@@ -26,26 +32,29 @@ def main(argv: list[str] | None = None) -> int:
     if args.dry_run and args.json:
         raise InputError("--dry-run --json: the plan is for reading; leave out one of the two")
     settings = _settings(args)
+    store = args.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if is_server(store):
+        check_reachable(store)  # before the imports, which take seconds
 
+    from mlflow.exceptions import MlflowException
     from rich.console import Console
 
-    from sweeps.sweep import STATE_FOLDER, Sweep
-    from sweeps.writer import RecordError
+    from sweeps.journal import RecordError
+    from sweeps.resume import CompleteError
+    from sweeps.sweep import Sweep
 
     resumed = None
     if args.resume is not None:
-        from sentiment.record import read_store, tracking_uri
-        from sweeps.resume import load_sweep
-
         _only_for_resume(parser, args)
-        resumed = load_sweep(
-            read_store(tracking_uri(args.tracking_uri)),
-            args.experiment,
-            args.tracking_uri,
-            STATE_FOLDER,
-            args.resume or None,
-            args.trials,
-        )
+        try:
+            resumed = _resumed(args)
+        except CompleteError as complete:
+            if not complete.delivered:
+                raise
+            print("the store has the whole record now; no trial was left to do", file=sys.stderr)
+            return 0
+        except RecordError as error:
+            return _failed(error)
         settings = resumed.settings
     # The result of --json goes to standard output alone, all else to standard error.
     console = Console(stderr=args.json, highlight=False, soft_wrap=True)
@@ -57,12 +66,32 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     try:
         result = sweep.run()
-    except RecordError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except (RecordError, MlflowException) as error:
+        return _failed(error)
     if args.json:
         print(json.dumps(result.summary()))
     return 0 if result.winner is not None else 1
+
+
+def _failed(error: Exception) -> int:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    print(f"error: {redacted(line)}", file=sys.stderr)
+    return 1
+
+
+def _resumed(args: argparse.Namespace) -> ResumedSweep:
+    from sentiment.record import read_store, tracking_uri
+    from sweeps.resume import load_sweep
+    from sweeps.sweep import STATE_FOLDER
+
+    return load_sweep(
+        read_store(tracking_uri(args.tracking_uri)),
+        args.experiment,
+        args.tracking_uri,
+        STATE_FOLDER,
+        args.resume or None,
+        args.trials,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -175,6 +175,9 @@ def register(
 ) -> ModelVersion:
     """Make a logged model a new version of a registered model, made when it isn't there.
 
+    A model that is a version already stays that one: what follows is done again, so that a
+    registration that was cut off can be repeated.
+
     Args:
         client: client of the store.
         name: the registered model.
@@ -189,20 +192,27 @@ def register(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    with tempfile.TemporaryDirectory() as scratch:
-        files = digests(copy_model(client, model_id, Path(scratch)))
-    with _global_store(client.tracking_uri):
-        version = client.create_model_version(
-            name,
-            f"models:/{model_id}",
-            run_id,
-            tags={**tags, DIGESTS_TAG: json.dumps(files)},
-            description=description,
-            model_id=model_id,
-        )
+    source = f"models:/{model_id}"
+    there = [one for one in all_versions(client, name) if one.source == source]
+    if there:
+        version = there[-1]
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            files = digests(copy_model(client, model_id, Path(scratch)))
+        with _global_store(client.tracking_uri):
+            version = client.create_model_version(
+                name,
+                source,
+                run_id,
+                tags={**tags, DIGESTS_TAG: json.dumps(files)},
+                description=description,
+                model_id=model_id,
+            )
     # MLflow's pages find a logged model's versions by this tag.
     known = json.loads(client.get_logged_model(model_id).tags.get(_VERSIONS_TAG, "[]"))
-    known.append({"name": name, "version": str(version.version)})
+    link = {"name": name, "version": str(version.version)}
+    if link not in known:
+        known.append(link)
     client.set_logged_model_tags(model_id, {_VERSIONS_TAG: json.dumps(known)})
     if alias is not None:
         client.set_registered_model_alias(name, alias, version.version)

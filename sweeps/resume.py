@@ -8,15 +8,34 @@ from pathlib import Path
 
 import yaml
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from sentiment.errors import InputError
+from sentiment.tracking_server import one_try_each
+from sweeps.delivery import Delivery
 from sweeps.history import TrialRecord, find_sweep, trials_of
+from sweeps.journal import JOURNAL_FILE, Journal
 from sweeps.settings import SweepSettings
 from sweeps.space import Space
+from sweeps.writer import BatchWriter
 
 SETTINGS_FILE = "settings.json"
 """Among the artifacts of a sweep's run: what the sweep was asked to do."""
+
+
+class CompleteError(InputError):
+    """A sweep has all the trials that it is to have."""
+
+    def __init__(self, message: str, delivered: int) -> None:
+        """Say so.
+
+        Args:
+            message: for the user.
+            delivered: entries of its journal that the store has got just now.
+        """
+        super().__init__(message)
+        self.delivered = delivered
 
 
 @dataclass(frozen=True)
@@ -63,11 +82,15 @@ def load_sweep(
         trials: how many it is to have; as many as before, if None.
 
     Raises:
-        InputError: there is no such sweep, its study is gone, or it has as many trials already.
+        InputError: there is no such sweep, it is running, or its study is gone.
+        CompleteError: it has as many trials already.
+        RecordError: what its journal holds can't be written to the store.
     """
     found = client.get_experiment_by_name(experiment)
     run = find_sweep(client, [found.experiment_id] if found else [], name)
     name = run.data.tags["sweep.name"]
+    delivered = deliver_left(client, run, folder / name)
+    run = client.get_run(run.info.run_id)
     study = folder / name / "study.db"
     if not study.is_file():
         raise InputError(
@@ -85,8 +108,9 @@ def load_sweep(
     ended = tuple(trial for trial in over if trial.role == "trial")
     wanted = settings.trials if trials is None else trials
     if wanted < len(ended) or (wanted == len(ended) and run.data.tags["sweep.state"] == "finished"):
-        raise InputError(
-            f"--resume {name}: it has {len(ended)} trials already; give --trials more than that"
+        raise CompleteError(
+            f"--resume {name}: it has {len(ended)} trials already; give --trials more than that",
+            delivered,
         )
     settings = replace(settings, name=name, trials=wanted, tracking_uri=uri, experiment=experiment)
     return ResumedSweep(
@@ -101,6 +125,26 @@ def load_sweep(
             str(trial.key) for trial in over if trial.role == "confirmation"
         ),
     )
+
+
+def deliver_left(client: MlflowClient, run: Run, folder: Path) -> int:
+    """Send the store what it did not get of a sweep; return how many entries those were.
+
+    Args:
+        client: client of the store.
+        run: the sweep's run.
+        folder: the sweep's own, with its journal.
+
+    Raises:
+        InputError: the sweep is running, in another process.
+        RecordError: the store does not take it.
+    """
+    if not (folder / JOURNAL_FILE).exists():
+        return 0
+    journal = Journal(folder)
+    with one_try_each():
+        BatchWriter(Delivery(client, run.info.run_id, journal), journal).close()
+    return len(journal.left)
 
 
 def _artifact(client: MlflowClient, run_id: str, file: str) -> str:

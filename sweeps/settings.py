@@ -52,8 +52,12 @@ class SweepSettings:
     model_name: str = "sentiment"
 
     def to_json(self) -> str:
-        """Return the settings as JSON, for a later resume."""
-        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        """Return the settings as JSON, for a later resume.
+
+        Without the store's address: it may hold a password, and who reads this has found it.
+        """
+        names = [each.name for each in fields(self) if each.name != "tracking_uri"]
+        plain = {name: getattr(self, name) for name in names}
         return json.dumps({**plain, "data": self.data.model_dump()}, indent=1, default=dict)
 
     @classmethod

@@ -28,6 +28,7 @@ from sentiment.processes import available_cores
 from sentiment.recipe import Recipe
 from sentiment.record import open_store, read_store, tracking_uri
 from sentiment.text import tokenizer
+from sentiment.tracking_server import one_try_each
 from sweeps import baselines, descriptions, registry
 from sweeps.confirmation import Confirmation, confirmation_configs, summarize
 from sweeps.descriptions import Subject
@@ -167,14 +168,24 @@ class Sweep:
 
         Raises:
             InputError: the store, the name or the data turn out wrong.
+            RecordError: what happened can't be written to the store, or not now.
             KeyboardInterrupt: after what ran has been recorded as interrupted.
         """
+        with one_try_each():
+            return self._run_recorded()
+
+    def _run_recorded(self) -> SweepResult:
         settings, resumed = self.settings, self._resumed
         past = self._past_trials()
         prepared = prepare(self.dataset, self._configs(), progress=self._say)
         client, experiment_id = open_store(self._uri, settings.experiment)
         if resumed:
-            tracker = SweepTracker.resume(client, client.get_run(resumed.run_id))
+            tracker = SweepTracker.resume(
+                client,
+                client.get_run(resumed.run_id),
+                folder=STATE_FOLDER / resumed.name,
+                say=self._say,
+            )
             tracker.log_text(settings.to_json(), SETTINGS_FILE)
         closed = close_orphans(client, experiment_id)
         if closed:
@@ -185,26 +196,30 @@ class Sweep:
         folder = STATE_FOLDER / name
         try:
             self._say(f"sweep {name}: {settings.trials} trials, run {tracker.run_id}")
-            subject = self._subject(client, tracker)
+            subject = self._subject(tracker)
             tracker.describe(descriptions.running_sweep(subject))
             with local_ray(self.workers, self._gpus):
                 self._search(tracker, prepared, past, folder)
                 tracker.flush()
-                winner, test, version = self._choose(client, tracker, subject)
+                winner, test, version = self._choose(tracker, subject)
                 confirmed = None
                 if settings.final_seeds and winner is not None:
-                    confirmed = self._confirm(client, tracker, prepared, folder, winner)
+                    confirmed = self._confirm(tracker, prepared, folder, winner)
                     text = descriptions.winners_version(
                         subject, winner, settings.trials, test, confirmed
                     )
-                    client.update_model_version(settings.model_name, str(version), text)
+                    tracker.ask(
+                        lambda: client.update_model_version(settings.model_name, str(version), text)
+                    )
                 if settings.baselines:
                     self._run_baselines(tracker, prepared, folder)
             tracker.flush()
-            removed = keep_best_models(
-                client, client.get_run(tracker.run_id), settings.keep_models, settings.objective
+            removed = tracker.ask(
+                lambda: keep_best_models(
+                    client, client.get_run(tracker.run_id), settings.keep_models, settings.objective
+                )
             )
-            trials = trials_of(client, client.get_run(tracker.run_id))
+            trials = self._trials(tracker)
             tracker.log_table(leaderboard(trials, settings.objective))
             tracker.describe(
                 descriptions.ended_sweep(subject, trials, winner, test, version, confirmed)
@@ -212,8 +227,11 @@ class Sweep:
             tracker.end("finished")
         except BaseException:
             # Also at Control-C: the record must not stay open.
-            tracker.end("interrupted")
-            self._say(f"sweep {name} was cut off; go on with it: {resume_command(name, settings)}")
+            try:
+                tracker.end("interrupted")
+            finally:
+                command = resume_command(name, settings)
+                self._say(f"sweep {name} was cut off; go on with it: {command}")
             raise
         finally:
             remove_storage(folder / "ray")
@@ -329,12 +347,14 @@ class Sweep:
             precision=precision_name(self.dtype),
             space_yaml=self.space.to_yaml(),
             inputs=[dataset_input(self.dataset, settings.data)],
+            folder=STATE_FOLDER / name,
+            say=self._say,
         )
         tracker.log_text(settings.to_json(), SETTINGS_FILE)
         return tracker
 
-    def _subject(self, client: MlflowClient, tracker: SweepTracker) -> Subject:
-        tags = client.get_run(tracker.run_id).data.tags
+    def _subject(self, tracker: SweepTracker) -> Subject:
+        tags = tracker.ask(lambda: tracker.client.get_run(tracker.run_id)).data.tags
         return Subject(
             name=tracker.name,
             run_id=tracker.run_id,
@@ -400,7 +420,6 @@ class Sweep:
 
     def _confirm(
         self,
-        client: MlflowClient,
         tracker: SweepTracker,
         prepared: Prepared,
         folder: Path,
@@ -424,15 +443,14 @@ class Sweep:
             tags={"sweep.trial": str(winner.key)},
         )
         tracker.flush()
-        parent = client.get_run(tracker.run_id)
-        for run in trials_of(client, parent):
+        for run in self._trials(tracker):
             # One that was cut off between its training and this has no score yet.
             if run.key in configs and run.outcome == "completed" and "test/loss" not in run.metrics:
                 assert run.model_id is not None, "a run that was evaluated has a model"
-                test = self._score_test(fetch_bundle(client, run.model_id)).metrics("test")
+                test = self._score_bundle(tracker, run.model_id).metrics("test")
                 tracker.add_metrics(run.key, test, int(run.metrics["best/examples"]))
         tracker.flush()
-        confirmed = summarize(trials_of(client, parent), list(configs))
+        confirmed = summarize(self._trials(tracker), list(configs))
         tracker.sweep_metrics(confirmed.metrics())
         return confirmed
 
@@ -514,45 +532,56 @@ class Sweep:
         configure_threads(available_cores())
         return score_split(Bundle.load(model), self.dataset, "test")
 
+    def _score_bundle(self, tracker: SweepTracker, model_id: str) -> Scores:
+        return self._score_test(tracker.ask(lambda: fetch_bundle(tracker.client, model_id)))
+
+    def _trials(self, tracker: SweepTracker) -> list[TrialRecord]:
+        client = tracker.client
+        return tracker.ask(lambda: trials_of(client, client.get_run(tracker.run_id)))
+
     def _choose(
-        self, client: MlflowClient, tracker: SweepTracker, subject: Subject
+        self, tracker: SweepTracker, subject: Subject
     ) -> tuple[TrialRecord | None, dict[str, float], int | None]:
         """Choose the winner by validation, score it once on the test split, register it.
 
         Returns:
             The winner, its test metrics, and its version; none if no trial was evaluated.
         """
-        settings = self.settings
-        ranked = best_trials(trials_of(client, client.get_run(tracker.run_id)), settings.objective)
+        settings, client = self.settings, tracker.client
+        ranked = best_trials(self._trials(tracker), settings.objective)
         if not ranked:
             return None, {}, None
         winner = ranked[0]
         scored = {n: value for n, value in winner.metrics.items() if n.startswith("test/")}
         if scored:
             # A sweep that went on and found nothing better.
-            version = registry.find_candidate(
-                client, settings.model_name, run_id=winner.run_id
-            ).version
-            return winner, scored, version
+            candidate = tracker.ask(
+                lambda: registry.find_candidate(client, settings.model_name, run_id=winner.run_id)
+            )
+            return winner, scored, candidate.version
         model_id = tracker.model_of(winner.key)
         assert model_id is not None, "a trial with a best checkpoint has a model"
-        test = self._score_test(fetch_bundle(client, model_id)).metrics("test")
+        test = self._score_bundle(tracker, model_id).metrics("test")
         tracker.add_metrics(winner.key, test, int(winner.metrics["best/examples"]))
-        registered = registry.register_winner(
-            client,
-            settings.model_name,
-            model_id=model_id,
-            run_id=winner.run_id,
-            sweep=tracker.name,
-            data=_from_anywhere(settings.data),
-            dataset=self.dataset,
-            test=test,
-            description=descriptions.winners_version(
-                subject, winner, settings.trials, test, confirmation=None
-            ),
+        registered = tracker.ask(
+            lambda: registry.register_winner(
+                client,
+                settings.model_name,
+                model_id=model_id,
+                run_id=winner.run_id,
+                sweep=tracker.name,
+                data=_from_anywhere(settings.data),
+                dataset=self.dataset,
+                test=test,
+                description=descriptions.winners_version(
+                    subject, winner, settings.trials, test, confirmation=None
+                ),
+            )
         )
-        registry.describe_model(
-            client, settings.model_name, descriptions.registered_model(settings.model_name)
+        tracker.ask(
+            lambda: registry.describe_model(
+                client, settings.model_name, descriptions.registered_model(settings.model_name)
+            )
         )
         return winner, test, int(registered.version)
 

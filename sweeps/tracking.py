@@ -1,23 +1,23 @@
 """What a sweep writes to MLflow: its own run, and one run a trial.
 
-The driver calls a `SweepTracker`; once the sweep's run is started, everything is written by one
-thread, with the times at which it happened.
+The driver calls a `SweepTracker`; once the sweep's run is started, everything goes to a journal on
+disk, and from there to the store by one thread, with the times at which it happened.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import shutil
 import signal
+import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, TypeVar, cast
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -28,16 +28,16 @@ from sentiment.errors import InputError
 from sentiment.provenance import is_alive, process_tags, provenance_tags, redacted
 from sentiment.record import (
     RunStatus,
-    as_metrics,
     close_run,
     ended_on_failure,
     log_batch,
-    log_bundle,
     now_ms,
     open_run,
 )
+from sweeps.delivery import Delivery, Point
 from sweeps.history import search_runs, sweep_run, trials_of
-from sweeps.writer import BatchWriter
+from sweeps.journal import Journal, Kind
+from sweeps.writer import BatchWriter, UndeliveredError
 
 Outcome = Literal["completed", "stopped_early", "failed", "interrupted"]
 SweepState = Literal["finished", "interrupted"]
@@ -54,6 +54,8 @@ STATUS: dict[Outcome, RunStatus] = {
 DESCRIPTION_TAG = "mlflow.note.content"
 """Where MLflow keeps the description of a run."""
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -63,18 +65,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 class _Trial:
     """What the tracker knows of a trial's run."""
 
-    created: Future[str]
     role: Role
     last_step: int = -1
     outcome: Outcome | None = None
     best: float | None = None
-    model: Future[str] | None = None
     recorded_with_model: frozenset[str] = frozenset()
-
-    @property
-    def run_id(self) -> str:
-        """The run's id, once it is made."""
-        return self.created.result()
 
 
 def check_sweep_name(name: str) -> None:
@@ -109,8 +104,10 @@ class SweepTracker:
     Trials are known by their number from 0, confirmations and baselines by a name. A trial keeps
     its one run through failures, retries and resumes, and each of its steps is recorded once.
 
-    Any failure to write raises `sweeps.writer.RecordError` at the next call; `end` is to be called
-    all the same, and closes what it can. The methods are called from one thread.
+    A store that does not answer holds up nothing: what it has not got stands in the journal, and
+    is sent when it answers. Any other failure to write raises `sweeps.journal.RecordError` at the
+    next call; `end` is to be called all the same, and closes what it can. The methods are called
+    from one thread.
     """
 
     def __init__(
@@ -120,16 +117,34 @@ class SweepTracker:
         run_id: str,
         name: str,
         objective: Objective,
-        inputs: Sequence[DatasetInput] = (),
+        *,
+        folder: Path | None = None,
+        runs: Mapping[int | str, str] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
+        """Take up the record of a sweep whose run is there; see `start` and `resume`.
+
+        Args:
+            client: client of the store.
+            experiment_id: the experiment's id.
+            run_id: the sweep's run.
+            name: the sweep's name.
+            objective: what the sweep goes by.
+            folder: the sweep's own, where the journal lies; a temporary one, if None, for a
+                record that nobody goes on with.
+            runs: the trials' runs that are there.
+            say: told in a line when the store stops answering, and when it answers again.
+        """
         self.client = client
         self.experiment_id = experiment_id
         self.run_id = run_id
         self.name = name
         self.objective: Objective = objective
-        self._inputs = list(inputs)
         self._trials: dict[int | str, _Trial] = {}
-        self._writer = BatchWriter(client)
+        self._scratch = None if folder is not None else Path(tempfile.mkdtemp(prefix="record-"))
+        journal = Journal(folder or self._scratch or Path())
+        self._delivery = Delivery(client, run_id, journal, runs)
+        self._writer = BatchWriter(self._delivery, journal, say=say)
 
     @classmethod
     def start(
@@ -144,6 +159,8 @@ class SweepTracker:
         space_yaml: str,
         inputs: Sequence[DatasetInput] = (),
         tags: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> Self:
         """Start the run of a new sweep.
 
@@ -157,6 +174,8 @@ class SweepTracker:
             space_yaml: the space, kept as the artifact `space.yaml`.
             inputs: the data, an input of the sweep's run and of every trial's.
             tags: further tags.
+            folder: the sweep's own; see `__init__`.
+            say: told of outages; see `__init__`.
 
         Raises:
             InputError: the name can't be one, or a sweep of the experiment has it.
@@ -184,15 +203,24 @@ class SweepTracker:
             client.log_text(run_id, space_yaml, "space.yaml")
             if inputs:
                 client.log_inputs(run_id, list(inputs))
-            return cls(client, experiment_id, run_id, name, objective, inputs)
+            return cls(client, experiment_id, run_id, name, objective, folder=folder, say=say)
 
     @classmethod
-    def resume(cls, client: MlflowClient, run: Run) -> Self:
+    def resume(
+        cls,
+        client: MlflowClient,
+        run: Run,
+        *,
+        folder: Path | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> Self:
         """Go on with a sweep in its own run and its trials' own runs.
 
         Args:
             client: client of the store.
             run: the sweep's run, from `sweeps.history.find_sweep`.
+            folder: the sweep's own; see `__init__`.
+            say: told of outages; see `__init__`.
 
         Raises:
             InputError: another process is at it.
@@ -205,14 +233,15 @@ class SweepTracker:
             )
         objective = cast(Objective, run.data.params["objective"])
         trials: dict[int | str, _Trial] = {}
+        runs: dict[int | str, str] = {}
         for trial in trials_of(client, run):
             # A trial that was cut off goes on: its last step tells what is recorded already.
             last_step = -1
             if trial.outcome not in ("completed", "stopped_early"):
                 epochs = client.get_metric_history(trial.run_id, "epoch")
                 last_step = max((metric.step for metric in epochs), default=-1)
+            runs[trial.key] = trial.run_id
             trials[trial.key] = _Trial(
-                created=_known(trial.run_id),
                 role=trial.role,
                 last_step=last_step,
                 outcome=trial.outcome,
@@ -223,8 +252,16 @@ class SweepTracker:
             # The process comes first: a run that is RUNNING for a dead one would be closed.
             log_batch(client, run_id, tags={**process_tags(), "sweep.state": "running"})
             client.update_run(run_id, status="RUNNING")
-            inputs = run.inputs.dataset_inputs if run.inputs else []
-            tracker = cls(client, run.info.experiment_id, run_id, name, objective, inputs)
+            tracker = cls(
+                client,
+                run.info.experiment_id,
+                run_id,
+                name,
+                objective,
+                folder=folder,
+                runs=runs,
+                say=say,
+            )
         tracker._trials = trials
         return tracker
 
@@ -236,8 +273,8 @@ class SweepTracker:
         *,
         role: Role = "trial",
         tags: Mapping[str, str] | None = None,
-    ) -> str:
-        """Start the run of a trial, or take up again the one that it has; return the run's id.
+    ) -> None:
+        """Start the run of a trial, or take up again the one that it has.
 
         Args:
             key: the trial's number from 0, or the name of a confirmation or a baseline.
@@ -247,15 +284,16 @@ class SweepTracker:
             tags: further tags of a run that is made.
 
         Raises:
-            RecordError: it could not be started, or earlier writing failed.
+            RecordError: earlier writing failed.
         """
         known = self._trials.get(key)
         if known is not None:
             known.outcome = None
-            self._write(partial(self._take_up, known.run_id))
-            return known.run_id
+            self._write("reopen", key, {"tags": process_tags()})
+            return
         all_tags = {
             **(tags or {}),
+            **process_tags(),
             "mlflow.parentRunId": self.run_id,
             "sweep.role": role,
             "sweep.name": self.name,
@@ -265,14 +303,9 @@ class SweepTracker:
             name = f"{key:03d} {name}"
         else:
             all_tags[f"sweep.{role}"] = key
-        make = partial(open_run, self.client, self.experiment_id, name, tags=all_tags)
-        # Known before it is waited for: the run is made even if the waiting is interrupted.
-        trial = self._trials[key] = _Trial(self._writer.call(make), role)
-        run_id = trial.run_id
-        self._write(partial(log_batch, self.client, run_id, parameters=parameters))
-        if self._inputs:
-            self._write(partial(self.client.log_inputs, run_id, self._inputs))
-        return run_id
+        self._trials[key] = _Trial(role)
+        self._write("start", key, {"name": name, "tags": all_tags, "at": now_ms()})
+        self._write("log", key, {"params": dict(parameters)})
 
     def trial_metrics(self, key: int | str, step: int, metrics: Mapping[str, float]) -> None:
         """Record a trial's metrics at a number of training examples seen.
@@ -282,7 +315,7 @@ class SweepTracker:
         trial = self._trials[key]
         if step > trial.last_step:
             trial.last_step = step
-            self._writer.metrics(trial.run_id, as_metrics(metrics, step))
+            self._log(key, metrics, step)
 
     def log_trial_model(
         self, key: int | str, bundle: Path, metrics: Mapping[str, float], step: int
@@ -291,24 +324,21 @@ class SweepTracker:
 
         Args:
             key: the trial.
-            bundle: the saved bundle's folder; it must stay as it is until `flush` returns.
+            bundle: the saved bundle's folder; it may go once this returns.
             metrics: what the checkpoint reached, `best/…`; recorded with the run and the model.
             step: training examples that it has seen.
         """
-        trial = self._trials[key]
-        trial.recorded_with_model = frozenset(metrics)
-        name = f"trial-{key:03d}" if isinstance(key, int) else key
-        trial.model = self._writer.call(
-            partial(
-                log_bundle,
-                self.client,
-                trial.run_id,
-                bundle,
-                name=name,
-                metrics=metrics,
-                step=step,
-                at=now_ms(),
-            )
+        self._trials[key].recorded_with_model = frozenset(metrics)
+        self._write(
+            "model",
+            key,
+            {
+                "folder": self._writer.keep_model(bundle, key),
+                "name": f"trial-{key:03d}" if isinstance(key, int) else key,
+                "metrics": {name: float(value) for name, value in metrics.items()},
+                "step": step,
+                "at": now_ms(),
+            },
         )
 
     def end_trial(
@@ -335,52 +365,60 @@ class SweepTracker:
         metrics = metrics or {}
         trial.best = metrics.get(f"best/{self.objective}", trial.best)
         rest = {n: value for n, value in metrics.items() if n not in trial.recorded_with_model}
-        self._writer.metrics(trial.run_id, as_metrics(rest, step, at))
-        self._write(
-            partial(
-                close_run,
-                self.client,
-                trial.run_id,
-                STATUS[outcome],
-                tags={"sweep.outcome": outcome},
-                error=None if error is None else redacted(error),
-                at=at,
-            )
-        )
+        self._log(key, rest, step, at)
+        ending = {
+            "status": STATUS[outcome],
+            "tags": {"sweep.outcome": outcome},
+            "error": None if error is None else redacted(error),
+            "at": at,
+        }
+        self._write("end", key, ending)
         if trial.role == "trial" and outcome != "interrupted":
             self._count(at)
 
     def add_metrics(self, key: int | str, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record metrics of a trial that has ended, and of its model: its test scores, once."""
-        trial = self._trials[key]
-        measured = as_metrics(metrics, step, model_id=self.model_of(key))
-        self._writer.metrics(trial.run_id, measured)
+        self._log(key, metrics, step, of_model=True)
 
     def run_of(self, key: int | str) -> str:
-        """Return the id of a trial's run."""
-        return self._trials[key].run_id
+        """Return the id of a trial's run, once it is made.
+
+        Raises:
+            LookupError: there is no such trial.
+            RecordError: the store does not answer, or earlier writing failed.
+        """
+        return self.ask(lambda: self._delivery.run_of(key))
 
     def model_of(self, key: int | str) -> str | None:
-        """Return the id of a trial's logged model, once it is written; None if it has none."""
-        trial = self._trials[key]
-        if trial.model is None:
-            run = self.client.get_run(trial.run_id)
-            models = run.outputs.model_outputs if run.outputs else []
-            return models[-1].model_id if models else None
-        return trial.model.result()
+        """Return the id of a trial's logged model, once it is written; None if it has none.
+
+        Raises:
+            RecordError: the store does not answer, or earlier writing failed.
+        """
+        return self.ask(lambda: self._delivery.model_of(key))
+
+    def ask(self, function: Callable[[], T]) -> T:
+        """Call a function that needs the store, once all before is written; wait out an outage.
+
+        Args:
+            function: called again after a failure, so it must be such that twice counts once.
+
+        Raises:
+            RecordError: the store does not answer, or earlier writing failed.
+        """
+        return self._writer.call(function)
 
     def sweep_metrics(self, metrics: Mapping[str, float]) -> None:
         """Record metrics of the sweep as a whole."""
-        self._writer.metrics(self.run_id, as_metrics(metrics, 0))
+        self._log(None, metrics, 0)
 
     def describe(self, text: str) -> None:
         """Set the description of the sweep's run, in Markdown."""
-        tags = {DESCRIPTION_TAG: text}
-        self._write(partial(log_batch, self.client, self.run_id, tags=tags))
+        self._write("log", None, {"tags": {DESCRIPTION_TAG: text}})
 
     def log_text(self, text: str, file: str) -> None:
         """Keep a text as an artifact of the sweep's run."""
-        self._write(partial(self.client.log_text, self.run_id, text, file))
+        self._write("text", None, {"text": text, "artifact_file": file})
 
     def log_table(self, table: pd.DataFrame, file: str = "leaderboard.csv") -> None:
         """Keep a table as a CSV among the artifacts of the sweep's run."""
@@ -396,6 +434,7 @@ class SweepTracker:
         Control-C and SIGTERM are ignored meanwhile. A later call does nothing.
 
         Raises:
+            UndeliveredError: the store does not answer; the journal has the rest of the record.
             RecordError: something could not be written. The runs that this left open are closed
                 as interrupted all the same, as far as the store lets them be.
         """
@@ -406,18 +445,22 @@ class SweepTracker:
                 try:
                     self._hand_over_the_end(state)
                 finally:
-                    self._writer.close()
+                    self._writer.close(hurry=state == "interrupted")
+            except UndeliveredError:
+                raise
             except BaseException:
                 self._close_what_is_open()
                 raise
+            finally:
+                if self._scratch is not None:
+                    shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _hand_over_the_end(self, state: SweepState) -> None:
         for key, trial in self._trials.items():
             if trial.outcome is None:
                 self.end_trial(key, "interrupted")
         status: RunStatus = "FINISHED" if state == "finished" else "KILLED"
-        tags = {"sweep.state": state}
-        self._write(partial(close_run, self.client, self.run_id, status, tags=tags, at=now_ms()))
+        self._write("end", None, {"status": status, "tags": {"sweep.state": state}, "at": now_ms()})
 
     def _close_what_is_open(self) -> None:
         """Close the sweep's runs without the writer, each tried once; what fails is logged.
@@ -443,14 +486,23 @@ class SweepTracker:
             except Exception as error:  # noqa: BLE001 - the failure before it is raised
                 _log.warning("the run %s stays open: %s", run_id, error)
 
-    def _write(self, function: partial[None]) -> None:
-        self._writer.call(function)
+    def _write(self, kind: Kind, key: int | str | None, content: dict[str, Any]) -> None:
+        self._writer.write(kind, key, content)
 
-    def _take_up(self, run_id: str) -> None:
-        log_batch(self.client, run_id, tags=process_tags())
-        self.client.update_run(run_id, status="RUNNING")
-        if "sweep.outcome" in self.client.get_run(run_id).data.tags:
-            self.client.delete_tag(run_id, "sweep.outcome")
+    def _log(
+        self,
+        key: int | str | None,
+        metrics: Mapping[str, float],
+        step: int,
+        at: int | None = None,
+        of_model: bool = False,
+    ) -> None:
+        at = now_ms() if at is None else at
+        points: list[Point] = [
+            (name, float(value), step, at, of_model) for name, value in metrics.items()
+        ]
+        if points:
+            self._write("log", key, {"metrics": points})
 
     def _count(self, at: int) -> None:
         """Record how the sweep stands; the step is the number of trials ended."""
@@ -468,14 +520,7 @@ class SweepTracker:
         ]
         if bests:
             metrics["sweep/best"] = best_of(bests, self.objective)
-        self._writer.metrics(self.run_id, as_metrics(metrics, step, at))
-
-
-def _known(run_id: str) -> Future[str]:
-    """Return a run's id as one that is there already."""
-    future: Future[str] = Future()
-    future.set_result(run_id)
-    return future
+        self._log(None, metrics, step, at)
 
 
 @contextmanager

@@ -1,39 +1,45 @@
-"""One thread that writes to the store, in order and in batches.
+"""One thread that writes to the store, in order and in batches, and outlasts its absence.
 
 A store on SQLite takes one writer at a time, so a sweep has one: its driver hands over what
-happened and goes on at once.
+happened and goes on at once. What is handed over stands in the journal until the store has it.
 """
 
 from __future__ import annotations
 
+import logging
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from mlflow import MlflowClient
-from mlflow.entities import Metric
-from mlflow.exceptions import MlflowException
+from sentiment.provenance import redacted
+from sentiment.tracking_server import is_server
+from sweeps.delivery import Delivery
+from sweeps.journal import Entry, Journal, Kind, RecordError
+from sweeps.outage import outage, wanted_pause
 
-from sentiment.record import log_batch
+PATIENCE = 60.0
+"""Seconds that a sweep waits at its end for a store that does not answer."""
+_HURRY = 10.0  # the same, where the user wants to be gone
 
-_BUSY = "TEMPORARILY_UNAVAILABLE"
 _PAUSE = 1.0  # seconds before the second try; doubled for each further one
-_LONGEST_PAUSE = 8.0
+_LONGEST_PAUSE = 30.0
+_TICK = 0.2  # seconds between two looks at how the thread gets on
+
+T = TypeVar("T")
+
+# What MLflow would print of a busy database, with a traceback, is told in a line by us.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
-class RecordError(RuntimeError):
-    """What happened could not be written to the store."""
-
-
-@dataclass(frozen=True)
-class _Metrics:
-    run_id: str
-    metrics: list[Metric]
+class UndeliveredError(RecordError):
+    """The store did not answer to the end; the journal has what it did not get."""
 
 
 @dataclass(frozen=True)
@@ -49,22 +55,46 @@ class _End:
 class BatchWriter:
     """Writes what it is handed, in the order of the handing over.
 
-    Metrics wait up to `interval` seconds for others of their run and go as one batch. The first
-    failure ends the writing: it is raised by the next call of any method, and every one after.
+    Metrics, parameters and tags wait up to `interval` seconds for others of their run and go as
+    one batch. While the store does not answer, or answers that it can't, all is kept and tried
+    again, with growing pauses and those that the store asks for. Any other failure ends the
+    writing: it is raised by the next call of any method, and every one after.
 
     Its methods may be called from any thread.
-
-    Args:
-        client: client of the store.
-        interval: seconds between two batches.
     """
 
-    def __init__(self, client: MlflowClient, interval: float = 1.0) -> None:
-        self._client = client
+    def __init__(
+        self,
+        delivery: Delivery,
+        journal: Journal,
+        *,
+        interval: float = 1.0,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        """Start writing, with what the journal has from before.
+
+        Args:
+            delivery: how entries get into the store.
+            journal: keeps them until then; closed with the writer.
+            interval: seconds between two batches.
+            say: told in a line when the store stops answering, and when it answers again.
+        """
+        self._delivery = delivery
+        self._journal = journal
         self._interval = interval
-        self._items: queue.SimpleQueue[_Metrics | _Call | _End] = queue.SimpleQueue()
+        self._say = say or (lambda text: None)
+        self._uri: str = delivery.client.tracking_uri
+        self._items: queue.SimpleQueue[Entry | _Call | _End] = queue.SimpleQueue()
+        self._again = {entry.number for entry in journal.left}
         self._error: Exception | None = None
+        self._busy_since: float | None = None
+        self._down_since: float | None = None
+        self._reason = ""
+        self._given_up = threading.Event()
         self._closed = False
+        for entry in journal.left:
+            self._items.put(entry)
+        self._order = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="record-writer", daemon=True)
         self._thread.start()
 
@@ -73,100 +103,232 @@ class BatchWriter:
         """Whether nothing more is taken."""
         return self._closed
 
-    def metrics(self, run_id: str, metrics: list[Metric]) -> None:
-        """Hand over metrics of a run.
+    def write(self, kind: Kind, key: int | str | None, content: dict[str, Any]) -> None:
+        """Hand over an entry: what happened to a trial, or to the sweep (None).
 
         Raises:
-            RecordError: earlier writing failed.
+            RecordError: it can't be kept, or earlier writing failed.
         """
-        self._hand_over(_Metrics(run_id, metrics))
+        self._check()
+        with self._order:
+            self._items.put(self._journal.append(kind, key, content))
 
-    def call(self, function: Callable[[], Any]) -> Future[Any]:
-        """Hand over a call, made once all that was handed over before is written.
+    def keep_model(self, bundle: Path, key: int | str) -> str:
+        """Keep a bundle for an entry, and return its name among those kept.
 
         Raises:
+            RecordError: it can't be kept, or earlier writing failed.
+        """
+        self._check()
+        return self._journal.keep_model(bundle, key)
+
+    def call(self, function: Callable[[], T], patience: float = PATIENCE) -> T:
+        """Call a function once all that was handed over before is written; return its result.
+
+        It is called again after an outage, so it must be such that twice counts once.
+
+        Args:
+            function: asks something of the store.
+            patience: seconds to wait for a store that does not answer.
+
+        Raises:
+            UndeliveredError: the store did not answer in time.
             RecordError: earlier writing failed.
         """
-        future: Future[Any] = Future()
-        self._hand_over(_Call(function, future))
-        return future
+        self._raise_failure()
+        if self._closed:
+            return function()  # all is written, and nothing waits its turn
+        future: Future[T] = Future()
+        self._items.put(_Call(function, future))
+        asked = time.monotonic()
+        while True:
+            try:
+                return future.result(timeout=_TICK)
+            except TimeoutError:
+                if future.done():
+                    raise
+                down = self._down_since
+                if down is not None and time.monotonic() - max(down, asked) > patience:
+                    raise self._undelivered() from None
 
     def flush(self) -> None:
         """Wait until all that was handed over is written.
 
         Raises:
-            RecordError: it could not be.
+            UndeliveredError: the store does not answer.
+            RecordError: it could not be written.
         """
-        self.call(lambda: None).result()
+        self.call(self._delivery.settle)
 
-    def close(self) -> None:
+    def close(self, hurry: bool = False) -> None:
         """Write what is left and end the thread; a second call does nothing.
 
+        Args:
+            hurry: leave to the journal what isn't written within seconds.
+
         Raises:
+            UndeliveredError: the store does not answer.
             RecordError: it could not be written.
         """
         if not self._closed:
             self._closed = True
             self._items.put(_End())
-            self._thread.join()
+            asked, patience = time.monotonic(), _HURRY if hurry else PATIENCE
+            while self._thread.is_alive():
+                self._thread.join(_TICK)
+                since = self._busy_since if hurry else self._down_since
+                if since is not None and time.monotonic() - max(since, asked) > patience:
+                    self._given_up.set()
+                    # A request that hangs holds the thread; its answer is of no more use.
+                    self._thread.join(1.0)
+                    break
+            undelivered = self._journal.waiting
+            if undelivered:
+                self._journal.sync()
+            if undelivered and self._error is None:
+                self._error = self._undelivered()
+            self._journal.close()
         self._raise_failure()
 
-    def _hand_over(self, item: _Metrics | _Call) -> None:
+    def _check(self) -> None:
         self._raise_failure()
         if self._closed:
             raise RecordError("the record is closed")
-        self._items.put(item)
 
     def _raise_failure(self) -> None:
         if self._error is not None:
             raise _failure(self._error)
 
-    def _run(self) -> None:
-        last: _Call | _End | None = None
-        while not isinstance(last, _End):
-            batches, last = self._gather()
-            for run_id, metrics in batches.items():
-                self._try(partial(log_batch, self._client, run_id, metrics=metrics))
-            if isinstance(last, _Call):
-                result = self._try(last.function)
-                if self._error is None:
-                    last.future.set_result(result)
-                else:
-                    last.future.set_exception(_failure(self._error))
+    def _undelivered(self) -> UndeliveredError:
+        return UndeliveredError(
+            f"the store {redacted(self._uri)} does not answer"
+            f"{f' ({self._reason})' if self._reason else ''}; what it has not got yet lies in "
+            f"{self._journal.path}"
+        )
 
-    def _gather(self) -> tuple[dict[str, list[Metric]], _Call | _End | None]:
-        """Collect metrics by run for an interval, or up to something that must not wait."""
-        batches: dict[str, list[Metric]] = {}
+    def _run(self) -> None:
+        last: _Call | _End | Entry | None = None
+        while not isinstance(last, _End):
+            batch, last = self._gather()
+            for key, entries in batch.items():
+                self._try(partial(self._delivery.log, key), entries, entries)
+            if self._error is None and batch:
+                self._cross_off(max(each.number for some in batch.values() for each in some))
+            if isinstance(last, Entry):
+                self._try(self._delivery.deliver, last, [last])
+                if self._error is None:
+                    self._cross_off(last.number)
+                    if last.kind == "model":
+                        self._journal.drop_model(last.content["folder"])
+            elif isinstance(last, _Call):
+                self._answer(last)
+        self._try(lambda *_: self._outlast(lambda again: self._delivery.settle()), None, [])
+
+    def _gather(
+        self,
+    ) -> tuple[dict[int | str | None, list[Entry]], _Call | _End | Entry | None]:
+        """Collect what is logged by run for an interval, or up to something that must not wait."""
+        batch: dict[int | str | None, list[Entry]] = {}
         item = self._items.get()
         deadline = time.monotonic() + self._interval
-        while isinstance(item, _Metrics):
-            batches.setdefault(item.run_id, []).extend(item.metrics)
+        while isinstance(item, Entry) and item.kind == "log":
+            batch.setdefault(item.key, []).append(item)
             left = deadline - time.monotonic()
             if left <= 0:
-                return batches, None
+                return batch, None
             try:
                 item = self._items.get(timeout=left)
             except queue.Empty:
-                return batches, None
-        return batches, item
+                return batch, None
+        return batch, item
 
-    def _try(self, function: Callable[[], Any]) -> Any:
-        """Call it, unless something failed before; a busy store, such as a locked file, again."""
+    def _try(self, deliver: Callable[..., None], what: Any, entries: list[Entry]) -> None:
+        """Deliver entries, unless something failed before."""
+        if self._error is not None:
+            return
+        again = any(entry.number in self._again for entry in entries)
+        try:
+            deliver(what, again, self._outlast)
+        except Exception as error:  # noqa: BLE001 - kept, and raised to whoever calls next
+            self._error = error
+
+    def _answer(self, call: _Call) -> None:
+        """Make a call; what it raises is its caller's, not the record's."""
+        try:
+            self._raise_failure()
+            call.future.set_result(self._outlast(lambda _: call.function()))
+        except Exception as error:  # noqa: BLE001 - raised where the result is waited for
+            call.future.set_exception(error)
+
+    def _outlast(self, request: Callable[[bool], T], again: bool = False) -> T:
+        """Make a request until the store answers; see `sweeps.delivery.Attempt`.
+
+        Args:
+            request: takes whether an earlier try may have gone through.
+            again: whether one may have before.
+
+        Raises:
+            UndeliveredError: it was given up.
+        """
         pause = _PAUSE
-        while self._error is None:
+        self._busy_since = time.monotonic()
+        while not self._given_up.is_set():
             try:
-                return function()
-            except Exception as error:  # noqa: BLE001 - kept, and raised to whoever calls next
-                busy = isinstance(error, MlflowException) and error.error_code == _BUSY
-                if not busy or pause > _LONGEST_PAUSE:
-                    self._error = error
-                    return None
-            time.sleep(pause)
-            pause *= 2
-        return None
+                result = request(again)
+            except Exception as error:
+                reason = outage(error, self._uri)
+                if reason is None:
+                    raise
+                again = True
+                self._goes_down(reason)
+                self._wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self._comes_up()
+                return result
+        raise self._undelivered()
+
+    def _goes_down(self, reason: str) -> None:
+        self._reason = reason
+        if self._down_since is None:
+            self._down_since = self._busy_since
+            self._say(
+                f"the store does not answer ({reason}): the trials go on, and what they report is "
+                f"kept in {self._journal.path}"
+            )
+        self._journal.sync()
+
+    def _comes_up(self) -> None:
+        self._busy_since = None
+        if self._down_since is not None:
+            seconds = time.monotonic() - self._down_since
+            self._down_since = None
+            self._say(f"the store answers again after {seconds:.0f} s; what was kept is being sent")
+
+    def _wait(self, pause: float) -> None:
+        """Wait before another try, as long as the server wants to be left alone."""
+        # Sweeps that lost the same server don't come back to it at the same moment.
+        self._given_up.wait(pause * random.uniform(0.75, 1.0))
+        while is_server(self._uri) and not self._given_up.is_set():
+            wanted = wanted_pause(self._uri)
+            if wanted is None:
+                return
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            self._journal.sync()
+            self._given_up.wait(max(wanted, pause * random.uniform(0.75, 1.0)))
+
+    def _cross_off(self, number: int) -> None:
+        try:
+            self._journal.done(number)
+        except RecordError as error:
+            self._error = error
 
 
 def _failure(cause: Exception) -> RecordError:
-    error = RecordError(f"the record can't be written: {cause}")
+    if isinstance(cause, RecordError):
+        return type(cause)(str(cause))
+    # Below the first line SQLAlchemy tells the statement.
+    reason = redacted((str(cause).strip().splitlines() or [type(cause).__name__])[0])
+    error = RecordError(f"the record can't be written: {reason:.500}")
     error.__cause__ = cause
     return error

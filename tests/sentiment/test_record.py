@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from packaging.requirements import Requirement
 
-from sentiment import record
+from sentiment import tracking_server
 from sentiment.bundle import Bundle
 from sentiment.config import Config
 from sentiment.errors import InputError
@@ -123,7 +123,7 @@ def test_server_that_is_not_there() -> None:
 
 
 def test_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "_PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(tracking_server, "_PROBE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://user:secret@127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(InputError, match="does not answer") as caught:

@@ -58,6 +58,12 @@ def evaluation(accuracy: float, epoch: float = 0.25) -> dict[str, float]:
     return {"valid/accuracy": accuracy, "valid/loss": 1 - accuracy, "epoch": epoch}
 
 
+def meanwhile(tracker: SweepTracker, function: Callable[[], Any]) -> None:
+    """Keep the writing thread at a function, while the caller goes on."""
+    threading.Thread(target=tracker.ask, args=(function,), daemon=True).start()
+    time.sleep(0.02)  # its turn is before what the caller hands over next
+
+
 @pytest.fixture
 def swept(store: Store, make_bundle: Callable[[int], Path]) -> SweepTracker:
     """A sweep of three trials and a baseline, ended."""
@@ -202,9 +208,10 @@ def test_no_such_sweep(store: Store) -> None:
 
 def test_metrics_bear_the_time_at_which_they_were_measured(store: Store) -> None:
     tracker = start(store)
-    run_id = tracker.start_trial(0, parameters(), "x")
+    tracker.start_trial(0, parameters(), "x")
+    run_id = tracker.run_of(0)
     # What is written before holds the writer up for longer than the moments lie apart.
-    tracker._writer.call(lambda: time.sleep(0.5))
+    meanwhile(tracker, lambda: time.sleep(0.5))
     before = time.time_ns() // 1_000_000
     tracker.trial_metrics(0, 64, evaluation(0.5))
     after = time.time_ns() // 1_000_000
@@ -218,12 +225,13 @@ def test_metrics_bear_the_time_at_which_they_were_measured(store: Store) -> None
 
 def test_retry_goes_on_in_the_same_run(store: Store) -> None:
     tracker = start(store)
-    run_id = tracker.start_trial(0, parameters(), "x")
+    tracker.start_trial(0, parameters(), "x")
+    run_id = tracker.run_of(0)
     tracker.trial_metrics(0, 64, evaluation(0.5))
     tracker.trial_metrics(0, 128, evaluation(0.625))
     tracker.end_trial(0, "failed", error="lost")
-    assert tracker.start_trial(0, parameters(), "x") == run_id
-    tracker.flush()
+    tracker.start_trial(0, parameters(), "x")
+    assert tracker.run_of(0) == run_id
     run = store[0].get_run(run_id)
     assert run.info.status == "RUNNING"
     assert "sweep.outcome" not in run.data.tags
@@ -255,9 +263,11 @@ def test_smaller_is_better_for_a_loss(store: Store) -> None:
 def test_interrupted_sweep_resumes_in_its_own_runs(store: Store) -> None:
     client, experiment_id = store
     first = start(store)
-    done = first.start_trial(0, parameters(), "x")
+    first.start_trial(0, parameters(), "x")
+    done = first.run_of(0)
     first.end_trial(0, "completed", metrics={"best/valid/accuracy": 0.5})
-    open_run = first.start_trial(1, parameters(), "y")
+    first.start_trial(1, parameters(), "y")
+    open_run = first.run_of(1)
     first.trial_metrics(1, 64, evaluation(0.5))
     first.end("interrupted")
     run = find_sweep(client, [experiment_id], "first")
@@ -268,7 +278,8 @@ def test_interrupted_sweep_resumes_in_its_own_runs(store: Store) -> None:
     second = SweepTracker.resume(client, run)
     assert client.get_run(run.info.run_id).data.tags["sweep.state"] == "running"
     assert second.run_of(0) == done
-    assert second.start_trial(1, parameters(), "y") == open_run
+    second.start_trial(1, parameters(), "y")
+    assert second.run_of(1) == open_run
     second.trial_metrics(1, 64, evaluation(0.5))
     second.trial_metrics(1, 128, evaluation(0.75))
     second.end_trial(1, "completed", metrics={"best/valid/accuracy": 0.75})
@@ -308,7 +319,8 @@ def test_name_is_used_once(store: Store) -> None:
 
 def test_failure_to_write_reaches_the_caller(store: Store) -> None:
     tracker = start(store)
-    run_id = tracker.start_trial(0, parameters(), "x")
+    tracker.start_trial(0, parameters(), "x")
+    run_id = tracker.run_of(0)
     store[0].delete_run(run_id)
     tracker.trial_metrics(0, 64, evaluation(0.5))
     with pytest.raises(RecordError, match="deleted"):
@@ -322,7 +334,9 @@ def test_failure_to_write_reaches_the_caller(store: Store) -> None:
 def test_failed_record_leaves_no_run_open(store: Store) -> None:
     client = store[0]
     tracker = start(store)
-    bad, done, running = (tracker.start_trial(key, parameters(), "x") for key in range(3))
+    for key in range(3):
+        tracker.start_trial(key, parameters(), "x")
+    bad, done, running = (tracker.run_of(key) for key in range(3))
     client.delete_run(bad)
     tracker.trial_metrics(0, 64, evaluation(0.5))
     # The end of trial 1 is handed over after what fails, so it is never written.
@@ -364,7 +378,8 @@ def test_trial_waits_for_a_busy_store(store: Store, monkeypatch: pytest.MonkeyPa
         return create(*arguments, **options)
 
     monkeypatch.setattr(MlflowClient, "create_run", busy_once)
-    run_id = tracker.start_trial(0, parameters(), "x")
+    tracker.start_trial(0, parameters(), "x")
+    run_id = tracker.run_of(0)
     tracker.end("interrupted")
     assert calls == ["record-writer"] * 2
     assert store[0].get_run(run_id).info.status == "KILLED"
@@ -387,13 +402,14 @@ def test_trial_whose_start_is_interrupted_is_closed(store: Store, number: int) -
     before = signal.signal(number, signal.default_int_handler)
     try:
         # The writer is at something else, so that the driver waits when the signal comes.
-        tracker._writer.call(lambda: (time.sleep(0.3), os.kill(os.getpid(), number)))
-        tracker._writer.call(lambda: time.sleep(0.5))
+        meanwhile(tracker, lambda: (time.sleep(0.3), os.kill(os.getpid(), number)))
+        meanwhile(tracker, lambda: time.sleep(0.5))
+        tracker.start_trial(0, parameters(), "x")
         with pytest.raises(KeyboardInterrupt):
-            tracker.start_trial(0, parameters(), "x")
+            tracker.run_of(0)
         # Another comes while the record is being closed.
-        tracker._writer.call(lambda: os.kill(os.getpid(), number))
-        tracker._writer.call(lambda: time.sleep(0.3))
+        meanwhile(tracker, lambda: os.kill(os.getpid(), number))
+        meanwhile(tracker, lambda: time.sleep(0.3))
         tracker.end("interrupted")
         assert signal.getsignal(number) is signal.default_int_handler
     finally:
@@ -412,7 +428,8 @@ from sweeps.tracking import SweepTracker
 client, experiment_id = open_store({client.tracking_uri!r})
 tracker = SweepTracker.start(client, experiment_id, "dead", objective="valid/loss", parameters={{}},
                              precision="float32", space_yaml="")
-print(tracker.run_id, tracker.start_trial(0, {{}}, "x"), flush=True)
+tracker.start_trial(0, {{}}, "x")
+print(tracker.run_id, tracker.run_of(0), flush=True)
 os._exit(9)
 """
     done = subprocess.run(
