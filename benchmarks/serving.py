@@ -1,7 +1,8 @@
 """`python -m benchmarks.serving`: how fast the served champion answers.
 
-Two figures: the time of a single request after the other, and what several clients at once get
-through, with the times that they see. Server and clients share this machine.
+Single requests one after the other, and what several clients at once get through, with the times
+that they see. Server and clients share this machine; the server's own CPU time for a request is
+the figure that other work on it disturbs least.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
+import psutil
+
 from sentiment import cli
 from sentiment.datasets import DATASETS, DataConfig, load_dataset
 
@@ -38,11 +41,13 @@ class Answers:
         seconds: of each answered request, sorted.
         errors: requests without an answer of status 200.
         took: seconds in all.
+        cpu: seconds of CPU time that the server took.
     """
 
     seconds: list[float]
     errors: int
     took: float
+    cpu: float
 
     def quantile(self, share: float) -> float:
         """Return the milliseconds within which a share of the requests were answered."""
@@ -77,23 +82,23 @@ def _measure(store: Path, args: argparse.Namespace) -> int:
     bodies = [json.dumps({"inputs": [text]}).encode() for text in texts]
     words = statistics.mean(len(text.split()) for text in texts)
     print(f"{args.dataset}, test split: a text a request, {words:.0f} words on average")
-    with serving(store) as port:
-        ask(port, bodies[:50], clients=1)
-        one = ask(port, bodies[: args.requests], clients=1)
-        many = ask(port, bodies, clients=args.clients, seconds=args.seconds)
+    with serving(store) as (process, port):
+        ask(process, port, bodies[:50], clients=1)
+        one = ask(process, port, bodies[: args.requests], clients=1)
+        many = ask(process, port, bodies, clients=args.clients, seconds=args.seconds)
     print(f"{'clients':>8}{'requests':>10}{'errors':>8}{'a second':>10}", end="")
-    print(f"{'median ms':>11}{'99% ms':>9}{'most ms':>9}")
+    print(f"{'median ms':>11}{'99% ms':>9}{'most ms':>9}{'CPU ms each':>13}")
     for clients, answers in ((1, one), (args.clients, many)):
         count = len(answers.seconds)
         print(f"{clients:>8}{count:>10,}{answers.errors:>8}{count / answers.took:>10.1f}", end="")
         print(f"{answers.quantile(0.5):>11.1f}{answers.quantile(0.99):>9.1f}", end="")
-        print(f"{answers.quantile(1.0):>9.1f}")
+        print(f"{answers.quantile(1.0):>9.1f}{1e3 * answers.cpu / count:>13.1f}")
     return int(one.errors + many.errors > 0)
 
 
 @contextmanager
-def serving(store: Path) -> Iterator[int]:
-    """Serve the champion of a store's folder while in here; the value is the port."""
+def serving(store: Path) -> Iterator[tuple[psutil.Process, int]]:
+    """Serve the champion of a store's folder while in here; give the process and the port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -108,23 +113,32 @@ def serving(store: Path) -> Iterator[int]:
     try:
         if not process.stdout.readline():
             raise RuntimeError(f"sweeps.serve did not start: exit status {process.wait()}")
-        yield port
+        yield psutil.Process(process.pid), port
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
 
 
-def ask(port: int, bodies: Sequence[bytes], *, clients: int, seconds: float = 0.0) -> Answers:
+def ask(
+    server: psutil.Process,
+    port: int,
+    bodies: Sequence[bytes],
+    *,
+    clients: int,
+    seconds: float = 0.0,
+) -> Answers:
     """Send requests, each client one after the other over a connection that stays open.
 
     Args:
-        port: of the server on this machine.
+        server: the server's process, on this machine.
+        port: where it listens.
         bodies: what is sent.
         clients: at once.
         seconds: how long; 0 sends each body once, from one client.
     """
     taken: list[float] = []
     errors: list[str] = []
+    cpu = sum(server.cpu_times()[:2])
     began = time.perf_counter()
 
     def client(number: int) -> None:
@@ -152,7 +166,8 @@ def ask(port: int, bodies: Sequence[bytes], *, clients: int, seconds: float = 0.
         thread.start()
     for thread in threads:
         thread.join()
-    return Answers(sorted(taken), len(errors), time.perf_counter() - began)
+    took = time.perf_counter() - began
+    return Answers(sorted(taken), len(errors), took, sum(server.cpu_times()[:2]) - cpu)
 
 
 def _run(command: list[str], folder: Path) -> None:
