@@ -1,7 +1,6 @@
 """Batches of like lengths, in packed order, made by array operations alone.
 
-Shapes: T steps of the longest text of a batch, B texts, N tokens of a split, n texts of it.
-A batch is in packed order when its texts stand by falling length.
+Shapes: B texts of a batch, N tokens of theirs, n texts of a split.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ import torch
 
 from sentiment.config import TextConfig
 from sentiment.corpus import EncodedSplit
-from sentiment.vocabulary import PAD_ID, SPECIALS, UNK_ID
+from sentiment.layout import Layout
+from sentiment.vocabulary import SPECIALS, UNK_ID
 
 FIRST_WORD_ID = len(SPECIALS)
 POOL_BATCHES = 100
@@ -27,13 +27,13 @@ class Batch:
     """Texts in packed order.
 
     Attributes:
-        ids: (T, B) int64 word ids, `PAD_ID` after a text's end.
-        lengths: (B,) int64, falling, at least 1.
+        ids: (N,) int64 word ids.
+        layout: which of them is which token of which text.
         labels: (B,) int64.
     """
 
     ids: torch.Tensor
-    lengths: torch.Tensor
+    layout: Layout
     labels: torch.Tensor
 
 
@@ -76,6 +76,7 @@ class Texts:
         self._kept = torch.from_numpy(kept).to(self.device)
         self._head = torch.from_numpy(head[config.truncation]).to(self.device)
         self._dropped = torch.from_numpy(dropped).to(self.device)
+        self._truncated = config.truncation != "head" and bool(dropped.any())
 
     def batches(self, plan: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Batch]]:
         """Gather the batches of a plan, one after the other.
@@ -92,7 +93,9 @@ class Texts:
             return
         chosen = torch.from_numpy(np.concatenate(plan)).to(self.device)
         for index, texts in zip(plan, chosen.split([len(index) for index in plan]), strict=True):
-            yield index, self._gather(texts, int(self.lengths[index[0]]))
+            lengths = self.lengths[index]
+            layout = Layout(self._kept[texts], int(lengths[0]), int(lengths.sum()))
+            yield index, self._gather(texts, layout)
 
     def epoch(self, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
         """Plan an epoch: every text once, batches of like lengths in packed order, shuffled.
@@ -118,16 +121,15 @@ class Texts:
             yield order[start : start + size]
             start += size
 
-    def _gather(self, texts: torch.Tensor, steps: int) -> Batch:
-        """Make the batch of texts (B,) whose longest has that many steps."""
-        lengths = self._kept[texts]
-        step = torch.arange(steps, device=self.device).unsqueeze(1)
-        position = step + self._starts[texts]
-        position += torch.where(step >= self._head[texts], self._dropped[texts], 0)
-        inside = step < lengths
-        ranks = self._tokens[torch.where(inside, position, 0)].long()
+    def _gather(self, texts: torch.Tensor, layout: Layout) -> Batch:
+        """Make the batch of texts (B,), given in packed order."""
+        step, text = layout.step, texts[layout.sequence]
+        position = step + self._starts[text]
+        if self._truncated:
+            position += torch.where(step >= self._head[text], self._dropped[text], 0)
+        ranks = self._tokens[position].long()
         ids = torch.where((ranks >= 0) & (ranks < self.known), ranks + FIRST_WORD_ID, UNK_ID)
-        return Batch(torch.where(inside, ids, PAD_ID), lengths, self._labels[texts])
+        return Batch(ids, layout, self._labels[texts])
 
 
 def _sorted_batches(index: np.ndarray, lengths: np.ndarray, size: int) -> list[np.ndarray]:

@@ -10,11 +10,16 @@ import torch
 
 from sentiment.config import Precision
 from sentiment.errors import InputError
+from sentiment.packed import GATES
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 # Larger tensors are few; kept as well, they would leave holes that nothing fits.
 _LARGEST_KEPT_BYTES, _KEPT_BYTES = 2**27, 2**28
+
+SMALLEST_REDUCED = 16_000
+"""Elements of a recurrent matrix below which bfloat16 gains nothing in the loops of `recurrence`:
+a product's fixed cost and the conversions outweigh it (docs/benchmarks.md)."""
 
 
 def configure_threads(threads: int = 1) -> None:
@@ -75,10 +80,27 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def pick_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return the precision of the recurrent layers; `auto` is the faster on the device."""
+    """Return the precision for a device's matrix products; `auto` is the faster there."""
     if precision == "auto":
         return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def recurrent_precision(
+    precision: Precision, device: torch.device, cell: str, hidden: int
+) -> torch.dtype:
+    """Return the precision of the recurrent layers; `auto` is the faster for their size.
+
+    Args:
+        precision: as set.
+        device: where the model is trained.
+        cell: rnn, gru or lstm.
+        hidden: its units.
+    """
+    small = cell != "lstm" and GATES[cell] * hidden * hidden < SMALLEST_REDUCED
+    if precision == "auto" and device.type == "cpu" and small:
+        return torch.float32
+    return pick_precision(precision, device)
 
 
 def precision_name(dtype: torch.dtype) -> str:

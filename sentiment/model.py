@@ -1,6 +1,7 @@
 """The classifier: word ids of a batch in, logits out.
 
-Shapes: T steps, B texts, E embedding size, H hidden units, D directions, C classes.
+Shapes: N tokens in packed order, B texts, E embedding size, H hidden units, D directions,
+C classes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from torch.nn import functional
 
 from sentiment.batching import Batch
 from sentiment.config import ModelConfig
+from sentiment.layout import Layout
 from sentiment.packed import PackedRNN
+from sentiment.pooling import POOLINGS
 from sentiment.vocabulary import PAD_ID
 
 
@@ -59,14 +62,15 @@ class Classifier(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return logits: (B, 1) for a binary model, else (B, C)."""
-        embedded = self._drop_embedded(self.embedding(batch.ids))
-        lengths = batch.lengths
-        if self.config.packing == "padded":
-            read = torch.full_like(lengths, len(batch.ids))
-        else:
-            read = lengths
-        outputs = self.recurrent(embedded, read)
-        pooled = torch.cat([self._pool(output, lengths, read) for output in outputs], dim=1)
+        own, ids = batch.layout, batch.ids
+        padded = self.config.packing == "padded"
+        read = own.filled() if padded else own
+        if padded:
+            ids = torch.full((read.rows,), PAD_ID, device=ids.device).index_copy(0, own.cell, ids)
+        outputs = self.recurrent(self._drop_embedded(self.embedding(ids), read), read)
+        if padded and self.config.pooling != "last":
+            outputs, read = outputs.index_select(0, own.cell), own
+        pooled = POOLINGS[self.config.pooling](outputs.flatten(1), read)
         return self.head(functional.dropout(pooled, self.head_dropout, self.training))
 
     def log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
@@ -85,8 +89,8 @@ class Classifier(nn.Module):
         trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
         return {"total": sum(counts.values()), "trainable": trainable, **counts}
 
-    def _drop_embedded(self, embedded: torch.Tensor) -> torch.Tensor:
-        """Drop features of (T, B, E), by one mask for all steps of a text where so set.
+    def _drop_embedded(self, embedded: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Drop features of (N, E), by one mask for all steps of a text where so set.
 
         The shared mask is variational dropout (Gal and Ghahramani, 2016, arXiv:1512.05287).
         """
@@ -94,22 +98,9 @@ class Classifier(nn.Module):
             return embedded
         if not self.config.variational_dropout:
             return functional.dropout(embedded, self.embedding_dropout)
-        return embedded * functional.dropout(
-            embedded.new_ones(1, *embedded.shape[1:]), self.embedding_dropout
-        )
-
-    def _pool(
-        self, outputs: torch.Tensor, lengths: torch.Tensor, read: torch.Tensor
-    ) -> torch.Tensor:
-        """Reduce a direction's outputs (T, B, H) to (B, H) over each text's own steps."""
-        if self.config.pooling == "last":
-            index = (read - 1).view(1, -1, 1).expand(1, -1, outputs.shape[2])
-            return outputs.gather(0, index).squeeze(0)
-        steps = torch.arange(len(outputs), device=outputs.device).unsqueeze(1)
-        outside = (steps >= lengths).unsqueeze(2)
-        if self.config.pooling == "max":
-            return outputs.masked_fill(outside, float("-inf")).max(dim=0).values
-        return outputs.masked_fill(outside, 0).sum(dim=0) / lengths.unsqueeze(1)
+        ones = embedded.new_ones(layout.sequences, embedded.shape[1])
+        mask = functional.dropout(ones, self.embedding_dropout)
+        return embedded * mask.index_select(0, layout.sequence)
 
 
 def _own(value: float | None, shared: float) -> float:

@@ -1,22 +1,26 @@
 """RNN, GRU and LSTM over batches in packed order: every sequence ends at its own length.
 
 torch's modules leave their fast kernels for a `PackedSequence`. The same mathematics needs no
-packed kernel: over a batch of like lengths the padded kernel runs in reading order, the backward
-direction reads each sequence reversed within its own length, and what stands after a sequence's
-end is never looked at, so it gets no gradient.
+packed kernel of theirs. On the CPU, RNN and GRU run by loops of our own over the packed rows. The
+LSTM, and every cell on a GPU, runs by torch's padded kernel: each direction reads its sequences
+from their own start, the backward one reversed within their own length, and what the kernel makes
+after a sequence's end is never looked at, so it gets no gradient.
 
-Shapes: T steps, B sequences, E features, H hidden units, D directions.
+Shapes: N rows in packed order (see `layout`), T steps, B sequences, E features, H hidden units,
+D directions.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sentiment import recurrence
+from sentiment.layout import Layout
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
@@ -76,56 +80,76 @@ class PackedRNN(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
-    def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> list[torch.Tensor]:
+    def forward(self, inputs: Tensor, layout: Layout) -> Tensor:
         """Run all layers.
 
         Args:
-            inputs: (T, B, E); what stands after a sequence's end does not matter.
-            lengths: (B,) int64, at least 1, the longest is T.
+            inputs: (N, E).
+            layout: which row is which token.
 
         Returns:
-            The last layer's outputs, (T, B, H) a direction, each in that direction's own reading
-            order: at step t of the backward direction stands its state after the t + 1 last
-            tokens of the sequence. So a sequence's last state is at its length - 1 in both, and
-            a maximum or mean over a sequence's own steps needs no reordering. Steps after a
-            sequence's end hold numbers without meaning.
+            The last layer's outputs, (N, D, H), each direction in its own reading order: at step
+            t of the backward direction stands its state after the t + 1 last tokens of the
+            sequence. So a sequence's last state is in its last row in both, and a maximum or
+            mean over a sequence's own steps needs no reordering.
         """
-        flip = _reversal(lengths, inputs.shape[0]) if self.directions == 2 else None
         for layer in range(self.layers):
-            outputs = []
-            for suffix in self._suffixes(layer):
-                backward = suffix.endswith("_reverse")
-                read = _Flip.apply(inputs, flip) if backward else inputs
-                outputs.append(self._direction(read, suffix))
+            outputs = self._layer(inputs, layout, layer)
             if layer == self.layers - 1:
                 return outputs
-            if flip is not None:
-                outputs[1] = _Flip.apply(outputs[1], flip)
-            inputs = torch.cat(outputs, dim=2) if flip is not None else outputs[0]
+            inputs = outputs[:, 0]
+            if self.directions == 2:
+                backward = _Select.apply(outputs[:, 1], layout.mirrored, layout.mirrored)
+                inputs = torch.cat([inputs, backward], dim=1)
             inputs = nn.functional.dropout(inputs, self.dropout, self.training)
         raise AssertionError("there is at least one layer")
+
+    def _layer(self, inputs: Tensor, layout: Layout, layer: int) -> Tensor:
+        """Run one layer: (N, E) to (N, D, H)."""
+        weights = [
+            [
+                getattr(self, f"{kind}_{suffix}")
+                for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            ]
+            for suffix in self._suffixes(layer)
+        ]
+        if self.cell == "lstm" or inputs.device.type != "cpu":
+            directions = [
+                self._padded(inputs, layout, own, mirrored=direction == 1)
+                for direction, own in enumerate(weights)
+            ]
+            return torch.stack(directions, dim=1)
+        read = [inputs]
+        if self.directions == 2:
+            read.append(_Select.apply(inputs, layout.mirrored, layout.mirrored))
+        own = recurrence.gru if self.cell == "gru" else recurrence.rnn
+        return own(read, layout.sizes, weights, self.compute_dtype or inputs.dtype)
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"l{layer}", f"l{layer}_reverse"][: self.directions]
 
-    def _direction(self, inputs: torch.Tensor, suffix: str) -> torch.Tensor:
-        """Run one layer in one direction: (T, B, E) to (T, B, H)."""
-        weights = [
-            getattr(self, f"{kind}_{suffix}")
-            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        ]
-        if self.cell != "lstm" and inputs.device.type == "cpu" and torch.is_grad_enabled():
-            # torch's own loops record each step of these for autograd.
-            own = recurrence.gru if self.cell == "gru" else recurrence.rnn
-            return own(inputs, weights, self.compute_dtype or inputs.dtype)
-        start = inputs.new_zeros(1, inputs.shape[1], self.hidden_size)
+    def _padded(
+        self, inputs: Tensor, layout: Layout, weights: list[Tensor], mirrored: bool
+    ) -> Tensor:
+        """Run one layer in one direction by torch's padded kernel."""
+        shape = (layout.steps, layout.sequences)
+        if mirrored:
+            rows, cells = layout.mirrored[layout.padded], layout.cell[layout.mirrored]
+            inputs = _Select.apply(inputs, rows, cells)
+        elif not layout.rectangular:
+            inputs = _Select.apply(inputs, layout.padded, layout.cell)
+        start = inputs.new_zeros(1, layout.sequences, self.hidden_size)
         options = (True, 1, 0.0, self.training, False, False)
         with self._precision(inputs.device):
             if self.cell == "lstm":
-                outputs = torch.lstm(inputs, [start, start], weights, *options)[0]
+                read = inputs.view(*shape, -1)
+                outputs = torch.lstm(read, [start, start], weights, *options)[0]
             else:
                 kernel = torch.gru if self.cell == "gru" else torch.rnn_tanh
-                outputs = kernel(inputs, start, weights, *options)[0]
+                outputs = kernel(inputs.view(*shape, -1), start, weights, *options)[0]
+        outputs = outputs.flatten(0, 1)
+        if not layout.rectangular:
+            outputs = _Gather.apply(outputs, layout.cell)
         return outputs.to(inputs.dtype)
 
     def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
@@ -134,27 +158,38 @@ class PackedRNN(nn.Module):
         return torch.autocast(device.type, dtype=self.compute_dtype)
 
 
-class _Flip(torch.autograd.Function):
-    """Reverse each sequence within its own length; the map is its own inverse."""
+class _Select(torch.autograd.Function):
+    """Select rows; given where each input row went, the gradient is a selection as well.
+
+    An input row selected more than once gets the gradient of one place, `inverse`: the others
+    must have none. What autograd derives is a slower scattered sum.
+    """
 
     @staticmethod
-    def forward(ctx, inputs: torch.Tensor, flip: torch.Tensor) -> torch.Tensor:  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(flip)
-        return inputs.reshape(-1, inputs.shape[2]).index_select(0, flip).view(inputs.shape)
+    def forward(ctx: Any, inputs: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse)
+        return inputs.index_select(0, index)
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[no-untyped-def]
-        # An index_select again: the gradient that autograd derives is a slower scattered sum.
-        (flip,) = ctx.saved_tensors
-        flat = gradient.reshape(-1, gradient.shape[2])
-        return flat.index_select(0, flip).view(gradient.shape), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (inverse,) = ctx.saved_tensors
+        return gradient.index_select(0, inverse), None, None
 
 
-def _reversal(lengths: torch.Tensor, steps: int) -> torch.Tensor:
-    """Return where each of T * B rows comes from; rows after a sequence's end stay."""
-    step = torch.arange(steps, device=lengths.device).unsqueeze(1)
-    source = torch.where(step < lengths, lengths - 1 - step, step)
-    return (source * len(lengths) + torch.arange(len(lengths), device=lengths.device)).flatten()
+class _Gather(torch.autograd.Function):
+    """Select rows, each at most once; the others get no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.rows = len(inputs)
+        return inputs.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        result = gradient.new_zeros(ctx.rows, gradient.shape[1])
+        return result.index_copy_(0, index, gradient), None
 
 
 def _parameter(*shape: int) -> nn.Parameter:

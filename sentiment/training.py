@@ -18,8 +18,8 @@ from sentiment.config import Config
 from sentiment.corpus import Corpus
 from sentiment.devices import (
     configure_threads,
-    pick_precision,
     precision_name,
+    recurrent_precision,
     release_memory,
 )
 from sentiment.embeddings import WordVectors, embedding_matrix
@@ -118,7 +118,9 @@ class Trainer:
         self.config = config
         self.corpus = corpus
         self.device = torch.device(device)
-        self.dtype = pick_precision(config.training.precision, self.device)
+        self.dtype = recurrent_precision(
+            config.training.precision, self.device, config.model.cell, config.model.hidden_dim
+        )
         configure_threads(threads)
         training = config.training
         torch.manual_seed(training.seed)

@@ -47,14 +47,14 @@ def test_an_epoch_holds_every_text_once_as_it_is(texts, limit, truncation, known
     seen = []
     for index, batch in view.batches(view.epoch(size, seed=5, epoch=0)):
         assert len(index) <= size
-        assert (np.diff(batch.lengths.numpy()) <= 0).all()
-        assert batch.ids.shape == (int(batch.lengths[0]), len(index))
+        layout = batch.layout
+        assert (np.diff(layout.lengths.numpy()) <= 0).all()
+        assert batch.ids.shape == (int(layout.lengths.sum()),)
         for column, text in enumerate(index):
             kept = truncated(texts[text], limit, truncation)
             ids = [rank + 2 if 0 <= rank < known else 0 for rank in kept]
-            padding = [1] * (len(batch.ids) - len(ids))
-            assert batch.ids[:, column].tolist() == ids + padding
-            assert int(batch.lengths[column]) == len(ids)
+            assert batch.ids[layout.sequence == column].tolist() == ids
+            assert int(layout.lengths[column]) == len(ids)
             assert int(batch.labels[column]) == text % 2
         seen.extend(index.tolist())
     assert sorted(seen) == list(range(len(texts)))

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from sentiment.devices import configure_threads, pick_device, pick_precision, precision_name
+from sentiment.devices import (
+    configure_threads,
+    has_fast_bfloat16,
+    pick_device,
+    pick_precision,
+    precision_name,
+    recurrent_precision,
+)
 from sentiment.errors import InputError
 
 CPU = torch.device("cpu")
@@ -23,6 +30,19 @@ def test_precision_is_what_is_asked_for_or_the_faster():
     cpu = torch.cpu.get_capabilities()
     fast = cpu.get("amx_bf16") or cpu.get("avx512_bf16")
     assert precision_name(pick_precision("auto", CPU)) == ("bfloat16" if fast else "float32")
+
+
+def test_small_loops_stay_in_float32_unless_told():
+    fast = torch.bfloat16 if has_fast_bfloat16(CPU) else torch.float32
+    assert recurrent_precision("auto", CPU, "rnn", 64) == torch.float32
+    assert recurrent_precision("auto", CPU, "gru", 64) == torch.float32
+    assert recurrent_precision("auto", CPU, "rnn", 128) == fast
+    assert recurrent_precision("auto", CPU, "gru", 128) == fast
+    assert recurrent_precision("auto", CPU, "lstm", 32) == fast
+    assert recurrent_precision("bfloat16", CPU, "rnn", 8) == torch.bfloat16
+    assert recurrent_precision("auto", torch.device("cuda"), "rnn", 8) == pick_precision(
+        "auto", torch.device("cuda")
+    )
 
 
 def test_denormals_are_flushed_in_the_thread():

@@ -2,19 +2,18 @@
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_sequence
 
 from sentiment.batching import Batch
 from sentiment.config import ModelConfig
+from sentiment.layout import Layout
 from sentiment.model import Classifier
 
 
-def batch_of(*texts, steps=None):
-    steps = steps or max(map(len, texts))
-    ids = torch.ones(steps, len(texts), dtype=torch.int64)
-    for column, text in enumerate(texts):
-        ids[: len(text), column] = torch.tensor(text)
-    lengths = torch.tensor([len(text) for text in texts])
-    return Batch(ids, lengths, torch.zeros(len(texts), dtype=torch.int64))
+def batch_of(*texts):
+    packed = pack_sequence([torch.tensor(text) for text in texts])
+    layout = Layout.of(torch.tensor([len(text) for text in texts]))
+    return Batch(packed.data, layout, torch.zeros(len(texts), dtype=torch.int64))
 
 
 def model_of(classes=2, **settings):
@@ -66,8 +65,8 @@ def test_padded_reads_the_padding():
 def test_pooling_by_hand(pooling):
     model = model_of(pooling=pooling, bidirectional=False, cell="gru")
     batch = batch_of([3, 4, 5], [6, 7])
-    outputs = model.recurrent(model.embedding(batch.ids), batch.lengths)[0]
-    rows = [outputs[:3, 0], outputs[:2, 1]]
+    outputs = model.recurrent(model.embedding(batch.ids), batch.layout)[:, 0]
+    rows = [outputs[batch.layout.sequence == text] for text in (0, 1)]
     by_hand = {
         "last": [row[-1] for row in rows],
         "max": [row.max(dim=0).values for row in rows],
@@ -90,12 +89,13 @@ def test_log_probabilities_sum_to_one():
 
 def test_variational_dropout_drops_the_same_features_at_every_step():
     model = model_of(dropout=0.5, variational_dropout=True).train()
-    dropped = model._drop_embedded(torch.ones(9, 3, 4))
-    assert (dropped == dropped[:1]).all()
+    layout = Layout.of(torch.tensor([9, 9, 4]))
+    dropped = model._drop_embedded(torch.ones(22, 4), layout)
+    assert torch.equal(dropped, dropped[:3][layout.sequence])
     assert set(dropped.flatten().tolist()) == {0.0, 2.0}
     plain = model_of(dropout=0.5, variational_dropout=False).train()
-    dropped = plain._drop_embedded(torch.ones(9, 3, 4))
-    assert not (dropped == dropped[:1]).all()
+    dropped = plain._drop_embedded(torch.ones(22, 4), layout)
+    assert not torch.equal(dropped, dropped[:3][layout.sequence])
 
 
 def test_padding_gets_no_gradient():

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from sentiment.layout import Layout
 from sentiment.packed import PackedRNN
 
 TORCH = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -23,14 +24,14 @@ def pair(cell, size, hidden, layers, bidirectional, dtype=torch.float32):
 
 def outputs_of_ours(ours, inputs, lengths):
     """(T, B, D * H) in time order, zero after a sequence's end."""
-    outputs = ours(inputs, lengths)
-    result = torch.zeros(*inputs.shape[:2], ours.directions * ours.hidden_size, dtype=inputs.dtype)
-    hidden = ours.hidden_size
-    for b, length in enumerate(lengths.tolist()):
-        result[:length, b, :hidden] = outputs[0][:length, b]
-        if ours.directions == 2:
-            result[:length, b, hidden:] = outputs[1][:length, b].flip(0)
-    return result
+    layout = Layout.of(lengths)
+    packed = pack_padded_sequence(inputs, lengths)
+    outputs = ours(packed.data, layout)
+    parts = [outputs[:, 0]]
+    if ours.directions == 2:
+        parts.append(outputs[:, 1][layout.mirrored])
+    rows = PackedSequence(torch.cat(parts, dim=1), packed.batch_sizes)
+    return pad_packed_sequence(rows, total_length=len(inputs))[0]
 
 
 def outputs_of_torch(theirs, inputs, lengths):
@@ -95,19 +96,35 @@ def test_bfloat16_products_stay_close_to_float32(cell):
     ours, theirs = pair(cell, 20, 32, 2, True)
     ours.compute_dtype = torch.bfloat16
     assert_agree(ours, theirs, [30, 28, 11, 3], 20, tolerance=0.05)
-    assert ours(torch.randn(4, 1, 20), torch.tensor([4]))[0].dtype == torch.float32
+    layout = Layout.of(torch.tensor([4]))
+    assert ours(torch.randn(4, 20), layout).dtype == torch.float32
 
 
 @pytest.mark.parametrize("cell", TORCH)
 def test_gradients_are_right_in_float64(cell):
     ours, _ = pair(cell, 2, 3, 2, True, torch.float64)
-    lengths = torch.tensor([4, 2, 1])
-    inputs = torch.randn(4, 3, 2, dtype=torch.float64, requires_grad=True)
+    layout = Layout.of(torch.tensor([4, 2, 1]))
+    inputs = torch.randn(7, 2, dtype=torch.float64, requires_grad=True)
 
-    def run(inputs):
-        return outputs_of_ours(ours, inputs, lengths)
+    def run(inputs, *weights):
+        for name, weight in zip(names, weights, strict=True):
+            setattr(ours, name, weight)
+        return ours(inputs, layout)
 
-    assert torch.autograd.gradcheck(run, (inputs,), fast_mode=True)
+    names, weights = zip(*ours.named_parameters(), strict=True)
+    for name in names:
+        delattr(ours, name)
+    assert torch.autograd.gradcheck(run, (inputs, *weights), fast_mode=True)
+
+
+@pytest.mark.parametrize("cell", TORCH)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_large_products_agree_with_torch(cell, dtype):
+    ours, theirs = pair(cell, 100, 128, 1, True)
+    if dtype == torch.bfloat16:
+        ours.compute_dtype = dtype
+    lengths = [40] * 30 + [33] * 20 + [2] * 14
+    assert_agree(ours, theirs, lengths, 100, tolerance=1e-5 if dtype == torch.float32 else 0.05)
 
 
 def test_state_dict_has_torchs_names_and_shapes():
@@ -119,11 +136,11 @@ def test_state_dict_has_torchs_names_and_shapes():
 def test_dropout_acts_between_layers_in_training_alone():
     torch.manual_seed(0)
     module = PackedRNN("lstm", 4, 8, 2, dropout=0.5)
-    inputs, lengths = torch.randn(6, 2, 4), torch.tensor([6, 4])
+    inputs, layout = torch.randn(10, 4), Layout.of(torch.tensor([6, 4]))
     module.eval()
-    assert torch.equal(module(inputs, lengths)[0], module(inputs, lengths)[0])
+    assert torch.equal(module(inputs, layout), module(inputs, layout))
     module.train()
-    assert not torch.equal(module(inputs, lengths)[0], module(inputs, lengths)[0])
+    assert not torch.equal(module(inputs, layout), module(inputs, layout))
 
 
 def test_unknown_cell_is_named():

@@ -1,0 +1,117 @@
+"""Matrix products on the CPU by the fastest kernel at hand, for the loops of `recurrence`.
+
+torch takes MKL for products in float32. On CPUs of other makers MKL keeps to narrower vector
+instructions than oneDNN, which comes with torch as well, and has half its speed. torch's only
+switch to oneDNN for these products lets it round to bfloat16 too, which oneDNN does where the CPU
+has AMX and nowhere else: so the switch is used only where a product shows that nothing is rounded.
+A call of oneDNN costs some 10 microseconds more, so small products stay with MKL.
+
+Shapes: M rows, K columns of the operand, N columns of the result, D directions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+SMALL_OPERATIONS = 4e6
+"""Products of fewer floating point operations (2 M K N) stay with MKL."""
+
+
+def product(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Return rows (M, K) @ matrix (K, N)."""
+    with _kernel(_by_onednn(len(rows), matrix)):
+        return rows @ matrix
+
+
+def affine(rows: Tensor, matrix: Tensor, bias: Tensor, out: Tensor) -> None:
+    """Write rows (M, K) @ matrix (K, N) + bias (N,) to `out` (M, N), in the bias's precision."""
+    with _kernel(_by_onednn(len(rows), matrix)):
+        if rows.dtype == bias.dtype:
+            torch.addmm(bias, rows, matrix, out=out)
+        else:
+            torch.add(rows @ matrix, bias, out=out)
+
+
+class StepProducts:
+    """The product of each step's rows with a matrix a direction, made within `with`."""
+
+    def __init__(self, matrices: Sequence[Tensor], dtype: torch.dtype, rows: int) -> None:
+        """Prepare the matrices.
+
+        Args:
+            matrices: D of them, (K, N).
+            dtype: precision of the rows that will come; results are added in the matrices' own.
+            rows: M, the most that a step has.
+        """
+        self._reduced = dtype != matrices[0].dtype
+        self._matrices = [matrix.to(dtype).contiguous() for matrix in matrices]
+        width = matrices[0].shape[1]
+        self._result = self._matrices[0].new_empty(rows, len(matrices), width)
+        self._switch = _kernel(_by_onednn(rows, self._matrices[0]))
+
+    def __enter__(self) -> StepProducts:
+        """Choose the kernel for the steps to come."""
+        self._switch.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave torch as it was."""
+        self._switch.__exit__(None, None, None)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Return rows (m, D, K) @ each direction's matrix, (m, D, N); overwritten next time."""
+        result = self._result[: len(rows)]
+        for d, matrix in enumerate(self._matrices):
+            torch.mm(rows[:, d], matrix, out=result[:, d])
+        return result
+
+    def add_to(self, target: Tensor, rows: Tensor) -> None:
+        """Add rows (m, D, K) @ each direction's matrix to the target (m, D, N)."""
+        if self._reduced:
+            target += self(rows)
+            return
+        for d, matrix in enumerate(self._matrices):
+            target[:, d].addmm_(rows[:, d], matrix)
+
+
+def _by_onednn(rows: int, matrix: Tensor) -> bool:
+    work = 2 * rows * matrix.numel()
+    return matrix.dtype == torch.float32 and work >= SMALL_OPERATIONS and _onednn_is_better()
+
+
+@contextlib.contextmanager
+def _kernel(onednn: bool) -> Iterator[None]:
+    """Let oneDNN compute the products in float32, or leave them to torch's choice."""
+    if not onednn:
+        yield
+        return
+    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = settings.fp32_precision
+    settings.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
+
+
+@cache
+def _onednn_is_better() -> bool:
+    """Tell whether MKL is slow on this CPU, and oneDNN is there and rounds nothing."""
+    if not torch.backends.mkldnn.is_available() or not torch.backends.mkl.is_available():
+        return False
+    cpu = Path("/proc/cpuinfo")
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not cpu.exists():
+        return False
+    if "GenuineIntel" in cpu.read_text(errors="replace"):
+        return False
+    left, right = torch.linspace(-1, 1, 2 * 256 * 256).view(2, 256, 256)
+    expected = left.double() @ right.double()
+    with _kernel(True):
+        difference = (left @ right).double() - expected
+    return bool(difference.abs().max() < 1e-6 * expected.abs().max())
