@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.add_data_arguments(parser)
     parser.add_argument("--test", action="store_true", help="score the test split at the end")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--threads", type=int, metavar="N", default=1, help="CPU threads")
     parser.add_argument("--name", help="the run's name (default: what the model is)")
     cli.add_store_arguments(parser)
     args = parser.parse_args(argv)
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         for recipe in baseline_recipes():
             print(f"{recipe.name:<16} {recipe.description}")
         return
-    if args.threads is not None and args.threads < 1:
+    if args.threads < 1:
         raise InputError(f"--threads {args.threads}: give 1 or more")
     recipe = load_recipe(args.recipe) if args.recipe else Recipe("", "", {})
     config = Config.from_flat({**recipe.settings, **parse_assignments(args.set)})
@@ -53,14 +53,13 @@ def main(argv: list[str] | None = None) -> None:
     from sentiment.embeddings import coverage
     from sentiment.evaluate import score_split
     from sentiment.preparation import prepare
-    from sentiment.processes import available_cores
     from sentiment.record import RunRecord, open_store, run_parameters, tracking_uri
     from sentiment.training import Trainer
 
     device = pick_device(args.device)
     prepared = prepare(data, [config], progress=print)
     corpus, vectors = prepared.for_config(config)
-    trainer = Trainer(config, corpus, vectors, device, args.threads or available_cores())
+    trainer = Trainer(config, corpus, vectors, device, args.threads)
     dataset = prepared.dataset
     print(
         f"{trainer.parameter_counts()['parameters/trainable']:,} trainable parameters, "
