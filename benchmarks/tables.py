@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,4 +29,4 @@ def replace(path: Path, name: str, text: str) -> None:
     temporary = path.with_suffix(".part")
     new = pattern.sub(lambda _: f"{start}\n\n{text}\n\n{end}", old)
     temporary.write_text(new, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Generator, Iterator
@@ -33,10 +34,14 @@ from sentiment.optimization import (
     make_schedule,
     restore_optimizer,
 )
+from sentiment.packed import GATES
 from sentiment.vocabulary import Vocabulary, build_vocabulary
 
 FINITE_CHECK_STEPS = 50
 """On a GPU each look at the loss waits for the device, so it is looked at every so many steps."""
+
+ACTIVATION_BYTES = 300 * 2**20
+"""Estimated memory of a batch's activations above which it goes through the model in parts."""
 
 RELEASE_STEPS = 25
 """Batches differ in length, so the holes in kept memory grow with every step."""
@@ -166,8 +171,8 @@ class Trainer:
         interval = self.train_texts.size / self.config.training.evaluations_per_epoch
         evaluations = int(self.examples / interval)
         running = _Running(self.device)
-        for index, batch in self._batches():
-            self._train_step(index, batch, running)
+        for index, parts in self._batches():
+            self._train_step(index, parts, running)
             finished = self.step == self.total_steps
             if finished or self.examples >= (evaluations + 1) * interval:
                 evaluations = int(self.examples / interval)
@@ -265,21 +270,46 @@ class Trainer:
             steps += int(np.searchsorted(seen, rest)) + 1
         return min(steps, training.max_steps) if training.max_steps else steps
 
-    def _batches(self) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Yield the plan's batches until the budget is used up."""
+    def _batches(self) -> Iterator[tuple[np.ndarray, list[Batch]]]:
+        """Yield the plan's batches, each in its parts, until the budget is used up."""
         training = self.config.training
         epoch, done = divmod(self.step, math.ceil(self.train_texts.size / training.batch_size))
         while self.step < self.total_steps:
             plan = self.train_texts.epoch(training.batch_size, training.seed, epoch)
-            yield from self.train_texts.batches(plan[done : done + self.total_steps - self.step])
+            plan = plan[done : done + self.total_steps - self.step]
+            parts = [self._parts(index) for index in plan]
+            gathered = self.train_texts.batches([part for index in parts for part in index])
+            for index, own in zip(plan, parts, strict=True):
+                yield index, [batch for _, batch in itertools.islice(gathered, len(own))]
             epoch, done = epoch + 1, 0
 
-    def _train_step(self, index: np.ndarray, batch: Batch, running: _Running) -> None:
+    def _parts(self, index: np.ndarray) -> list[np.ndarray]:
+        """Part a batch whose activations would take more memory than a training should.
+
+        The parts' gradients add up to the batch's, so only random draws depend on it.
+        """
+        if self.device.type != "cpu":
+            return [index]
+        model = self.config.model
+        units = model.layers * model.hidden_dim * (2 if model.bidirectional else 1)
+        # Of each unit and token the gates and about four states are kept, of four bytes.
+        per_token = 4 * units * (GATES[model.cell] + 4)
+        tokens = int(self.train_texts.lengths[index].sum())
+        count = math.ceil(tokens * per_token / ACTIVATION_BYTES)
+        return np.array_split(index, min(count, len(index)))
+
+    def _train_step(self, index: np.ndarray, parts: list[Batch], running: _Running) -> None:
         self.model.train()
-        logits = self.model(batch)
-        loss_sum, weight = self._loss(logits, batch.labels)
         self.optimizer.zero_grad(set_to_none=True)
-        (loss_sum / weight).backward()
+        total = self._class_weights[torch.cat([part.labels for part in parts])].sum()
+        for part in parts:
+            logits = self.model(part)
+            loss = self._loss(logits, part.labels)
+            (loss / total).backward()
+            with torch.no_grad():
+                running.loss += loss
+                running.hits += _hits(logits, part.labels)
+        running.weight += total
         clip = self.config.training.gradient_clip
         if clip:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip, foreach=True)
@@ -287,10 +317,6 @@ class Trainer:
         self.schedule.step()
         self.step += 1
         self.examples += len(index)
-        with torch.no_grad():
-            running.loss += loss_sum
-            running.weight += weight
-            running.hits += _hits(logits, batch.labels)
         running.count += len(index)
         running.tokens += int(self.train_texts.lengths[index].sum())
         if self.device.type == "cpu" or self.step % FINITE_CHECK_STEPS == 0:
@@ -298,10 +324,8 @@ class Trainer:
         if self.step % RELEASE_STEPS == 0:
             release_memory()
 
-    def _loss(
-        self, logits: torch.Tensor, labels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the weighted sum of the texts' losses and the sum of their weights."""
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the weighted sum of the texts' losses."""
         weights = self._class_weights[labels]
         if self.model.binary:
             losses = functional.binary_cross_entropy_with_logits(
@@ -309,7 +333,7 @@ class Trainer:
             )
         else:
             losses = functional.cross_entropy(logits, labels, reduction="none")
-        return (losses * weights).sum(), weights.sum()
+        return (losses * weights).sum()
 
     def _weights(self, classes: int) -> torch.Tensor:
         """Return each class's weight; balanced weights are n / (C * texts of the class)."""

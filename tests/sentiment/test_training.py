@@ -217,3 +217,26 @@ def test_the_scores_are_scikit_learns():
     labels = trainer.corpus.splits["valid"].labels
     accuracy = accuracy_score(labels, bundle.predict(texts).argmax(axis=1))
     assert accuracy == trainer.best_metrics["valid/accuracy"]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_batch_in_parts_has_the_same_gradients(cell, monkeypatch):
+    config = config_of(cell=cell, dropout=0, class_weights="balanced", epochs=2)
+    whole = Trainer(config, corpus_of(3))
+    monkeypatch.setattr("sentiment.training.ACTIVATION_BYTES", 10_000)
+    parted = Trainer(config, corpus_of(3))
+    index = parted.train_texts.epoch(16, seed=0, epoch=0)[0]
+    parts = parted._parts(index)
+    assert 1 < len(parts) <= 16
+    assert np.concatenate(parts).tolist() == index.tolist()
+    for one, other in zip(parted.evaluations(), _evaluations(whole, monkeypatch), strict=True):
+        assert one.examples == other.examples
+        for name, value in other.metrics.items():
+            if name != "tokens_per_second":
+                assert one.metrics[name] == pytest.approx(value, rel=1e-3), name
+
+
+def _evaluations(trainer, monkeypatch):
+    """Evaluations of a trainer that takes each batch whole."""
+    monkeypatch.setattr(trainer, "_parts", lambda index: [index])
+    return trainer.evaluations()

@@ -48,7 +48,7 @@ def test_losses_agree_over_fifty_steps(cell, layers, bidirectional):
     losses = []
     for index, batch in trainer.train_texts.batches(plan):
         running = _Running(trainer.device)
-        trainer._train_step(index, batch, running)
+        trainer._train_step(index, [batch], running)
         packed = PackedSequence(batch.ids, torch.tensor(batch.layout.sizes))
         ids, lengths = pad_packed_sequence(packed, padding_value=PAD_ID)
         loss = step(theirs, optimizer, ids, lengths, batch.labels)
