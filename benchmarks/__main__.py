@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from benchmarks import orchestration, serving
+from benchmarks import epoch, memory, orchestration, packed_rnn, prediction, serving
 from sentiment import cli
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run them; `benchmarks.recipes` takes an hour and is started by itself."""
+    """Run them, and put their tables into docs/benchmarks.md; `recipes` takes hours by itself."""
+    into = ["--write", "docs/benchmarks.md"]
+    packed_rnn.main(into)
+    epoch.main(into)
+    prediction.main(into)
+    memory.main(into)
     orchestration.main([])
     return serving.main([])
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from benchmarks import tables
 from benchmarks.tutorial_loop import TutorialModel, bucket_batches, step
@@ -64,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         rows.append([f"ours, {precision}", f"{median:,.1f}", speed, ratio])
     header = ["loop", f"seconds, {tokens:,} tokens", "tokens/s", "times as fast"]
     table = tables.markdown(header, rows)
-    Console(width=120).print(table, markup=False)
+    print(table)
     if args.write:
         tables.replace(Path(args.write), "epoch", table)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks import tables
 from sentiment import cli
 from sentiment.config import Config, parse_assignments
 from sentiment.corpus import Corpus, EncodedSplit
@@ -27,17 +27,21 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.Parser(prog="python -m benchmarks.memory", description=__doc__.splitlines()[0])
     parser.add_argument("--cells", nargs="+", default=["lstm", "gru", "rnn"], help="cells")
     parser.add_argument("--one", nargs=2, metavar=("CELL", "PRECISION"), help="measure here")
+    parser.add_argument("--write", metavar="FILE", help="Markdown file whose table is replaced")
     args = parser.parse_args(argv)
     if args.one:
         print(measure(*args.one))
         return
-    table = Table("cell", "precision", "peak above the imports, MB")
+    rows = []
     for cell in args.cells:
         for precision in ("float32", "bfloat16"):
             command = [sys.executable, "-m", "benchmarks.memory", "--one", cell, precision]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
-            table.add_row(cell, precision, f"{float(done.stdout):,.0f}")
-    Console(width=100).print(table)
+            rows.append([cell, precision, f"{float(done.stdout):,.0f}"])
+    table = tables.markdown(["cell", "precision", "peak above the imports, MB"], rows)
+    print(table)
+    if args.write:
+        tables.replace(Path(args.write), "memory", table)
 
 
 def measure(cell: str, precision: str) -> float:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch.nn.utils.rnn import PackedSequence
 
 from benchmarks import tables
@@ -44,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         name = "packed-rnn"
         table = kernels(args.cells, args.hidden, args.rounds, args.batch, args.tokens)
-    Console(width=140).print(table, markup=False)
+    print(table)
     if args.write:
         tables.replace(Path(args.write), name, table)
 

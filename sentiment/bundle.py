@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,17 @@ from safetensors.torch import load_file, save_file
 from sentiment.batching import FIRST_WORD_ID, Texts
 from sentiment.config import Config
 from sentiment.corpus import EncodedSplit
+from sentiment.devices import configure_threads
 from sentiment.errors import InputError
 from sentiment.inference import log_probabilities
 from sentiment.model import Classifier
+from sentiment.processes import in_processes
 from sentiment.text import tokenizer
 from sentiment.vocabulary import Vocabulary
 
 FORMAT = 1
+TEXTS_PER_WORKER = 1_500
+"""With fewer texts than this each, processes take longer to start than they save."""
 FILES = ("config.json", "vocabulary.json", "labels.json", "weights.safetensors")
 
 
@@ -133,18 +137,25 @@ class Bundle:
     def _tokenize(self) -> Any:
         return tokenizer(self.config.text)
 
-    def predict(self, texts: list[str]) -> np.ndarray:
+    def predict(self, texts: list[str], workers: int = 1) -> np.ndarray:
         """Return float32 probabilities (n, C), rows in the order of the texts.
 
         Always in float32, whatever precision trained, and alike whatever else is in the batch
         (but for `packing: padded`, whose result depends on the padding by nature).
-        """
-        return np.exp(self.log_probabilities(texts))
 
-    def log_probabilities(self, texts: list[str]) -> np.ndarray:
+        Args:
+            texts: n of them.
+            workers: processes that share many texts; few are predicted in this one.
+        """
+        return np.exp(self.log_probabilities(texts, workers))
+
+    def log_probabilities(self, texts: list[str], workers: int = 1) -> np.ndarray:
         """Return float32 log probabilities (n, C), rows in the order of the texts."""
         if not texts:
             return np.empty((0, len(self.label_names)), dtype=np.float32)
+        workers = min(workers, len(texts) // TEXTS_PER_WORKER)
+        if workers > 1:
+            return self._in_processes(texts, workers)
         encoded = [self.vocabulary.encode(self._tokenize(text)) for text in texts]
         # Ids become the ranks that a corpus holds: its first word has rank 0, <unk> has -1.
         ranks = np.concatenate(encoded).astype(np.int32) - FIRST_WORD_ID
@@ -155,6 +166,14 @@ class Bundle:
         )
         view = Texts(split, self.config.text, self.vocabulary.known)
         return log_probabilities(self.model, view)
+
+    def _in_processes(self, texts: list[str], workers: int) -> np.ndarray:
+        bare = replace(self)  # without the model, which each process makes for itself
+        tasks = [(bare, texts[first::workers]) for first in range(workers)]
+        result = np.empty((len(texts), len(self.label_names)), dtype=np.float32)
+        for first, rows in in_processes(_share, tasks, workers):
+            result[first::workers] = rows
+        return result
 
     def _check(self, folder: Path) -> None:
         """Raise an InputError where the weights don't fit the settings or the vocabulary."""
@@ -173,6 +192,12 @@ class Bundle:
                 f"{folder / 'weights.safetensors'}: does not fit config.json: {first[-1]}"
             ) from None
         del model
+
+
+def _share(bundle: Bundle, texts: list[str]) -> np.ndarray:
+    """What one process predicts."""
+    configure_threads(1)
+    return bundle.log_probabilities(texts)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -60,6 +60,7 @@ def score_split(bundle: Bundle, dataset: Dataset, split: str) -> Scores:
         InputError: the data has labels that the model does not know.
     """
     from sentiment.metrics import score
+    from sentiment.processes import available_cores
 
     if dataset.label_names != bundle.label_names:
         raise InputError(
@@ -67,7 +68,7 @@ def score_split(bundle: Bundle, dataset: Dataset, split: str) -> Scores:
             f"{', '.join(dataset.label_names)}: give the data that the model is for"
         )
     texts = dataset.splits[split]
-    return score(bundle.log_probabilities(texts.texts), texts.labels)
+    return score(bundle.log_probabilities(texts.texts, available_cores()), texts.labels)
 
 
 def print_confusion(names: tuple[str, ...], confusion: np.ndarray) -> None:

@@ -118,3 +118,10 @@ def test_a_torn_or_missing_file_is_told(tmp_path, file):
     (folder / file).unlink()
     with pytest.raises(InputError, match=file):
         Bundle.load(folder)
+
+
+def test_many_texts_are_shared_between_processes(monkeypatch):
+    bundle = bundle_of()
+    monkeypatch.setattr("sentiment.bundle.TEXTS_PER_WORKER", 3)
+    texts = [f"{'good ' * (n % 5)}film {n}" for n in range(11)]
+    np.testing.assert_allclose(bundle.predict(texts, workers=2), bundle.predict(texts), atol=1e-5)
