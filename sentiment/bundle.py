@@ -184,14 +184,20 @@ class Bundle:
                 f"{folder}: {len(self.vocabulary)} words in vocabulary.json don't fit "
                 f"embedding weights of shape {shape} in weights.safetensors"
             )
+        file, (rows, dim) = folder / "weights.safetensors", embedding.shape
         try:
-            model = self.model
-        except RuntimeError as error:
+            # Without memory: settings that were tampered with may ask for any amount.
+            with torch.device("meta"):
+                outline = Classifier(self.config.model, rows, dim, len(self.label_names))
+            outline.load_state_dict(
+                {name: value.to("meta") for name, value in self.weights.items()}, assign=True
+            )
+        except (RuntimeError, TypeError) as error:
             first = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise InputError(
-                f"{folder / 'weights.safetensors'}: does not fit config.json: {first[-1]}"
-            ) from None
-        del model
+            raise InputError(f"{file}: does not fit config.json: {first[-1]}") from None
+        for name, value in self.weights.items():
+            if not value.is_floating_point() or not value.isfinite().all():
+                raise InputError(f"{file}: {name} holds something else than finite numbers")
 
 
 def _share(bundle: Bundle, texts: list[str]) -> np.ndarray:

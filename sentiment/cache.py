@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from platformdirs import user_cache_path
 from sentiment.errors import InputError
 
 _MANIFEST = "manifest.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 def cache_root() -> Path:
@@ -39,8 +41,10 @@ def cached(kind: str, fingerprint: str, build: Callable[[Path], None]) -> Path:
 
     Raises:
         InputError: the cache can't be written.
+        OSError: the disk is full; what was written is removed.
+        ValueError: the names are no names of folders.
     """
-    entry = cache_root() / kind / fingerprint
+    entry = _entry(kind, fingerprint)
     if is_intact(entry):
         return entry
     lock = FileLock(entry.with_name(f"{fingerprint}.lock"))
@@ -66,7 +70,7 @@ def cached(kind: str, fingerprint: str, build: Callable[[Path], None]) -> Path:
 
 def is_cached(kind: str, fingerprint: str) -> bool:
     """Whether an entry is there and undamaged."""
-    return is_intact(cache_root() / kind / fingerprint)
+    return is_intact(_entry(kind, fingerprint))
 
 
 def remove_entries(kind: str) -> None:
@@ -122,6 +126,14 @@ def is_intact(folder: Path) -> bool:
         )
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
+
+
+def _entry(kind: str, fingerprint: str) -> Path:
+    for name in (kind, fingerprint):
+        # Some names come from elsewhere, such as a tracking server's ids of models.
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a cache entry")
+    return cache_root() / kind / fingerprint
 
 
 def _acquire(lock: FileLock) -> None:

@@ -8,6 +8,7 @@ import re
 import select
 import shlex
 import sys
+import traceback
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -17,9 +18,11 @@ from pydantic import ValidationError
 from sentiment.config import Config
 from sentiment.datasets import DataConfig
 from sentiment.errors import InputError, TrainingError
+from sentiment.full_disk import full_disk
 from sentiment.provenance import redacted
 
 _NOT_OF_TYPE = re.compile(r"(?P<flag>[^:]+): invalid (?P<type>int|float) value: (?P<value>.+)")
+_LONGEST_MESSAGE = 2_000
 _KINDS = {"int": "whole number", "float": "number"}
 
 
@@ -147,7 +150,7 @@ def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
     """Run a command on the process's arguments and exit with its status.
 
     0: done; 1: the work failed; 2: the user's input is wrong; 130: interrupted. What nobody
-    foresaw keeps its traceback, and ends with 1 too.
+    foresaw keeps its traceback, without the credentials in it, and ends with 1 too.
     """
     try:
         status = main(None) or 0
@@ -164,12 +167,26 @@ def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
         # Python flushes once more on its way out, and would complain then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
+    except Exception as error:  # noqa: BLE001 - told in full
+        full = full_disk(error)
+        if full is None:
+            print(redacted(traceback.format_exc()), end="", file=sys.stderr)
+            status = 1
+        else:
+            status = _fail(f"{full}; free some room and start again", 1)
     sys.exit(status)
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {_printable(message)}", file=sys.stderr)
     return status
+
+
+def _printable(message: str) -> str:
+    """Return a message that quotes what users gave, fit for a terminal."""
+    shown = redacted(message[:_LONGEST_MESSAGE])
+    shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in shown)
+    return shown if len(message) <= _LONGEST_MESSAGE else f"{shown} …"
 
 
 def _reader_is_gone() -> bool:

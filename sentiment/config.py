@@ -21,6 +21,10 @@ from sentiment.errors import InputError
 Objective = Literal["valid/accuracy", "valid/loss", "valid/f1"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
+# What arrays of 32 bits can count, and layers that no machine of today holds.
+_LARGEST = 2**31 - 1
+_WIDEST = 2**16
+
 
 class Section(BaseModel):
     """Base of the sections: immutable, and an unknown key is an error."""
@@ -40,10 +44,15 @@ class TextConfig(Section):
     lowercase: bool = Field(True, description="lower-case the text")
     strip_markup: bool = Field(True, description="replace <br /> by a space")
     vocabulary_size: int = Field(
-        25_000, ge=1, description="keep at most that many of the commonest words of train"
+        25_000,
+        ge=1,
+        le=_LARGEST,
+        description="keep at most that many of the commonest words of train",
     )
-    min_count: int = Field(1, ge=1, description="keep words seen at least that often in train")
-    max_length: int = Field(400, ge=0, description="tokens kept of a text; 0: all")
+    min_count: int = Field(
+        1, ge=1, le=_LARGEST, description="keep words seen at least that often in train"
+    )
+    max_length: int = Field(400, ge=0, le=_LARGEST, description="tokens kept of a text; 0: all")
     truncation: Literal["head", "tail", "head_tail"] = Field(
         "head", description="which tokens of a longer text are kept; head_tail: half of each"
     )
@@ -61,6 +70,7 @@ class ModelConfig(Section):
     embedding_dim: int = Field(
         100,
         ge=1,
+        le=_WIDEST,
         description="size of random, word2vec and fasttext vectors; the others bring their own",
     )
     freeze_embedding: bool = Field(False, description="keep the vectors as they are")
@@ -70,7 +80,7 @@ class ModelConfig(Section):
     cell: Literal["rnn", "gru", "lstm"] = Field("lstm", description="recurrent cell")
     layers: int = Field(1, ge=1, le=4, description="recurrent layers")
     bidirectional: bool = Field(True, description="read the text in both directions")
-    hidden_dim: int = Field(128, ge=1, description="hidden units a direction")
+    hidden_dim: int = Field(128, ge=1, le=_WIDEST, description="hidden units a direction")
     dropout: float = Field(
         0.4, ge=0, lt=1, description="dropout on embeddings, between layers and before the head"
     )
@@ -101,7 +111,7 @@ class TrainingConfig(Section):
     """The optimisation of one model."""
 
     epochs: float = Field(3.0, gt=0, description="passes over the train split; may be a fraction")
-    batch_size: int = Field(64, ge=1, description="texts a step")
+    batch_size: int = Field(64, ge=1, le=_LARGEST, description="texts a step")
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = Field("adam", description="optimizer")
     learning_rate: float = Field(2e-3, gt=0, description="learning rate (the schedule's peak)")
     momentum: float = Field(0.0, ge=0, lt=1, description="momentum of sgd and rmsprop")
@@ -118,12 +128,14 @@ class TrainingConfig(Section):
     evaluations_per_epoch: float = Field(
         4, gt=0, description="evaluations on the validation split in each epoch"
     )
-    max_steps: int = Field(0, ge=0, description="end after that many steps; 0: no limit")
+    max_steps: int = Field(
+        0, ge=0, le=_LARGEST, description="end after that many steps; 0: no limit"
+    )
     objective: Objective = Field("valid/accuracy", description="what the best checkpoint goes by")
     precision: Precision = Field(
         "auto", description="arithmetic of the recurrent layers; auto: the faster of the two"
     )
-    seed: int = Field(1234, ge=0, description="seed of everything random")
+    seed: int = Field(1234, ge=0, le=2**32 - 1, description="seed of everything random")
 
     @model_validator(mode="after")
     def _momentum_has_a_reader(self) -> Self:
@@ -225,8 +237,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             raise InputError(unknown_name("hyperparameter", name, SECTION_OF))
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError(f"--set {assignment}: the value can't be read") from None
+        except (yaml.YAMLError, ValueError, RecursionError):
+            raise InputError(f"--set {assignment:.200}: the value can't be read") from None
+        # pydantic would take it for 1 or 0.
+        if isinstance(value, bool) and fields()[name].annotation in (int, float):
+            raise InputError(f"--set {assignment}: a number is wanted")
         values[name] = _number(value)
     Config.from_flat(values)
     return values

@@ -21,7 +21,9 @@ import psutil
 
 DISTRIBUTION = "sentiment-sweeps"
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
+# A password with a slash should be quoted, and shows all the same if it isn't: what stands between
+# a colon and a slash is a password unless it is a port.
+_CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:@]*:(?!\d+/)[^\s'\"]*@)")
 _SECRETS = re.compile(r"(?i)(\w*(?:password|token|secret|key)=)[^&\s]+")
 # Clock steps move a process's start time, which is counted from the boot, by up to seconds.
 _CLOCK_TOLERANCE = 5.0

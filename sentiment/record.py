@@ -447,7 +447,9 @@ def _artifact_location(uri: str, experiment: str) -> str | None:
     # MLflow's own choice is mlruns/ in the current folder, by the experiment's id.
     if database is None or database.parent == Path.cwd():
         return None
-    return str(database.parent / "mlruns" / quote(experiment, safe=""))
+    # `..` stays what it is when it is quoted.
+    folder = quote(experiment, safe="").replace(".", "%2E", not experiment.strip("."))
+    return str(database.parent / "mlruns" / folder)
 
 
 @contextmanager

@@ -91,12 +91,19 @@ def hold_out(
     for rows in [*chosen, *(rows for rows in groups if len(rows) == 1), *reversed(left)]:
         hold_if_it_fits(rows)
 
+    # By class once: a column of thousands of classes is soon given, and soon refused.
+    rows_with: dict[int, list[int]] = defaultdict(list)
+    for row, label in enumerate(labels):
+        rows_with[label].append(row)
+    groups_with: dict[int, list[list[int]]] = defaultdict(list)
+    for rows in groups:
+        for label in {labels[row] for row in rows}:
+            groups_with[label].append(rows)
     for label in wanted:
-        of_label = whole.labels == label
-        if not held[of_label].any():  # each of its texts is repeated more often than fits
-            held[min((rows for rows in groups if of_label[rows].any()), key=len)] = True
+        if not held[rows_with[label]].any():  # each of its texts is repeated more often than fits
+            held[min(groups_with[label], key=len)] = True
     for label in wanted:
-        if held[whole.labels == label].all():
+        if held[rows_with[label]].all():
             raise InputError(
                 f"class {label_names[label]!r} has too few different texts to draw a {purpose} "
                 "split from: give more texts of it, or leave the class out"

@@ -62,8 +62,8 @@ NOT_RANGES: tuple[str, ...] = (
 )
 """Each value of these needs a corpus or vectors of its own, built before the first trial."""
 
-# Optuna keeps integers as doubles, which are exact up to here.
-_LARGEST_INT = 2**53
+# Each two values of two choices are checked against one another.
+_LONGEST_CHOICE = 100
 
 
 @dataclass(frozen=True)
@@ -433,6 +433,11 @@ def _choice(name: str, given: Any, when: tuple[Condition, ...], where: str) -> C
         raise InputError(f"{where}: choice is a list of values, not {given!r}")
     if not given:
         raise InputError(f"{where}: the choice is empty: give it a value at least")
+    if len(given) > _LONGEST_CHOICE:
+        raise InputError(
+            f"{where}: {len(given):,} values to choose from: give {_LONGEST_CHOICE} at most, or a "
+            "range"
+        )
     values = tuple(_typed(name, value, where) for value in given)
     for position, value in enumerate(values):
         if value in values[:position]:
@@ -463,8 +468,6 @@ def _int_range(
         raise InputError(
             f"{where}: steps of {step} from {low} don't reach {high}: end at {reached}"
         )
-    if max(abs(low), abs(high)) > _LARGEST_INT:
-        raise InputError(f"{where}: the bounds lie within ±2^53, not {[low, high]}")
     return IntRange(low, high, log, step, when)
 
 
@@ -698,8 +701,8 @@ def _read(path: Path, source: str) -> Any:
         raise InputError(
             f"{source}: not UTF-8 at byte {error.start}: save the file as UTF-8"
         ) from None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise InputError(
             f"space {source}: {reason}; give a file, or one that ships: {_listed(SHIPPED)}"
         ) from None

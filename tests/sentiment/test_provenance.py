@@ -25,6 +25,11 @@ from sentiment.provenance import (
     [
         ("--tracking-uri http://me:pa55@host:5000/x", "--tracking-uri http://***@host:5000/x"),
         ("http://me:p@55@host", "http://***@host"),
+        ("can't parse 'http://me:pa/55@host'", "can't parse 'http://***@host'"),
+        (
+            "http://host:5000/models/sentiment@champion",
+            "http://host:5000/models/sentiment@champion",
+        ),
         (
             "postgresql://db/x?user=me&password=pa55&a=1",
             "postgresql://db/x?user=me&password=***&a=1",
