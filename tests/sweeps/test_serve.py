@@ -337,6 +337,7 @@ def test_endless_body_is_neither_kept_nor_read_to_its_end() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # pip installs torch and MLflow
 def test_the_model_is_served_where_nothing_of_this_project_is(
     bundle_folder: Path, tmp_path: Path
 ) -> None:
@@ -376,7 +377,7 @@ def test_the_model_is_served_where_nothing_of_this_project_is(
 
 
 def _ask_when_ready(process: subprocess.Popen[bytes], port: int, texts: list[str]) -> list[Any]:
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     body = json.dumps({"dataframe_records": [{"text": text} for text in texts]})
     while process.poll() is None and time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
