@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sweeps.disk import Item
 
 _OF_SWEEPS = ("models", "checkpoints", "state")
+# What isn't a sweep's has no state. A sweep that this store does not know may be another store's.
+_OVER = ("finished", "deleted", "")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m sweeps.clean",
         description="Say what sweeps and the cache take on the disk; with flags, remove it. Models "
         "that are registered stay, and so does all of a sweep that runs. Without a SWEEP those "
-        "that are finished or deleted are meant; interrupted ones must be named.",
+        "that are finished or deleted are meant; others must be named.",
     )
     parser.add_argument(
         "--models", nargs="*", metavar="SWEEP", help="logged models of trials; the runs stay"
@@ -103,7 +105,7 @@ def chosen(items: Sequence[Item], args: argparse.Namespace) -> list[Item]:
             continue
         there = [item for item in items if item.kind == kind]
         if names is True or not names:
-            wanted += [item for item in there if item.remove and item.state != "interrupted"]
+            wanted += [item for item in there if item.remove and item.state in _OVER]
             continue
         for name in names:
             found = [item for item in there if item.name == name]

@@ -141,12 +141,18 @@ def test_interrupted_sweeps_are_named(sweeps: Sweeps) -> None:
     # One that says that it runs, but whose process is gone, is interrupted as well.
     models = sweeps.add("cut", state="running", alive=False)
     sweeps.add("done")
+    elsewhere = sweeps.folder / ".sweeps/of-another-store/study.db"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(b"x")
     assert sweeps.clean("--models", "--checkpoints", "--yes") == 0
     assert sweeps.has_models("cut") == [True, True]
     assert sweeps.has_models("done") == [False, False]
     assert (sweeps.folder / ".sweeps/cut/ray").is_dir()
     assert not (sweeps.folder / ".sweeps/done/ray").exists()
     assert (sweeps.folder / ".sweeps/done/study.db").exists()
+    assert sweeps.clean("--state", "--yes") == 0
+    assert not (sweeps.folder / ".sweeps/done").exists()
+    assert elsewhere.exists()
     assert sweeps.clean("--state", "cut", "--checkpoints", "cut", "--yes") == 0
     assert not (sweeps.folder / ".sweeps/cut").exists()
     assert all(sweeps.files(model).is_dir() for model in models)
