@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 TRIALS ?= 50
 
-.PHONY: install sweep test test-release lint bench ui clean
+.PHONY: install sweep test test-release lint bench screenshots ui clean
 
 install: $(STAMP)
 
@@ -31,6 +31,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(PY) -m benchmarks
+
+screenshots: $(STAMP)
+	$(PY) -m screenshots
 
 ui: $(STAMP)
 	$(PY) -m sweeps.ui

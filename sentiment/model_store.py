@@ -25,6 +25,10 @@ MODEL_NAME = "sentiment"
 CHAMPION = "champion"
 """The alias of the model that answers; only a promotion moves it."""
 
+MODEL_TAG = "sweep.model"
+"""A trial's tag: `REMOVED` when its logged model was removed after the sweep."""
+REMOVED = "removed"
+
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _VERSION_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
 _LOGGED_URI = re.compile(r"models:/(?P<id>m-[^/@]+)")
@@ -95,6 +99,11 @@ def model_of_run(run: Run) -> str:
     Raises:
         InputError: the run has none.
     """
+    if run.data.tags.get(MODEL_TAG) == REMOVED:
+        raise InputError(
+            f"the run {run.info.run_id} has no model any more: its model was removed when its "
+            "sweep ended; name another (--keep-models keeps more)"
+        )
     models = run.outputs.model_outputs if run.outputs else []
     if not models:
         raise InputError(f"the run {run.info.run_id} has saved no model: name another")

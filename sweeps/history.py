@@ -12,14 +12,11 @@ from mlflow.entities import Run
 
 from sentiment.config import Objective
 from sentiment.errors import InputError
+from sentiment.model_store import MODEL_TAG, REMOVED
 from sentiment.record import hyperparameters
 
 if TYPE_CHECKING:
     from sweeps.search import PastTrial
-
-MODEL_TAG = "sweep.model"
-"""A trial's tag: `REMOVED` when its logged model was removed after the sweep."""
-REMOVED = "removed"
 
 _PAGE = 1000
 

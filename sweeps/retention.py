@@ -14,7 +14,8 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from sentiment.config import Objective
-from sweeps.history import MODEL_TAG, REMOVED, best_trials, trials_of
+from sentiment.model_store import MODEL_TAG, REMOVED
+from sweeps.history import best_trials, trials_of
 
 
 @dataclass(frozen=True)

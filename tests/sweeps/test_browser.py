@@ -1,76 +1,74 @@
-"""The record as a person sees it: MLflow's pages in a headless browser."""
+"""The record as a person sees it: MLflow's pages over a real sweep in a headless browser."""
 
 from __future__ import annotations
 
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-
 import pytest
 
-from sentiment.config import Config
-from sentiment.record import run_parameters
-from sentiment.train import describe
-from sweeps.tracking import SweepTracker
+from screenshots.browser import Browser, chromium
+from screenshots.mlflow_pages import Pages, pages
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--virtual-time-budget=20000",
-    "--window-size=1600,1000",
-)
+pytestmark = pytest.mark.skipif(chromium() is None, reason="Chromium is not installed")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_the_pages_show_a_sweep_and_its_trials(store, tmp_path):
-    client, experiment = store
-    tracker = SweepTracker.start(
-        client,
-        experiment,
-        "a-sweep-to-see",
-        objective="valid/accuracy",
-        parameters={"dataset": "toy", "dataset_fingerprint": "0" * 64},
-        precision="float32",
-        space_yaml="cell: lstm\n",
+@pytest.fixture(scope="module")
+def shown(swept, tmp_path_factory):
+    profile = tmp_path_factory.mktemp("browser")
+    with pages(swept.client.tracking_uri) as address, Browser(profile) as browser:
+        yield Pages(browser, address, swept.parent.info.experiment_id)
+
+
+def figure(value):
+    """Return a metric as the pages begin to show it."""
+    return str(value)[:6]
+
+
+def test_the_sweep_is_one_line_that_unfolds_to_its_trials(swept, shown):
+    shown.open_runs("first")
+    names = [run.info.run_name for run in (*swept.trials, *swept.confirmations)]
+    text = shown.browser.text()
+    assert not any(name in text for name in names)
+    fingerprint = swept.parent.data.params["dataset_fingerprint"]
+    assert f"rotten-tomatoes ({fingerprint[:12]})" in text
+    shown.unfold(names[0])
+    shown.browser.wait_for_text(*names)
+
+
+def test_metrics_of_the_trials_can_be_columns(swept, shown):
+    shown.open_runs("first")
+    shown.unfold(swept.trials[0].info.run_name)
+    shown.show_columns(["best/valid/accuracy", "hidden_dim"], hidden=["Dataset", "Source"])
+    shown.browser.wait_for_text(
+        *(figure(run.data.metrics["best/valid/accuracy"]) for run in swept.trials),
+        *(run.data.params["hidden_dim"] for run in swept.trials),
     )
-    config = Config.from_flat({"cell": "gru", "hidden_dim": 64, "embedding": "word2vec"})
-    parameters = run_parameters(config, "toy", "0" * 64)
-    tracker.start_trial(0, parameters, describe(config))
-    tracker.trial_metrics(0, 640, {"valid/accuracy": 0.875})
-    tracker.end_trial(0, "completed", metrics={"best/valid/accuracy": 0.875}, step=640)
-    tracker.end("finished")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    pages = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "sweeps.ui", "--port", str(port)),
-            *("--tracking-uri", client.tracking_uri),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert pages.stdout is not None
-        address = pages.stdout.readline().split()[0]
-        assert str(port) in address
-        shown = subprocess.run(
-            [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path}/profile", "--dump-dom", address],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        ).stdout
-    finally:
-        pages.send_signal(signal.SIGINT)
-        pages.wait(30)
-    assert "a-sweep-to-see" in shown
-    assert "sentiment" in shown
+
+
+def test_a_chart_draws_the_trials(swept, shown):
+    shown.open_runs("first")
+    shown.unfold(swept.trials[0].info.run_name)
+    shown.open_charts("first", "^valid/accuracy$")
+    shown.browser.wait_for_text("valid/accuracy")
+    drawn = "document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length"
+    shown.browser.wait_for(f"{drawn} >= {len(swept.trials)}")
+
+
+def test_the_sweeps_page_tells_how_it_ended_and_leads_on(swept, shown):
+    winner = next(r for r in swept.trials if r.info.run_id == swept.result["winner"]["run_id"])
+    shown.open_run(swept.parent.info.run_id, "A search of 6 trials")
+    shown.unfold_description()
+    shown.browser.wait_for_text("What was searched", "python -m sweeps.promote --sweep first")
+    # It opens a tab of its own.
+    link = "[...document.querySelectorAll('a')].find(e => e.innerText == '{}').href"
+    shown.browser.open(shown.browser.evaluate(link.format(winner.info.run_name)))
+    shown.browser.wait_for_text("Parent run", "Registered models", "sweep.outcome")
+    assert winner.info.run_id in shown.browser.evaluate("location.href")
+
+
+def test_the_models_pages_show_aliases_and_lead_back(swept, shown):
+    shown.open_model("sentiment", "@ challenger")
+    shown.browser.wait_for_text("the model that answers", "Best of 6 trials")
+    shown.open_model("sentiment", "@ challenger", version=1)
+    winner = next(r for r in swept.trials if r.info.run_id == swept.result["winner"]["run_id"])
+    number = int(winner.data.tags["sweep.trial"])
+    shown.browser.wait_for_text("Source Run", winner.info.run_name, f"trial-{number:03d}")
+    assert f"{swept.result['test']['test/accuracy']:.4f}" in shown.browser.text()

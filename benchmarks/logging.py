@@ -1,0 +1,138 @@
+"""`python -m benchmarks.logging`: what the record costs a sweep.
+
+The same fixed trials run with the record that a sweep writes and with none, in turns, on the same
+workers. The wall time runs from before the sweep's run is made until the last of it is written.
+Beside it stand the CPU seconds of the driver, which do not depend on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from sentiment import cli
+from sentiment.config import Config
+from sentiment.data_input import dataset_input
+from sentiment.datasets import DataConfig
+from sentiment.preparation import Prepared, prepare
+from sentiment.processes import available_cores
+from sentiment.record import open_store
+from sweeps.baselines import FixedSearch
+from sweeps.display import Silent
+from sweeps.engine import Recorder, local_ray, make_scheduler, run_trials, without_texts
+from sweeps.plan import Workers, plan_rungs
+from sweeps.progress import Progress
+from sweeps.tracking import SweepTracker
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the sweep with and without its record, in turns, and print the medians."""
+    parser = cli.Parser(
+        prog="python -m benchmarks.logging",
+        description="Measure what the record costs a sweep.",
+    )
+    parser.add_argument("--dataset", default="imdb-25k", help="data of the trials")
+    parser.add_argument("--trials", type=int, default=8, help="trials of a sweep")
+    parser.add_argument("--epochs", type=float, default=0.5, help="of a trial; 8 evaluations each")
+    parser.add_argument("--repeats", type=int, default=3, help="sweeps of each kind")
+    args = parser.parse_args(argv)
+    data = DataConfig(dataset=args.dataset)
+    settings = {"cell": "gru", "hidden_dim": 64, "embedding": "glove", "max_length": 256}
+    each = {"epochs": args.epochs, "evaluations_per_epoch": 8 / args.epochs}
+    configs = [Config.from_flat({**settings, **each, "seed": n}) for n in range(args.trials)]
+    prepared = prepare(data, configs[:1], progress=print)
+    workers = Workers(available_cores(), 1, 0.0)
+    measured: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    with local_ray(workers, 0):
+        # The first starts what later ones find ready, and is not counted.
+        sweep(configs[: workers.count], data, prepared, workers, recorded=False)
+        for turn in range(args.repeats):
+            for recorded in (turn % 2 == 0, turn % 2 != 0):
+                wall, cpu = sweep(configs, data, prepared, workers, recorded=recorded)
+                measured[recorded].append((wall, cpu))
+                print(
+                    f"{'with' if recorded else 'without'} record: {wall:.1f} s, driver {cpu:.1f} s"
+                )
+    (wall, cpu), (bare_wall, bare_cpu) = (
+        [statistics.median(column) for column in zip(*measured[kind], strict=True)]
+        for kind in (True, False)
+    )
+    capacity = bare_wall * workers.count
+    print(
+        f"median wall time {wall:.1f} s with the record, {bare_wall:.1f} s without: "
+        f"{wall / bare_wall - 1:+.1%}; the driver's CPU {cpu - bare_cpu:+.1f} s, "
+        f"{(cpu - bare_cpu) / capacity:+.1%} of the cores' time"
+    )
+
+
+class _NoRecord(SweepTracker):
+    """Takes what happens in a sweep, and writes nothing."""
+
+    def __init__(self) -> None:
+        """Open no store."""
+
+    def start_trial(self, key: int | str, *args: Any, **options: Any) -> str:
+        return str(key)
+
+    def trial_metrics(self, *args: Any) -> None:
+        pass
+
+    def log_trial_model(self, *args: Any) -> None:
+        pass
+
+    def end_trial(self, *args: Any, **options: Any) -> None:
+        pass
+
+    def end(self, state: Any) -> None:
+        pass
+
+
+def sweep(
+    configs: list[Config],
+    data: DataConfig,
+    prepared: Prepared,
+    workers: Workers,
+    *,
+    recorded: bool,
+) -> tuple[float, float]:
+    """Run the trials, none stopped early; return the wall time and the driver's CPU seconds."""
+    dataset = prepared.dataset
+    with tempfile.TemporaryDirectory() as scratch:
+        client, experiment = open_store(f"sqlite:///{scratch}/mlflow.db")
+        started, cpu = time.perf_counter(), time.process_time()
+        tracker: SweepTracker = _NoRecord()
+        if recorded:
+            tracker = SweepTracker.start(
+                client,
+                experiment,
+                "logging",
+                objective="valid/accuracy",
+                parameters={"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint},
+                precision="float32",
+                space_yaml="{}",
+                inputs=[dataset_input(dataset, data)],
+            )
+        run_trials(
+            FixedSearch(configs),
+            make_scheduler("fifo", plan_rungs(1, 100), "valid/accuracy"),
+            prepared=without_texts(prepared),
+            workers=workers,
+            recorder=Recorder(
+                tracker,
+                Progress(len(configs), workers.count, "valid/accuracy"),
+                Silent(),
+                say=print,
+                dataset=dataset.name,
+                dataset_fingerprint=dataset.fingerprint,
+            ),
+            storage=Path(scratch, "ray"),
+        )
+        tracker.end("finished")
+        return time.perf_counter() - started, time.process_time() - cpu
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""The pictures of the record that `docs/` shows, and the browser that takes them."""

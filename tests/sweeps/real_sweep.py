@@ -1,0 +1,65 @@
+"""A real sweep of a few trials on real reviews, for the tests that look at what one leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+from mlflow import MlflowClient
+
+TRIALS = 6
+KEPT = 4
+SPACE = """
+cell: {choice: [rnn, gru, lstm]}
+hidden_dim: {int: [8, 24], log: true}
+embedding: {choice: [glove, word2vec]}
+optimizer: {choice: [sgd, adam]}
+learning_rate: {float: [1e-3, 2e-2], log: true}
+momentum: {float: [0.0, 0.9], when: {optimizer: sgd}}
+dropout: 0.2
+gradient_clip: 0.0
+"""
+
+
+def command(module, *arguments, cwd, **options):
+    """Run a command of ours as a user does."""
+    elsewhere = {name: v for name, v in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=cwd,
+        env=elsewhere,
+        text=True,
+        capture_output=True,
+        timeout=300,
+        **options,
+    )
+
+
+def run_sweep(folder):
+    """Run a sweep of a few trials in a folder, and return what is known of it."""
+    (folder / "space.yaml").write_text(SPACE)
+    arguments = ["--dataset", "rotten-tomatoes", "--trials", str(TRIALS), "--max-epochs", "1.5"]
+    arguments += ["--space", "space.yaml", "--name", "first", "--json"]
+    arguments += ["--final-seeds", "2", "--keep-models", str(KEPT), "--system-metrics"]
+    done = command("sweeps.launch", *arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("sentiment")
+    runs = client.search_runs([experiment.experiment_id])
+    role = {}
+    for run in runs:
+        role.setdefault(run.data.tags["sweep.role"], []).append(run)
+    (parent,) = role["sweep"]
+    trials = sorted(role["trial"], key=lambda run: int(run.data.tags["sweep.trial"]))
+    return SimpleNamespace(
+        folder=folder,
+        output=done.stderr,
+        result=json.loads(done.stdout),
+        client=client,
+        parent=parent,
+        trials=trials,
+        confirmations=sorted(role["confirmation"], key=lambda run: run.info.run_name),
+    )
