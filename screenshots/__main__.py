@@ -73,6 +73,7 @@ def take(uri: str, client: MlflowClient, sweep: Run, out: Path) -> Iterator[Path
     versions = client.search_model_versions(f"run_id = '{winner.run_id}'")
 
     def picture(title: str) -> Path:
+        browser.leave()
         time.sleep(_SETTLED)
         file = out / f"{title}.png"
         browser.screenshot(file)
@@ -99,8 +100,10 @@ def take(uri: str, client: MlflowClient, sweep: Run, out: Path) -> Iterator[Path
         yield picture("sweep")
         if versions:
             version = versions[0]
+            browser.resize(1400, 1200)
             shown.open_model(version.name, "challenger")
             yield picture("model")
+            browser.resize(1400, 900)
             shown.open_model(version.name, "Source Model", int(version.version))
             yield picture("version")
         reports = [file.path for file in client.list_artifacts(sweep.info.run_id)]

@@ -180,6 +180,10 @@ class Browser:
             self._mouse("mouseMoved", x + part * pixels, y, held=True)
         self._mouse("mouseReleased", x + pixels, y)
 
+    def leave(self) -> None:
+        """Move the mouse out of the way, so that no hint hangs over the page."""
+        self._mouse("mouseMoved", 0, 0)
+
     def insert(self, text: str) -> None:
         """Put a text where the cursor is."""
         self._call("Input.insertText", text=text)

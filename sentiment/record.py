@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -334,7 +335,13 @@ def save_mlflow_model(
 
 def serving_requirements() -> list[str]:
     """Return the pins of what a logged model needs; no local label such as `+cpu` is in them."""
-    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in SERVING_PACKAGES]
+    return list(_serving_pins())
+
+
+@cache
+def _serving_pins() -> tuple[str, ...]:
+    # Reading the metadata of a dozen packages is a seventh of the cost of logging a model.
+    return tuple(f"{name}=={metadata.version(name).partition('+')[0]}" for name in SERVING_PACKAGES)
 
 
 def close_run(
