@@ -14,6 +14,7 @@ import mlflow.pyfunc
 import optuna
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from real_sweep import KEPT, TRIALS, command
 
 from sentiment.bundle import Bundle
@@ -366,6 +367,48 @@ def test_an_interrupted_sweep_goes_on_in_its_runs(swept):
         history = swept.client.get_metric_history(run.info.run_id, "valid/accuracy")
         steps = [metric.step for metric in history]
         assert len(steps) == len(set(steps)) > 0
+
+
+@pytest.mark.slow
+def test_an_interrupted_confirmation_goes_on(tmp_path):
+    arguments = ["--dataset", "rotten-tomatoes", "--trials", "2", "--max-epochs", "2"]
+    arguments += ["--set", "cell=gru", "hidden_dim=16", "embedding=glove", "--name", "confirmed"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweeps.launch", *arguments, "--final-seeds", "4"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        begun = next((line for line in process.stdout if line.startswith("confirmation:")), None)
+        assert begun, "there was no confirmation"
+        client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+        confirming = "tags.`sweep.role` = 'confirmation'"
+        while not client.search_runs(["1"], f"{confirming} and metrics.epoch > 0"):
+            assert process.poll() is None
+            time.sleep(0.3)
+        os.kill(process.pid, signal.SIGINT)
+        process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert process.returncode == 130
+    interrupted = {run.info.run_id for run in client.search_runs(["1"], confirming)}
+    done = command("sweeps.launch", "--resume", "confirmed", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    runs = client.search_runs(["1"], confirming)
+    assert interrupted <= {run.info.run_id for run in runs}
+    assert len(runs) == 4
+    for run in runs:
+        assert run.data.tags["sweep.outcome"] == "completed"
+        assert "test/accuracy" in run.data.metrics
+        steps = [m.step for m in client.get_metric_history(run.info.run_id, "valid/accuracy")]
+        assert len(steps) == len(set(steps)) > 0
+    (parent,) = client.search_runs(["1"], "tags.`sweep.role` = 'sweep'")
+    assert parent.data.metrics["confirmation/seeds"] == 4
 
 
 @pytest.mark.parametrize(
