@@ -74,8 +74,8 @@ class _NoRecord(SweepTracker):
     def __init__(self) -> None:
         """Open no store."""
 
-    def start_trial(self, key: int | str, *args: Any, **options: Any) -> str:
-        return str(key)
+    def start_trial(self, *args: Any, **options: Any) -> None:
+        pass
 
     def trial_metrics(self, *args: Any) -> None:
         pass
