@@ -38,7 +38,8 @@ _ON_PIPES = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); "
     "os.execv(sys.argv[3], sys.argv[3:])"
 )
-_WAIT = 30.0  # seconds
+_TEXT = "(document.body?.innerText ?? '').replaceAll('\\u00a0', ' ')"
+_WAIT = 90.0  # seconds; a loaded machine is slow to draw
 _POLL = 0.1
 
 
@@ -138,8 +139,8 @@ class Browser:
         return answer["result"].get("value")
 
     def text(self) -> str:
-        """Return the page's text as it is seen."""
-        return str(self.evaluate("document.body ? document.body.innerText : ''"))
+        """Return the page's text as it is seen, its blanks all of one kind."""
+        return str(self.evaluate(_TEXT))
 
     def wait_for(self, expression: str, seconds: float = _WAIT) -> Any:
         """Wait until a JavaScript expression is true, and return its value.
@@ -158,7 +159,7 @@ class Browser:
     def wait_for_text(self, *texts: str, seconds: float = _WAIT) -> None:
         """Wait until the page shows all of these."""
         for text in texts:
-            self.wait_for(f"document.body?.innerText.includes({json.dumps(text)})", seconds)
+            self.wait_for(f"{_TEXT}.includes({json.dumps(text)})", seconds)
 
     def click(self, expression: str) -> None:
         """Click in the middle of the element that a JavaScript expression gives, once it is there.
