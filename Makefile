@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 TRIALS ?= 50
 
-.PHONY: install sweep test test-release lint bench screenshots ui clean
+.PHONY: install sweep test test-release lint audit bench screenshots ui clean
 
 install: $(STAMP)
 
@@ -28,6 +28,9 @@ lint: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+audit: $(STAMP)
+	.ci/audit $(PYTHON) constraints.txt
 
 bench: $(STAMP)
 	$(PY) -m benchmarks

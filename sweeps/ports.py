@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
+import sys
 
 from sentiment.errors import InputError
 
@@ -42,6 +44,18 @@ def check_port(host: str, port: int) -> None:
         InputError: as `bind`.
     """
     bind(host, port).close()
+
+
+def warn_if_open(host: str) -> None:
+    """Say on standard error that a server is not for this machine alone, if it isn't."""
+    if not ipaddress.ip_address(
+        socket.gethostbyname(host) if ":" not in host else host
+    ).is_loopback:
+        print(
+            f"note: --host {host}: whoever reaches this machine can use this server, which asks "
+            "for no password",
+            file=sys.stderr,
+        )
 
 
 def address_of(host: str, port: int) -> str:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from sentiment import cli
-from sweeps.ports import address_of, bind
+from sweeps.ports import address_of, bind, warn_if_open
 
 if TYPE_CHECKING:
     from socket import socket
@@ -41,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     with bind(args.host, args.port) as listening:
+        warn_if_open(args.host)
         signal.signal(signal.SIGTERM, _end)
         model = load(args.model, args.tracking_uri)
         make_server(model, args.host, args.port).run(sockets=[listening])

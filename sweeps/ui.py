@@ -16,7 +16,7 @@ from typing import IO
 
 from sentiment import cli
 from sentiment.errors import InputError
-from sweeps.ports import address_of, check_port
+from sweeps.ports import address_of, check_port, warn_if_open
 
 RUNS = "workflowType=machine_learning"
 """What makes MLflow's pages show training runs."""
@@ -44,6 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     if uri.startswith(("http://", "https://")):
         raise InputError("the store is a server with pages of its own: open it in a browser")
     check_port(args.host, args.port)
+    warn_if_open(args.host)
     experiment = read_store(uri).get_experiment_by_name(EXPERIMENT)
     # MLflow opens an experiment with the traces of agents unless it is told otherwise.
     page = f"/#/experiments/{experiment.experiment_id}/runs?{RUNS}" if experiment else ""

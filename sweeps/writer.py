@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sentiment.full_disk import full_disk
 from sentiment.provenance import redacted
 from sentiment.tracking_server import is_server
 from sweeps.delivery import Delivery
@@ -328,7 +329,8 @@ def _failure(cause: Exception) -> RecordError:
     if isinstance(cause, RecordError):
         return type(cause)(str(cause))
     # Below the first line SQLAlchemy tells the statement.
-    reason = redacted((str(cause).strip().splitlines() or [type(cause).__name__])[0])
+    first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    reason = full_disk(cause) or redacted(first)
     error = RecordError(f"the record can't be written: {reason:.500}")
     error.__cause__ = cause
     return error

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
 Fault = Literal["pass", "cut", "lose", "late", "hang", "500", "429", "503"]
+SECRET = "hunter2"
 FAULTS: tuple[Fault, ...] = ("cut", "lose", "late", "500", "429", "503")
 
 
@@ -45,7 +46,7 @@ class FaultyProxy:
 
     @property
     def uri(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://somebody:{SECRET}@127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Listen, on the same port as before."""

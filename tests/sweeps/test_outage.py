@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faulty_proxy import FAULTS, Fault, FaultyProxy
+from faulty_proxy import FAULTS, SECRET, Fault, FaultyProxy
 
 from sentiment import tracking_server
 from sentiment.bundle import Bundle
@@ -65,6 +65,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Itera
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+    for path in folder.rglob("*"):
+        assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
 
 
 def _free_port() -> int:
@@ -185,7 +187,7 @@ def test_requests_that_fail_in_every_way(
     assert_whole(proxy, "faults", bundles)
 
 
-@pytest.mark.parametrize("fault", ["lose", "cut"])
+@pytest.mark.parametrize("fault", ["lose", pytest.param("cut", marks=pytest.mark.slow)])
 def test_each_request_of_a_trial_meets_a_fault_once(
     fault: Fault, proxy: FaultyProxy, make_bundle: Callable[[int], Path], tmp_path: Path
 ) -> None:
@@ -260,6 +262,7 @@ def test_still_down_at_the_end(
             UndeliveredError, match=r"connection re(fused|set).*lies in .*record\.jsonl"
         ):
             tracker.end("finished")
+    assert SECRET not in (folder / JOURNAL_FILE).read_text()
     # As of a process that was killed while it wrote a line.
     with (folder / JOURNAL_FILE).open("ab") as file:
         file.write(b'[99,"log",0,{"metr')
@@ -408,8 +411,78 @@ def test_server_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_server_that_fails_at_launch(proxy: FaultyProxy) -> None:
     proxy.choose = lambda method, path: "pass" if path == "/version" else "503"
-    with pytest.raises(InputError, match=r"can't be used: .*503"):
+    with pytest.raises(InputError, match=r"can't be used: .*503") as told:
         open_store(proxy.uri)
+    assert SECRET not in str(told.value)
     proxy.choose = lambda method, path: "500"
     with pytest.raises(InputError, match="answers 500"):
         open_store(proxy.uri)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_sweep_that_loses_its_server(proxy: FaultyProxy, tmp_path: Path) -> None:
+    """A whole sweep, on a network that fails now and then, and then is gone; and its resume."""
+    proxy.choose = (draw := _Draws(seed=5, share=0.04)).choose
+
+    def launch(*more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "sweeps.launch", "--tracking-uri", proxy.uri, "--quiet"]
+        return subprocess.Popen(
+            [*command, *more],
+            cwd=tmp_path,
+            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    data = ["--dataset", "rotten-tomatoes", "--trials", "4", "--max-epochs", "0.5"]
+    with launch(*data, "--name", "night") as sweep:
+        # The record of the trials is under way when the server goes for good.
+        while not any(path.endswith("runs/log-batch") for _, _, path in proxy.asked[50:]):
+            assert sweep.poll() is None, sweep.communicate()[0]
+            time.sleep(0.1)
+        with proxy.down():
+            told, _ = sweep.communicate()
+    assert sweep.returncode == 1, told
+    assert ".sweeps/night/record.jsonl" in told
+    assert "python -m sweeps.launch --resume night" in told
+    assert SECRET not in told
+
+    with launch("--resume", "night") as sweep:
+        told, _ = sweep.communicate()
+    assert sweep.returncode == 0, told
+    proxy.choose = lambda method, path: "pass"
+    client, experiment_id = open_store(proxy.uri)
+    parent = find_sweep(client, [experiment_id], "night")
+    assert (parent.info.status, parent.data.tags["sweep.state"]) == ("FINISHED", "finished")
+    trials = trials_of(client, parent)
+    assert [trial.key for trial in trials] == [0, 1, 2, 3]
+    for trial in trials:
+        assert trial.outcome in ("completed", "stopped_early")
+        history = client.get_metric_history(trial.run_id, "valid/accuracy")
+        assert len({point.step for point in history}) == len(history) > 0
+    assert len(client.search_model_versions("name = 'sentiment'")) == 1
+    assert [point for point, times in proxy.points.items() if times > 1] == []
+    assert draw.faults
+
+
+class _Draws:
+    """Faults drawn at random for a share of the requests."""
+
+    def __init__(self, seed: int, share: float) -> None:
+        self._draw = random.Random(seed)
+        self._share = share
+        self.faults = 0
+
+    def choose(self, method: str, path: str) -> Fault:
+        # What stands before the sweep's run is told at once, not waited out.
+        if path.startswith("/version") or "experiments/" in path:
+            return "pass"
+        if self._draw.random() >= self._share or not self._under_way(path):
+            return "pass"
+        self.faults += 1
+        return self._draw.choice(FAULTS)
+
+    def _under_way(self, path: str) -> bool:
+        self._begun = getattr(self, "_begun", False) or "log-batch" in path
+        return self._begun
