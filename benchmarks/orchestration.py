@@ -19,6 +19,7 @@ from sentiment.config import Config
 from sentiment.datasets import DataConfig
 from sentiment.preparation import prepare
 from sentiment.record import open_store, read_store, tracking_uri
+from sweeps.attempts import Attempts
 from sweeps.baselines import FixedSearch
 from sweeps.display import Silent
 from sweeps.engine import Recorder, local_ray, make_scheduler, run_trials, without_texts
@@ -97,12 +98,13 @@ def restarts(dataset: str, repeats: int) -> list[float]:
             Progress(repeats, 1, "valid/accuracy"),
             Silent(),
             say=print,
+            attempts=Attempts(Path(scratch, "ray")),
             dataset=dataset,
             dataset_fingerprint=prepared.dataset.fingerprint,
         )
         with local_ray(workers, 0):
             run_trials(
-                FixedSearch([config] * repeats),
+                FixedSearch(dict.fromkeys(range(repeats), config)),
                 make_scheduler("fifo", plan_rungs(1, 100), "valid/accuracy"),
                 prepared=without_texts(prepared),
                 workers=workers,

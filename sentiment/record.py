@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -71,6 +72,8 @@ SIGNATURE = ModelSignature(
     outputs=Schema([ColSpec("string", "label"), ColSpec("float", "probability")]),
 )
 
+_MAKING_SECONDS, _MAKING_PAUSE = 30.0, 0.5
+_HALF_MADE = re.compile("already exists|no such table|database is locked")
 _METRICS_A_REQUEST = 800  # MLflow takes 1,000 metrics, parameters and tags together
 _DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
 
@@ -123,7 +126,7 @@ def open_store(uri: str, experiment: str = EXPERIMENT) -> tuple[MlflowClient, st
         InputError: the store can't be reached, opened or written, or the experiment is deleted.
     """
     with _usable(uri), _alone(uri):
-        client = MlflowClient(uri)
+        client = _opened(uri)
         found = client.get_experiment_by_name(experiment)
         if found is None:
             location = _artifact_location(uri, experiment)
@@ -155,7 +158,7 @@ def read_store(uri: str) -> MlflowClient:
             "python -m sweeps.launch"
         )
     with _usable(uri), _alone(uri):
-        return MlflowClient(uri)
+        return _opened(uri)
 
 
 def run_parameters(config: Config, dataset: str, fingerprint: str) -> dict[str, str]:
@@ -475,6 +478,43 @@ def _alone(uri: str) -> Iterator[None]:
         # Unlinked while held: a process that waits on it sees that it has no name, and retries.
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+
+
+def _opened(uri: str) -> MlflowClient:
+    """Open a store that nobody else of us is opening; an SQLite file is made if it isn't there."""
+    database = _sqlite_file(uri)
+    if database is not None and not database.exists():
+        _make_database(database)
+    deadline = time.monotonic() + _MAKING_SECONDS
+    while True:
+        try:
+            return MlflowClient(uri)
+        except (MlflowException, SQLAlchemyError) as error:
+            # Such as `mlflow ui`, started at the same moment, is still making the tables.
+            if time.monotonic() > deadline or not _HALF_MADE.search(str(error)):
+                raise
+        time.sleep(_MAKING_PAUSE)
+
+
+def _make_database(database: Path) -> None:
+    """Make an SQLite store, whole under its name or not at all; the store's lock is held.
+
+    MLflow takes seconds for its tables, and a file in which a kill has left but some of them can
+    never be opened again.
+    """
+    for left in database.parent.glob(f".{database.name}-*"):
+        left.unlink(missing_ok=True)
+    temporary = database.with_name(f".{database.name}-{os.getpid()}")
+    try:
+        MlflowClient(f"sqlite:///{temporary}")
+        try:
+            os.link(temporary, database)
+        except FileExistsError:
+            pass  # another program has made it meanwhile
+        except OSError:  # a file system without links
+            temporary.rename(database)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

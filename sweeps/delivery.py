@@ -177,8 +177,10 @@ class Delivery:
         run_id = self.run_of(entry.key)
         log_batch(self.client, run_id, tags=entry.content["tags"])
         self.client.update_run(run_id, status="RUNNING")
-        if "sweep.outcome" in self.client.get_run(run_id).data.tags:
-            self.client.delete_tag(run_id, "sweep.outcome")
+        there = self.client.get_run(run_id).data.tags
+        for tag in ("sweep.outcome", "closed.by", "closed.reason"):
+            if tag in there:
+                self.client.delete_tag(run_id, tag)
 
     def _model(self, entry: Entry, again: bool, attempt: Attempt) -> None:
         key, content, client = entry.key, entry.content, self.client

@@ -3,43 +3,53 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
+import re
 import shutil
-import signal
+import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 # Ray reads these when it is imported or started. Its own result files, its copies of the
 # experiment's state and its figures of use are not wanted: the record is MLflow's.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray prints a paragraph on standard output when a worker dies; the recorder tells of it in a line.
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+# A trial that fails before its first evaluation ends with a result that has no metrics.
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 
 import ray
 from ray import tune
+from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from sentiment.checkpoint import MODEL_FOLDER, read_notes
 from sentiment.config import Config, Objective
 from sentiment.preparation import Prepared
 from sentiment.record import run_parameters
 from sentiment.train import describe
+from sweeps.attempts import Attempts, FirstTrials, Patience, SweepError, folder_prefix
 from sweeps.display import View
+from sweeps.interrupts import interruptible
 from sweeps.plan import REDUCTION, Rungs, Workers
 from sweeps.progress import Progress, TrialState
-from sweeps.search import StudySearch, mode_of
-from sweeps.tracking import Role, SweepTracker
-from sweeps.trial import EXAMPLES, FINISHED, MODEL_FOLDER, TrialWorker, hyperparameters
+from sweeps.search import EndedTrial, StudySearch, mode_of
+from sweeps.tracking import Outcome, Role, SweepTracker
+from sweeps.trial import EARLIER, EXAMPLES, FAILURE, FINISHED, TrialWorker, hyperparameters
 
 RECORDED = (
     "train/loss",
@@ -54,44 +64,103 @@ RECORDED = (
 """Metrics of an evaluation that go into the record."""
 
 
+_LONGEST_LINE = 160
+_RAY_STARTS = 3  # it gives itself 30 seconds, which a machine with much to do may exceed
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
 @contextlib.contextmanager
 def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
-    """Start Ray on this machine with room for just these workers, and stop it at the end."""
+    """Start Ray on this machine with room for just these workers, and stop it at the end.
+
+    Raises:
+        SweepError: Ray does not start, tried three times.
+    """
     # A trial's failure is told and recorded by us; Ray would print its traceback three times.
     for name in ("ray", "ray.tune", "ray.air", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    ray.init(
-        # Not a cluster that happens to run here.
-        address="local",
-        num_cpus=workers.count * workers.cpus,
-        num_gpus=gpus if workers.gpus else 0,
-        include_dashboard=False,
-        configure_logging=True,
-        logging_level=logging.CRITICAL,
-        log_to_driver=False,
-    )
-    # Ray ends the process at SIGTERM with a status of its own; to us it is Control-C.
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    for left in reversed(range(_RAY_STARTS)):
+        try:
+            ray.init(
+                # Not a cluster that happens to run here.
+                address="local",
+                num_cpus=workers.count * workers.cpus,
+                num_gpus=gpus if workers.gpus else 0,
+                include_dashboard=False,
+                configure_logging=True,
+                logging_level=logging.CRITICAL,
+                log_to_driver=False,
+            )
+            break
+        except Exception as error:
+            ray.shutdown()
+            if not left:
+                raise SweepError(f"Ray does not start: {_last_line(str(error))}") from error
     try:
-        yield
+        # Ray ends the process at SIGTERM with a status of its own; to us it is Control-C.
+        with interruptible():
+            yield
     finally:
-        signal.signal(signal.SIGTERM, before)
         ray.shutdown()
 
 
-def _interrupt(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
+class Halving(AsyncHyperBandScheduler):
+    """ASHA that goes on with trials that it has judged before.
+
+    It is asynchronous successive halving (Li et al., 2020, arXiv:1810.05934). A trial that starts
+    again stands in the rungs at which it was let go on, and in no other.
+    """
+
+    def __init__(self, known: Callable[[str], Mapping[int, float]], **options: Any) -> None:
+        """Make it.
+
+        Args:
+            known: of Ray's id of a trial, the objective by examples seen where it was let go on.
+            options: of Ray's own.
+        """
+        super().__init__(**options)
+        self._known = known
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Take a trial in, new or starting again."""
+        super().on_trial_add(tune_controller, trial)
+        self._place(trial.trial_id, self._known(trial.trial_id))
+
+    def recall(self, values: Iterable[Mapping[int, float]]) -> None:
+        """Take in trials that ended before an interruption, by their values."""
+        for number, trial in enumerate(values):
+            self._place(f"before-{number}", trial)
+
+    def _place(self, trial_id: str, values: Mapping[int, float]) -> None:
+        (bracket,) = self._brackets
+        sign = 1 if self._mode == "max" else -1
+        for milestone, recorded in bracket._rungs:
+            recorded.pop(trial_id, None)
+            reached = [step for step in values if step >= milestone]
+            if reached:
+                recorded[trial_id] = sign * values[min(reached)]
 
 
-def make_scheduler(name: str, rungs: Rungs, objective: Objective) -> TrialScheduler:
+def make_scheduler(
+    name: str,
+    rungs: Rungs,
+    objective: Objective,
+    known: Callable[[str], Mapping[int, float]] = lambda trial_id: {},
+) -> TrialScheduler:
     """Make the scheduler: `asha` stops the weaker half at each rung, `fifo` stops none.
 
-    ASHA is asynchronous successive halving (Li et al., 2020, arXiv:1810.05934); its resource is
-    training examples, so that batch sizes and fractions of an epoch compare.
+    Its resource is training examples, so that batch sizes and fractions of an epoch compare.
+
+    Args:
+        name: asha or fifo.
+        rungs: where trials are compared.
+        objective: what by.
+        known: see `Halving`.
     """
     if name == "fifo":
         return FIFOScheduler()
-    return AsyncHyperBandScheduler(
+    return Halving(
+        known,
         time_attr=EXAMPLES,
         metric=objective,
         mode=mode_of(objective),
@@ -99,24 +168,6 @@ def make_scheduler(name: str, rungs: Rungs, objective: Objective) -> TrialSchedu
         max_t=rungs.budget,
         reduction_factor=REDUCTION,
     )
-
-
-def recall(scheduler: TrialScheduler, values: Iterable[Mapping[int, float]]) -> None:
-    """Let ASHA know the trials that ended before an interruption.
-
-    Args:
-        scheduler: from `make_scheduler`, with no trial yet; `fifo` compares none.
-        values: of each trial, the objective by training examples seen.
-    """
-    if not isinstance(scheduler, AsyncHyperBandScheduler):
-        return
-    (bracket,) = scheduler._brackets
-    sign = 1 if scheduler._mode == "max" else -1
-    for number, trial in enumerate(values):
-        for milestone, recorded in bracket._rungs:
-            reached = [step for step in trial if step >= milestone]
-            if reached:
-                recorded[f"before-{number}"] = sign * trial[min(reached)]
 
 
 def run_trials(
@@ -138,7 +189,7 @@ def run_trials(
         prepared: data and word vectors; each node keeps one copy of them.
         workers: how many at once, and what each gets.
         recorder: hears of every event.
-        storage: folder of Ray's own files, best checkpoints of running trials among them.
+        storage: folder of Ray's own files, the trials' checkpoints among them.
         stopper: ends trials at an evaluation.
         system_metrics: whether workers measure how busy they and their machines are.
     """
@@ -146,6 +197,7 @@ def run_trials(
         tune.with_parameters(
             TrialWorker,
             prepared=prepared,
+            scratch=str(storage / "scratch"),
             threads=workers.cpus,
             system_metrics=system_metrics,
         ),
@@ -173,11 +225,16 @@ def run_trials(
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except TuneError:
+        if recorder.failure is not None:
+            raise recorder.failure from None
+        raise
 
 
 def _trial_name(trial: Trial) -> str:
-    return f"{int(trial.config['trial']):05d}-{trial.trial_id}"
+    return f"{folder_prefix(int(trial.config['trial']))}{trial.trial_id}"
 
 
 class TimeBudget(Stopper):
@@ -208,8 +265,26 @@ class TimeBudget(Stopper):
         return over
 
 
+def _kept(method: Callable[..., None]) -> Callable[..., None]:
+    """Keep what a method of a recorder raises: Ray wraps it, or takes it for the trial's."""
+
+    @functools.wraps(method)
+    def call(self: Recorder, *args: Any, **options: Any) -> None:
+        try:
+            method(self, *args, **options)
+        except Exception as error:
+            self.failure = self.failure or error
+            raise
+
+    return call
+
+
 class Recorder(tune.Callback):
-    """Carries what happens in Ray to the record and to the view."""
+    """Carries what happens in Ray to the record and to the view, and ends workers that hang.
+
+    Attributes:
+        failure: what recording failed with, or why the sweep has no hope; None while all is well.
+    """
 
     def __init__(
         self,
@@ -220,6 +295,8 @@ class Recorder(tune.Callback):
         say: Callable[[str], None],
         dataset: str,
         dataset_fingerprint: str,
+        attempts: Attempts,
+        patience: Patience | None = None,
         role: Role = "trial",
         keys: Mapping[int, str] | None = None,
         tags: Mapping[str, str] | None = None,
@@ -233,6 +310,8 @@ class Recorder(tune.Callback):
             say: prints a line, of a trial that failed.
             dataset: the data set's name.
             dataset_fingerprint: its fingerprint.
+            attempts: knows which trials are tried again, and their checkpoints.
+            patience: tells which workers hang; the default, if None.
             role: what the trials are to the sweep.
             keys: of trials that are known by a name rather than by their number.
             tags: further tags of their runs.
@@ -243,37 +322,65 @@ class Recorder(tune.Callback):
         self._say = say
         self._dataset = dataset
         self._fingerprint = dataset_fingerprint
+        self._attempts = attempts
+        self._patience = patience or Patience()
         self._role: Role = role
         self._keys = dict(keys or {})
         self._tags = dict(tags or {})
-        self._finished: set[str] = set()
+        self._first = FirstTrials()
+        self.failure: Exception | None = None
+        self._hung: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep clients, threads and terminals out of Ray's snapshot, which nobody reads."""
         return {}
 
+    def finish(self, ended: Sequence[EndedTrial]) -> None:
+        """Complete the record of trials that ended, but whose record was cut off.
+
+        Args:
+            ended: as the study knows them; those whose record is whole are passed over.
+        """
+        for trial in ended:
+            if self._tracker.has_ended(trial.number):
+                continue
+            state = self._begin(trial.config)
+            checkpoint = self._attempts.checkpoint(trial.number)
+            if checkpoint is not None:
+                notes = read_notes(checkpoint)
+                for result in notes["results"]:
+                    self._take(state, {**result, "facts": notes["facts"]})
+                state.model = str(checkpoint / MODEL_FOLDER)
+            error = None
+            if trial.outcome == "failed":
+                error = "the sweep was cut off as it failed; its other failures are beside this"
+            self._end(state, trial.outcome, error)
+
+    @_kept
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Start the trial's run."""
-        self._begin(trial)
+        self._begin(trial.config)
+        self._patience.start(trial)
         self._view.update()
 
+    @_kept
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Record an evaluation."""
+        """Record an evaluation, and those before it that a kill may have kept from the record."""
+        self._patience.report(trial)
         state = self._state(trial)
-        metrics = {name: result[name] for name in RECORDED} | result.get("system", {})
-        state.epoch, state.seconds = result["epoch"], result["seconds/total"]
-        state.value = result[self._progress.objective]
-        state.best = dict(result["best"])
-        if result[FINISHED]:
-            self._finished.add(trial.trial_id)
-        state.facts = {**result["facts"], "seconds/cpu": result["seconds/cpu"]}
-        self._tracker.trial_metrics(state.key, result[EXAMPLES], metrics)
+        if FAILURE in result:
+            state.error = result[FAILURE]
+            return
+        for earlier in result[EARLIER]:
+            self._take(state, {**earlier, "facts": result["facts"]})
+        self._take(state, result)
         self._view.update()
 
+    @_kept
     def on_checkpoint(
         self,
         iteration: int,
@@ -282,66 +389,126 @@ class Recorder(tune.Callback):
         checkpoint: tune.Checkpoint,
         **info: Any,
     ) -> None:
-        """Remember where the best checkpoint lies."""
+        """Remember where the best model lies."""
+        self._patience.start(trial)
         self._state(trial).model = str(Path(checkpoint.path, MODEL_FOLDER))
 
+    @_kept
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Record the end of a trial that ran to its end or was stopped."""
-        state = self._begin(trial)
-        state.outcome = "completed" if trial.trial_id in self._finished else "stopped_early"
-        step = int(state.best.get(EXAMPLES, 0))
-        if state.model is not None:
-            self._tracker.log_trial_model(state.key, Path(state.model), _best(state), step)
-        self._tracker.end_trial(state.key, state.outcome, metrics=_once(state), step=step)
+        """Record the end of a trial that ran to its end, was stopped, or can't be trained."""
+        self._patience.end(trial)
+        state = self._begin(trial.config)
+        if state.error is not None:
+            self._fail(state, state.error)
+        else:
+            self._end(state, "completed" if state.finished else "stopped_early")
+            self._first.end()
         self._view.update()
 
+    @_kept
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Record a trial that failed, with its traceback and what it had reached."""
-        state = self._begin(trial)
-        state.outcome = "failed"
+        self._patience.end(trial)
+        if self.failure is not None:
+            return  # the recorder's own, which Ray takes for the trial's
+        state = self._begin(trial.config)
         error = Path(trial.error_file).read_text() if trial.error_file else "the worker died"
-        step = int(state.best.get(EXAMPLES, 0))
-        if state.model is not None:
-            self._tracker.log_trial_model(state.key, Path(state.model), _best(state), step)
-        self._tracker.end_trial(state.key, "failed", metrics=_once(state), step=step, error=error)
-        self._say(f"trial {state.key} failed: {_last_line(error)}")
+        error = _COLOURS.sub("", error)
+        error = self._hung.pop(trial.trial_id, error)
+        number = int(trial.config["trial"])
+        if self._attempts.awaits(number):
+            count = self._attempts.failures(number)
+            self._tracker.note_failure(state.key, count, error)
+            self._say(
+                f"trial {state.key} failed: {_last_line(error)}; it goes on from its last "
+                f"checkpoint, retry {count} of {self._attempts.retries}"
+            )
+        else:
+            self._fail(state, error)
         self._view.update()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Let the view know that time has passed."""
+        """End workers that hang, and the sweep if recording has failed or there is no hope.
+
+        Raises:
+            RecordError: something can't be recorded.
+            SweepError: most of the first trials have failed in the same way.
+        """
+        if self.failure is not None:
+            raise self.failure
+        for trial in self._patience.exhausted():
+            assert isinstance(trial, Trial)
+            self._patience.end(trial)
+            self._hung[trial.trial_id] = (
+                f"the worker reported nothing for {self._patience.limit:.0f} seconds and was ended"
+            )
+            actor = trial.temporary_state.ray_actor
+            assert actor is not None, "a trial that was started has a worker"
+            ray.kill(actor)
         self._view.update()
 
-    def _begin(self, trial: Trial) -> TrialState:
+    def _begin(self, config: dict[str, Any]) -> TrialState:
         """Start the trial's run, unless that has happened; Ray skips it where a start fails."""
-        key = self._key(trial)
+        key = self._key(config)
         state = self._progress.trials.get(key)
         if state is None or state.outcome is not None:
-            settings = hyperparameters(trial.config)
-            config = Config.from_flat(settings)
-            name = key if self._role == "baseline" else describe(config)
+            settings = hyperparameters(config)
+            checked = Config.from_flat(settings)
+            name = str(key) if self._role == "baseline" else describe(checked)
             if self._role == "confirmation":
-                name = f"confirmation {name} seed {config.training.seed}"
-            state = self._progress.trials[key] = TrialState(key, str(name), settings)
-            parameters = run_parameters(config, self._dataset, self._fingerprint)
-            self._tracker.start_trial(key, parameters, state.name, role=self._role, tags=self._tags)
+                name = f"confirmation {name} seed {checked.training.seed}"
+            state = self._progress.trials[key] = TrialState(key, name, settings)
+            parameters = run_parameters(checked, self._dataset, self._fingerprint)
+            self._tracker.start_trial(key, parameters, name, role=self._role, tags=self._tags)
         return state
 
-    def _key(self, trial: Trial) -> int | str:
-        number = int(trial.config["trial"])
+    def _take(self, state: TrialState, result: dict[str, Any]) -> None:
+        """Record an evaluation; one that the record has already is passed over there."""
+        metrics = {name: result[name] for name in RECORDED} | result.get("system", {})
+        state.epoch, state.seconds = result["epoch"], result["seconds/total"]
+        state.value = result[self._progress.objective]
+        state.best = dict(result["best"])
+        state.finished = result[FINISHED]
+        state.evaluated = int(result["ended"] * 1000)
+        state.facts = {**result["facts"], "seconds/cpu": result["seconds/cpu"]}
+        self._tracker.trial_metrics(state.key, result[EXAMPLES], metrics, state.evaluated)
+
+    def _fail(self, state: TrialState, error: str) -> None:
+        """Record that a trial has failed for good."""
+        self._end(state, "failed", error)
+        self._say(f"trial {state.key} failed: {_last_line(error)}")
+        self._first.end(_last_line(error))
+
+    def _end(self, state: TrialState, outcome: Outcome, error: str | None = None) -> None:
+        """Record a trial's end as of its last evaluation, so that it can be recorded once more."""
+        state.outcome = outcome
+        step = int(state.best.get(EXAMPLES, 0))
+        at = state.evaluated
+        if state.model is not None:
+            self._tracker.log_trial_model(state.key, Path(state.model), _best(state), step, at)
+        self._tracker.end_trial(
+            state.key, outcome, metrics=_once(state), step=step, error=error, at=at
+        )
+        if isinstance(state.key, int):
+            # The journal has the model now; what goes on needs no more.
+            self._attempts.forget(state.key)
+
+    def _key(self, config: dict[str, Any]) -> int | str:
+        number = int(config["trial"])
         return self._keys.get(number, number)
 
     def _state(self, trial: Trial) -> TrialState:
-        return self._progress.trials[self._key(trial)]
+        return self._progress.trials[self._key(trial.config)]
 
 
 def _last_line(error: str) -> str:
-    """Return what a traceback ends with: the kind of error and its message."""
+    """Return what a traceback ends with, in a line: the kind of error and its message."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason is known"
+    return textwrap.shorten(lines[-1], _LONGEST_LINE) if lines else "no reason is known"
 
 
 def _best(state: TrialState) -> dict[str, float]:

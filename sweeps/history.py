@@ -225,7 +225,8 @@ def _trial(run: Run) -> TrialRecord:
         run_id=run.info.run_id,
         role=role,
         name=run.info.run_name,
-        outcome=tags.get("sweep.outcome"),
+        # It is set just before the run is closed; until then a kill may come between.
+        outcome=None if run.info.status == "RUNNING" else tags.get("sweep.outcome"),
         parameters=hyperparameters(run.data.params),
         dataset_fingerprint=run.data.params.get("dataset_fingerprint"),
         metrics=run.data.metrics,

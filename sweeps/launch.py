@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     from mlflow.exceptions import MlflowException
     from rich.console import Console
 
+    from sweeps.attempts import SweepError
     from sweeps.journal import RecordError
     from sweeps.resume import CompleteError
     from sweeps.sweep import Sweep
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     try:
         result = sweep.run()
-    except (RecordError, MlflowException) as error:
+    except (RecordError, SweepError, MlflowException) as error:
         return _failed(error)
     if args.json:
         print(json.dumps(result.summary()))
@@ -114,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--scheduler", default="asha", help=" or ".join(SCHEDULERS))
     search.add_argument("--seed", type=int, default=1234, metavar="N", help="of everything random")
     search.add_argument("--time-budget", metavar="T", help="90, 30m or 2h; then it winds up")
+    search.add_argument("--retries", type=int, default=1, metavar="N", help="of a trial that fails")
+    search.add_argument(
+        "--trial-timeout",
+        metavar="T",
+        help="without a report a trial's process is ended (default: by the longest evaluation)",
+    )
     search.add_argument("--warm-start", metavar="SWEEP", help="start from its trials")
     search.add_argument("--baselines", action="store_true", help="add the recipes and TF-IDF")
     search.add_argument(
@@ -171,7 +178,7 @@ def _settings(args: argparse.Namespace) -> SweepSettings:
     """
     if args.trials is not None and args.trials < 1:
         raise InputError(f"--trials {args.trials}: give 1 or more")
-    for name in ("seed", "final_seeds", "keep_models"):
+    for name in ("seed", "retries", "final_seeds", "keep_models"):
         if getattr(args, name) < 0:
             flag = name.replace("_", "-")
             raise InputError(f"--{flag} {getattr(args, name)}: give 0 or more")
@@ -189,7 +196,9 @@ def _settings(args: argparse.Namespace) -> SweepSettings:
         scheduler=_one_of("scheduler", args.scheduler, SCHEDULERS),
         precision=_one_of("precision", args.precision, SweepSettings.PRECISIONS),
         seed=args.seed,
-        time_budget=_seconds(args.time_budget),
+        time_budget=_seconds("time-budget", args.time_budget),
+        retries=args.retries,
+        trial_timeout=_seconds("trial-timeout", args.trial_timeout),
         warm_start=args.warm_start,
         baselines=args.baselines,
         final_seeds=args.final_seeds,
@@ -211,7 +220,7 @@ def _one_of(flag: str, value: str, known: tuple[str, ...]) -> Any:
     return value
 
 
-def _seconds(text: str | None) -> float | None:
+def _seconds(flag: str, text: str | None) -> float | None:
     """Read `90`, `90s`, `30m` or `2h` as seconds."""
     if text is None:
         return None
@@ -221,7 +230,7 @@ def _seconds(text: str | None) -> float | None:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise InputError(f"--time-budget {text}: write seconds, 30m or 2h")
+        raise InputError(f"--{flag} {text}: write seconds, 30m or 2h")
     return seconds
 
 

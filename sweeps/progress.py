@@ -27,7 +27,10 @@ class TrialState:
         best: metrics of the best checkpoint so far, with `examples`.
         seconds: training and evaluation so far, in the worker.
         facts: recorded once: parameter counts and the seconds of the start.
-        model: folder of the best checkpoint.
+        model: folder of the best model.
+        finished: whether the full budget has been trained.
+        evaluated: milliseconds since the epoch of the last evaluation.
+        error: the traceback of a failure that ends the trial.
     """
 
     key: int | str
@@ -40,6 +43,9 @@ class TrialState:
     seconds: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
     model: str | None = None
+    finished: bool = False
+    evaluated: int | None = None
+    error: str | None = None
 
 
 class Progress:

@@ -14,14 +14,13 @@ from mlflow.exceptions import MlflowException
 from sentiment.errors import InputError
 from sentiment.tracking_server import one_try_each
 from sweeps.delivery import Delivery
-from sweeps.history import TrialRecord, find_sweep, trials_of
+from sweeps.folder import SETTINGS_FILE, SPACE_FILE, SweepFolder
+from sweeps.history import TrialRecord, find_sweep, sweep_run, trials_of
 from sweeps.journal import JOURNAL_FILE, Journal
 from sweeps.settings import SweepSettings
 from sweeps.space import Space
+from sweeps.tracking import ENDED
 from sweeps.writer import BatchWriter
-
-SETTINGS_FILE = "settings.json"
-"""Among the artifacts of a sweep's run: what the sweep was asked to do."""
 
 
 class CompleteError(InputError):
@@ -44,20 +43,22 @@ class ResumedSweep:
 
     Attributes:
         name: the sweep.
-        run_id: its run.
+        run_id: its run; None if it was cut off before it had one.
         settings: as it was started, but for the number of trials.
+        finished: whether it had come to its end.
         space: what it searches.
-        dataset_fingerprint: the data that it saw.
+        dataset_fingerprint: the data that it saw; None if it was cut off before it saw any.
         ended: its trials that need no further work.
         ended_baselines: names of the baselines that need none.
         ended_confirmations: the same of confirmations.
     """
 
     name: str
-    run_id: str
+    run_id: str | None
     settings: SweepSettings
+    finished: bool
     space: Space
-    dataset_fingerprint: str
+    dataset_fingerprint: str | None
     ended: tuple[TrialRecord, ...]
     ended_baselines: frozenset[str]
     ended_confirmations: frozenset[str]
@@ -87,44 +88,88 @@ def load_sweep(
         RecordError: what its journal holds can't be written to the store.
     """
     found = client.get_experiment_by_name(experiment)
-    run = find_sweep(client, [found.experiment_id] if found else [], name)
-    name = run.data.tags["sweep.name"]
-    delivered = deliver_left(client, run, folder / name)
+    ids = [found.experiment_id] if found else []
+    begun = _begun(folder, name)
+    if begun is not None and sweep_run(client, ids, begun.path.name) is None:
+        # Cut off between its first file and its run: it starts where it was.
+        return _resumed(begun, None, (), uri, experiment, trials)
+    run = find_sweep(client, ids, name)
+    own = SweepFolder(folder / run.data.tags["sweep.name"])
+    name = own.path.name
+    delivered = deliver_left(client, run, own.path)
     run = client.get_run(run.info.run_id)
-    study = folder / name / "study.db"
-    if not study.is_file():
+    every = trials_of(client, run)
+    if every and not own.study.is_file():
         raise InputError(
-            f"--resume {name}: its study {study} is not here; resume it in the folder where it was "
-            "started, or start a new one with --warm-start"
+            f"--resume {name}: its study {own.study} is not here; resume it in the folder where it "
+            "was started, or start a new one with --warm-start"
         )
+    over = tuple(trial for trial in every if trial.outcome in ENDED)
+    resumed = _resumed(own, run, over, uri, experiment, trials, client)
+    wanted, ended = resumed.settings.trials, len(resumed.ended)
+    if wanted < ended or (wanted == ended and resumed.finished):
+        raise CompleteError(
+            f"--resume {name}: it has {ended} trials already; give --trials more than that",
+            delivered,
+        )
+    return resumed
+
+
+def _begun(folder: Path, name: str | None) -> SweepFolder | None:
+    """Return the folder of a sweep that may have no run yet: the named one, or the newest."""
+    if name is not None:
+        # A name that is no sweep's must not lead elsewhere.
+        found = [folder / name] if Path(name).name == name else []
+    else:
+        found = [file.parent for file in folder.glob(f"[!.]*/{SETTINGS_FILE}")]
+        found = sorted(found, key=lambda path: path.stat().st_mtime)[-1:]
+    for path in found:
+        own = SweepFolder(path)
+        if own.read(SETTINGS_FILE) is not None and not own.study.is_file():
+            return own
+    return None
+
+
+def _resumed(
+    own: SweepFolder,
+    run: Run | None,
+    over: tuple[TrialRecord, ...],
+    uri: str | None,
+    experiment: str,
+    trials: int | None,
+    client: MlflowClient | None = None,
+) -> ResumedSweep:
+    """Put together what the folder and the run tell; `over` are the trials that have ended."""
+    name = own.path.name
+    texts = {file: own.read(file) for file in (SETTINGS_FILE, SPACE_FILE)}
     try:
-        settings = SweepSettings.from_json(_artifact(client, run.info.run_id, SETTINGS_FILE))
-        space = _artifact(client, run.info.run_id, "space.yaml")
+        for file, text in texts.items():
+            if text is None and client is not None and run is not None:
+                texts[file] = _artifact(client, run.info.run_id, file)
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"--resume {name}: its record has no settings: {reason}") from None
-    every = trials_of(client, run)
-    over = [trial for trial in every if trial.outcome in ("completed", "stopped_early", "failed")]
-    ended = tuple(trial for trial in over if trial.role == "trial")
+    settings = SweepSettings.from_json(texts[SETTINGS_FILE] or "")
     wanted = settings.trials if trials is None else trials
-    if wanted < len(ended) or (wanted == len(ended) and run.data.tags["sweep.state"] == "finished"):
-        raise CompleteError(
-            f"--resume {name}: it has {len(ended)} trials already; give --trials more than that",
-            delivered,
-        )
     settings = replace(settings, name=name, trials=wanted, tracking_uri=uri, experiment=experiment)
     return ResumedSweep(
         name=name,
-        run_id=run.info.run_id,
+        run_id=None if run is None else run.info.run_id,
         settings=settings,
-        space=Space.from_mapping(yaml.safe_load(space)),
-        dataset_fingerprint=run.data.params["dataset_fingerprint"],
-        ended=ended,
+        finished=run is not None and _has_finished(run),
+        space=Space.from_mapping(yaml.safe_load(texts[SPACE_FILE] or "")),
+        dataset_fingerprint=None if run is None else run.data.params.get("dataset_fingerprint"),
+        ended=tuple(trial for trial in over if trial.role == "trial"),
         ended_baselines=frozenset(str(trial.key) for trial in over if trial.role == "baseline"),
         ended_confirmations=frozenset(
             str(trial.key) for trial in over if trial.role == "confirmation"
         ),
     )
+
+
+def _has_finished(run: Run) -> bool:
+    # The tag is set before the run is closed; a kill may come between.
+    return run.info.status == "FINISHED" and run.data.tags["sweep.state"] == "finished"
 
 
 def deliver_left(client: MlflowClient, run: Run, folder: Path) -> int:

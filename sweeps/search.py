@@ -28,7 +28,9 @@ from ray.tune.search import Searcher
 
 from sentiment.config import Objective, unknown_name
 from sentiment.errors import InputError
+from sweeps.attempts import Attempts
 from sweeps.space import Space
+from sweeps.trial import CHECKPOINT, FAILURE
 
 SamplerName = Literal["tpe", "random", "gp", "cmaes"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
@@ -43,12 +45,34 @@ _SQLITE_TIMEOUT_S = 60
 
 _NUMBER = "trial"  # user attribute: the search's own number of a trial
 _RAY_ID = "ray_trial"  # user attribute: Ray's id of the trial's latest start
+_OUTCOMES: dict[TrialState, Literal["completed", "stopped_early", "failed"]] = {
+    TrialState.COMPLETE: "completed",
+    TrialState.PRUNED: "stopped_early",
+    TrialState.FAIL: "failed",
+}
 _SOURCE = "source"  # user attribute: which trial of an earlier sweep was told
 
 
 def mode_of(objective: Objective) -> Literal["min", "max"]:
     """Say whether an objective is to be small or large."""
     return "min" if objective == "valid/loss" else "max"
+
+
+@dataclass(frozen=True)
+class EndedTrial:
+    """A trial of this search that has ended, as the study knows it.
+
+    Attributes:
+        number: the search's own.
+        config: what `suggest` returned for it.
+        outcome: as in the tag `sweep.outcome`.
+        values: the objective by training examples seen.
+    """
+
+    number: int
+    config: dict[str, Any]
+    outcome: Literal["completed", "stopped_early", "failed"]
+    values: dict[int, float]
 
 
 class StudySearch(Searcher):
@@ -60,11 +84,11 @@ class StudySearch(Searcher):
       best checkpoint is what a trial leaves behind;
     - the scheduler stopped it: PRUNED, with its intermediate values at the examples seen, so that
       values of different budgets are not mixed up;
-    - it raised, or ended without a finite value: FAIL.
+    - it failed for good, or ended without a finite value: FAIL.
 
     Trials of this search that the storage shows as running have lost their process; they are
-    suggested again first, under their numbers and with their settings. So one study may have one
-    search at a time.
+    suggested again first, under their numbers and with their settings, and so are those that fail
+    and are to be tried again. So one study may have one search at a time.
 
     Args:
         study: of `make_study`.
@@ -74,6 +98,8 @@ class StudySearch(Searcher):
         budget: training examples after which a trial has run to its end.
         seed: the trial with number n gets the seed `seed + n`.
         base: settings and whatever else all trials' configurations share.
+        attempts: decides on failures, and knows from where a trial goes on; None: a failure is
+            final, and a trial starts afresh.
 
     Raises:
         InputError: `base` sets what the space searches.
@@ -89,6 +115,7 @@ class StudySearch(Searcher):
         budget: int,
         seed: int,
         base: Mapping[str, Any] | None = None,
+        attempts: Attempts | None = None,
     ) -> None:
         mode = "min" if study.direction == StudyDirection.MINIMIZE else "max"
         super().__init__(metric=metric, mode=mode)
@@ -105,32 +132,37 @@ class StudySearch(Searcher):
         self._stopped = False
         self._trials: dict[str, Trial] = {}
         self._values: dict[str, dict[int, float]] = {}
-        self._interrupted: list[FrozenTrial] = []
+        self._attempts = attempts
+        self._interrupted: list[tuple[Trial, dict[int, float]]] = []
         started = []
         for trial in study.get_trials(deepcopy=False):
             if _NUMBER in trial.user_attrs:
                 started.append(trial.user_attrs[_NUMBER])
                 if trial.state == TrialState.RUNNING:
-                    self._interrupted.append(trial)
+                    running = Trial(study, trial._trial_id)
+                    self._interrupted.append((running, dict(trial.intermediate_values)))
             elif trial.state == TrialState.RUNNING:
                 # The process died between asking for a trial and numbering it.
                 study.tell(trial.number, state=TrialState.FAIL)
-        self._interrupted.sort(key=lambda trial: trial.user_attrs[_NUMBER])
+        self._interrupted.sort(key=lambda each: each[0].user_attrs[_NUMBER])
         self._next = max(started, default=-1) + 1
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep the study out of Ray's pickles, where nobody reads it."""
         return {"_metric": self._metric, "_mode": self._mode}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
-        """Return the configuration of the next trial, or `Searcher.FINISHED`."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """Return the configuration of the next trial, or `Searcher.FINISHED`.
+
+        None while nothing but a failure of a running trial could make for another start.
+        """
         if self._stopped:
             return Searcher.FINISHED
+        checkpoint = None
         if self._interrupted:
-            old = self._interrupted.pop(0)
-            number = old.user_attrs[_NUMBER]
-            trial = Trial(self._study, old._trial_id)
-            known = dict(old.intermediate_values)
+            trial, known = self._interrupted.pop(0)
+            number = trial.user_attrs[_NUMBER]
+            checkpoint = self._attempts.start(number) if self._attempts else None
         elif self._next < self._max_trials:
             number = self._next
             self._next += 1
@@ -138,12 +170,12 @@ class StudySearch(Searcher):
             trial.set_user_attr(_NUMBER, number)
             known = {}
         else:
-            return Searcher.FINISHED
+            return None if self._attempts and self._trials else Searcher.FINISHED
         trial.set_user_attr(_RAY_ID, trial_id)
         self._trials[trial_id] = trial
         self._values[trial_id] = known
-        suggested = self._space.suggest(trial)
-        return {**suggested, **self._base, "trial": number, "seed": self._seed + number}
+        config = self._config(number, self._space.suggest(trial))
+        return config if checkpoint is None else {**config, CHECKPOINT: checkpoint}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Report an evaluation; Ray leaves out the one at which a trial is stopped."""
@@ -156,20 +188,33 @@ class StudySearch(Searcher):
         """Tell the study how a trial ended; a second call for a trial changes nothing."""
         if trial_id not in self._trials:
             return
+        if error and self._tried_again(trial_id):
+            return
         if result:
             self._report(trial_id, result)
         last = result or {}
         finished = last.get("finished", False) or last.get("examples", 0) >= self._budget
-        self._tell(trial_id, finished=finished, error=error)
+        self._tell(trial_id, finished=finished, error=error or FAILURE in last)
 
-    def values_of_ended(self) -> list[dict[int, float]]:
-        """Return the values by examples seen of the trials that ended before this search."""
-        return [
-            dict(trial.intermediate_values)
+    def known_values(self, trial_id: str) -> Mapping[int, float]:
+        """Return the values, by examples seen, at which a trial of Ray's was let go on."""
+        return self._values.get(trial_id, {})
+
+    def ended(self) -> list[EndedTrial]:
+        """Return the trials of this search that have ended, by number."""
+        found = [
+            EndedTrial(
+                number=trial.user_attrs[_NUMBER],
+                config=self._config(
+                    trial.user_attrs[_NUMBER], {**self._space.fixed, **trial.params}
+                ),
+                outcome=_OUTCOMES[trial.state],
+                values=dict(trial.intermediate_values),
+            )
             for trial in self._study.get_trials(deepcopy=False)
-            if _NUMBER in trial.user_attrs
-            and trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            if _NUMBER in trial.user_attrs and trial.state in _OUTCOMES
         ]
+        return sorted(found, key=lambda trial: trial.number)
 
     def stop(self) -> None:
         """Suggest nothing more; running trials go on."""
@@ -183,6 +228,10 @@ class StudySearch(Searcher):
         self.stop()
         for trial_id in list(self._trials):
             self._tell(trial_id, finished=False, error=False)
+        for trial, values in self._interrupted:
+            state = TrialState.PRUNED if values else TrialState.FAIL
+            self._study.tell(trial, state=state, skip_if_finished=True)
+        self._interrupted.clear()
 
     def save(self, checkpoint_path: str) -> None:
         """Write nothing: the study has it all."""
@@ -195,6 +244,17 @@ class StudySearch(Searcher):
 
     def restore_from_dir(self, checkpoint_dir: str) -> None:
         """Read nothing: the study has it all."""
+
+    def _config(self, number: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {**settings, **self._base, "trial": number, "seed": self._seed + number}
+
+    def _tried_again(self, trial_id: str) -> bool:
+        """Put a trial that has failed among those to start again, if it is to be tried again."""
+        number = self._trials[trial_id].user_attrs[_NUMBER]
+        if self._stopped or self._attempts is None or not self._attempts.fail(number):
+            return False
+        self._interrupted.append((self._trials.pop(trial_id), self._values.pop(trial_id)))
+        return True
 
     def _report(self, trial_id: str, result: Mapping[str, Any]) -> None:
         value, step = result.get(self._key), result.get("examples")

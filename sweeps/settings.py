@@ -22,6 +22,9 @@ class SweepSettings:
         overrides: hyperparameters fixed for all trials.
         time_budget: seconds after which no trial starts, and running ones end at their next
             evaluation.
+        retries: how often a trial that fails is tried again.
+        trial_timeout: seconds without a report after which a trial's process is ended; None:
+            20 times the longest evaluation, at least ten minutes.
     """
 
     OBJECTIVES: ClassVar[tuple[str, ...]] = get_args(Objective)
@@ -38,6 +41,8 @@ class SweepSettings:
     precision: Precision = "auto"
     seed: int = 1234
     time_budget: float | None = None
+    retries: int = 1
+    trial_timeout: float | None = None
     warm_start: str | None = None
     baselines: bool = False
     final_seeds: int = 0

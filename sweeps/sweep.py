@@ -30,20 +30,22 @@ from sentiment.record import open_store, read_store, tracking_uri
 from sentiment.text import tokenizer
 from sentiment.tracking_server import one_try_each
 from sweeps import baselines, descriptions, registry
+from sweeps.attempts import Attempts, Patience
 from sweeps.confirmation import Confirmation, confirmation_configs, summarize
 from sweeps.descriptions import Subject
 from sweeps.display import make_view
 from sweeps.engine import (
+    Halving,
     Recorder,
     TimeBudget,
     local_ray,
     make_scheduler,
-    recall,
     remove_storage,
     run_trials,
     without_texts,
 )
 from sweeps.estimate import estimate_seconds
+from sweeps.folder import SETTINGS_FILE, SPACE_FILE, SweepFolder
 from sweeps.history import (
     TrialRecord,
     best_trials,
@@ -53,11 +55,13 @@ from sweeps.history import (
     sweep_run,
     trials_of,
 )
+from sweeps.interrupts import interruptible
 from sweeps.plan import Rungs, Workers, plan_rungs, plan_workers
 from sweeps.progress import Progress, ended_state
-from sweeps.resume import SETTINGS_FILE, ResumedSweep
+from sweeps.resume import ResumedSweep
 from sweeps.retention import keep_best_models
 from sweeps.search import (
+    EndedTrial,
     PastTrial,
     StudySearch,
     make_sampler,
@@ -128,7 +132,8 @@ class Sweep:
         device = torch.device("cuda" if on_gpu else "cpu")
         self.dtype = pick_precision(settings.precision, device)
         self.dataset: Dataset = load_dataset(settings.data, self._say)
-        if resumed and resumed.dataset_fingerprint != self.dataset.fingerprint:
+        seen = resumed.dataset_fingerprint if resumed else None
+        if resumed and seen not in (None, self.dataset.fingerprint):
             raise InputError(
                 f"{self.dataset.name} is other data than the sweep {resumed.name} has seen: "
                 "give it the same, or start a new sweep"
@@ -171,7 +176,7 @@ class Sweep:
             RecordError: what happened can't be written to the store, or not now.
             KeyboardInterrupt: after what ran has been recorded as interrupted.
         """
-        with one_try_each():
+        with interruptible(), one_try_each():
             return self._run_recorded()
 
     def _run_recorded(self) -> SweepResult:
@@ -180,20 +185,29 @@ class Sweep:
         prepared = prepare(self.dataset, self._configs(), progress=self._say)
         client, experiment_id = open_store(self._uri, settings.experiment)
         if resumed:
-            tracker = SweepTracker.resume(
-                client,
-                client.get_run(resumed.run_id),
-                folder=STATE_FOLDER / resumed.name,
-                say=self._say,
-            )
-            tracker.log_text(settings.to_json(), SETTINGS_FILE)
-        closed = close_orphans(client, experiment_id)
+            folder = SweepFolder(STATE_FOLDER / resumed.name)
+            folder.take()
+            folder.write(settings.to_json(), self.space.to_yaml())
+        else:
+            folder = self._claim(client, experiment_id)
+        try:
+            return self._run_in(folder, client, experiment_id, prepared, past)
+        finally:
+            folder.release()
+
+    def _run_in(
+        self,
+        folder: SweepFolder,
+        client: MlflowClient,
+        experiment_id: str,
+        prepared: Prepared,
+        past: Sequence[PastTrial],
+    ) -> SweepResult:
+        settings, name = self.settings, folder.path.name
+        tracker = self._start_record(client, experiment_id, folder)
+        closed = close_orphans(client)
         if closed:
             self._say(f"closed {len(closed)} runs that an ended process had left running")
-        if not resumed:
-            tracker = self._start_record(client, experiment_id)
-        name = tracker.name
-        folder = STATE_FOLDER / name
         try:
             self._say(f"sweep {name}: {settings.trials} trials, run {tracker.run_id}")
             subject = self._subject(tracker)
@@ -233,8 +247,7 @@ class Sweep:
                 command = resume_command(name, settings)
                 self._say(f"sweep {name} was cut off; go on with it: {command}")
             raise
-        finally:
-            remove_storage(folder / "ray")
+        remove_storage(folder.ray)
         result = SweepResult(
             name=name,
             run_id=tracker.run_id,
@@ -273,10 +286,7 @@ class Sweep:
             ids = [experiment.experiment_id] if experiment else []
             taken = taken or (bool(ids) and sweep_run(client, ids, name) is not None)
         if taken:
-            raise InputError(
-                f"--name {name}: there is a sweep of that name; go on with it by --resume {name}, "
-                f"or name another (or remove {STATE_FOLDER / name} if its record is gone)"
-            )
+            raise self._taken(name)
 
     def _check_configs(self) -> None:
         """Raise an InputError where the space needs what isn't there, or can't fit the data."""
@@ -325,31 +335,65 @@ class Sweep:
         sweep = find_sweep(client, ids, self.settings.warm_start)
         return finished_trials(client, sweep, self.dataset.fingerprint, self.settings.objective)
 
-    def _start_record(self, client: MlflowClient, experiment_id: str) -> SweepTracker:
-        settings = self.settings
+    def _claim(self, client: MlflowClient, experiment_id: str) -> SweepFolder:
+        """Make the sweep's folder, under the name that was asked for or a new one."""
+        settings, space = self.settings, self.space.to_yaml()
         name = settings.name or new_sweep_name(client, experiment_id, self.dataset.name)
-        tracker = SweepTracker.start(
-            client,
-            experiment_id,
-            name,
-            objective=settings.objective,
-            parameters={
-                "dataset": self.dataset.name,
-                "dataset_fingerprint": self.dataset.fingerprint,
-                "trials": str(settings.trials),
-                "max_epochs": f"{settings.max_epochs:g}",
-                "sampler": settings.sampler,
-                "scheduler": settings.scheduler,
-                "seed": str(settings.seed),
-                "workers": str(self.workers),
-                "cores": str(self._cores),
-            },
-            precision=precision_name(self.dtype),
-            space_yaml=self.space.to_yaml(),
-            inputs=[dataset_input(self.dataset, settings.data)],
-            folder=STATE_FOLDER / name,
-            say=self._say,
+        stem, count = name, 1
+        while True:
+            try:
+                return SweepFolder.claim(STATE_FOLDER / name, settings.to_json(), space)
+            except FileExistsError:
+                if settings.name is not None:
+                    raise self._taken(name) from None
+            # Another sweep was started in the same second.
+            count += 1
+            name = f"{stem}-{count}"
+
+    def _taken(self, name: str) -> InputError:
+        return InputError(
+            f"--name {name}: there is a sweep of that name; go on with it by --resume {name}, "
+            f"or name another (or remove {STATE_FOLDER / name} if its record is gone)"
         )
+
+    def _start_record(
+        self, client: MlflowClient, experiment_id: str, folder: SweepFolder
+    ) -> SweepTracker:
+        """Start the record of a sweep, or go on with it."""
+        settings, resumed = self.settings, self._resumed
+        parameters = {
+            "dataset": self.dataset.name,
+            "dataset_fingerprint": self.dataset.fingerprint,
+            "trials": str(settings.trials),
+            "max_epochs": f"{settings.max_epochs:g}",
+            "sampler": settings.sampler,
+            "scheduler": settings.scheduler,
+            "seed": str(settings.seed),
+            "workers": str(self.workers),
+            "cores": str(self._cores),
+        }
+        if resumed and resumed.run_id is not None:
+            tracker = SweepTracker.resume(
+                client,
+                client.get_run(resumed.run_id),
+                parameters={**parameters, "objective": settings.objective},
+                folder=folder.path,
+                say=self._say,
+            )
+            tracker.log_text(self.space.to_yaml(), SPACE_FILE)
+        else:
+            tracker = SweepTracker.start(
+                client,
+                experiment_id,
+                folder.path.name,
+                objective=settings.objective,
+                parameters=parameters,
+                precision=precision_name(self.dtype),
+                space_yaml=self.space.to_yaml(),
+                inputs=[dataset_input(self.dataset, settings.data)],
+                folder=folder.path,
+                say=self._say,
+            )
         tracker.log_text(settings.to_json(), SETTINGS_FILE)
         return tracker
 
@@ -373,12 +417,11 @@ class Sweep:
         tracker: SweepTracker,
         prepared: Prepared,
         past: Sequence[PastTrial],
-        folder: Path,
+        folder: SweepFolder,
     ) -> None:
         settings = self.settings
-        folder.mkdir(parents=True, exist_ok=True)
         study = make_study(
-            f"sqlite:///{(folder / 'study.db').absolute()}",
+            f"sqlite:///{folder.study.absolute()}",
             tracker.name,
             settings.objective,
             self.space,
@@ -388,6 +431,7 @@ class Sweep:
         if past:
             told = warm_start(study, past, self.space)
             self._say(f"warm start: {told.used} trials told, {told.skipped} outside the space")
+        attempts = Attempts(folder.ray / "trial", settings.retries)
         search = StudySearch(
             study,
             self.space,
@@ -401,6 +445,7 @@ class Sweep:
                 "objective": settings.objective,
                 "precision": settings.precision,
             },
+            attempts=attempts,
         )
         deadline = None
         if settings.time_budget is not None:
@@ -409,37 +454,50 @@ class Sweep:
         progress = Progress(
             settings.trials, self.workers.count, settings.objective, deadline, searched
         )
-        scheduler = make_scheduler(settings.scheduler, self.rungs, settings.objective)
-        if self._resumed:
-            for trial in self._resumed.ended:
-                progress.trials[trial.key] = ended_state(trial)
-            recall(scheduler, search.values_of_ended())
+        scheduler = make_scheduler(
+            settings.scheduler, self.rungs, settings.objective, search.known_values
+        )
+        before = search.ended()
+        for trial in self._resumed.ended if self._resumed else ():
+            progress.trials[trial.key] = ended_state(trial)
+        if isinstance(scheduler, Halving):
+            scheduler.recall(trial.values for trial in before if trial.outcome != "failed")
         stopper = None if deadline is None else TimeBudget(deadline, search)
-        self._run(tracker, prepared, progress, search, scheduler, folder / "ray", stopper=stopper)
+        self._run(
+            tracker,
+            prepared,
+            progress,
+            search,
+            scheduler,
+            attempts,
+            ended=before,
+            stopper=stopper,
+        )
         search.close()
 
     def _confirm(
         self,
         tracker: SweepTracker,
         prepared: Prepared,
-        folder: Path,
+        folder: SweepFolder,
         winner: TrialRecord,
     ) -> Confirmation:
         """Train the winner's settings with other seeds, score those on the test split."""
         configs = confirmation_configs(winner, self.settings.final_seeds)
         ended = self._resumed.ended_confirmations if self._resumed else frozenset()
-        waiting = {key: config for key, config in configs.items() if key not in ended}
+        # Numbered by their place among all: one that goes on finds its checkpoint by the number.
+        keys = {number: key for number, key in enumerate(configs) if key not in ended}
         self._say(f"confirmation: {winner.name} with {len(configs)} other seeds")
-        progress = Progress(len(waiting), self.workers.count, self.settings.objective)
+        attempts = Attempts(folder.ray / "confirmation", self.settings.retries)
         self._run(
             tracker,
             prepared,
-            progress,
-            baselines.FixedSearch(list(waiting.values())),
+            Progress(len(keys), self.workers.count, self.settings.objective),
+            baselines.FixedSearch({n: configs[key] for n, key in keys.items()}, attempts),
             make_scheduler("fifo", self.rungs, self.settings.objective),
-            folder / "ray",
+            attempts,
             role="confirmation",
-            keys=dict(enumerate(waiting)),
+            keys=keys,
             tags={"sweep.trial": str(winner.key)},
         )
         tracker.flush()
@@ -454,17 +512,21 @@ class Sweep:
         tracker.sweep_metrics(confirmed.metrics())
         return confirmed
 
-    def _run_baselines(self, tracker: SweepTracker, prepared: Prepared, folder: Path) -> None:
+    def _run_baselines(
+        self, tracker: SweepTracker, prepared: Prepared, folder: SweepFolder
+    ) -> None:
         """Train the recipes beside the search, score them and TF-IDF on the test split."""
         ended = self._resumed.ended_baselines if self._resumed else frozenset()
-        recipes = [recipe for recipe in self._recipes if recipe.name not in ended]
-        keys = {number: recipe.name for number, recipe in enumerate(recipes)}
+        waiting = {n: each for n, each in enumerate(self._recipes) if each.name not in ended}
+        keys = {number: recipe.name for number, recipe in waiting.items()}
         self._say(f"baselines: {', '.join([*keys.values(), baselines.TFIDF])}")
         progress = Progress(len(keys), self.workers.count, "valid/loss")
-        search = baselines.FixedSearch([recipe.config for recipe in recipes])
+        attempts = Attempts(folder.ray / "baseline", self.settings.retries)
+        search = baselines.FixedSearch({n: each.config for n, each in waiting.items()}, attempts)
         scheduler = make_scheduler("fifo", self.rungs, self.settings.objective)
-        ray = folder / "ray"
-        self._run(tracker, prepared, progress, search, scheduler, ray, role="baseline", keys=keys)
+        self._run(
+            tracker, prepared, progress, search, scheduler, attempts, role="baseline", keys=keys
+        )
         for trial in progress.trials.values():
             if trial.outcome == "completed" and trial.model is not None:
                 scores = self._score_test(Path(trial.model))
@@ -481,11 +543,12 @@ class Sweep:
         progress: Progress,
         search: Searcher,
         scheduler: TrialScheduler,
-        storage: Path,
+        attempts: Attempts,
         *,
         role: Role = "trial",
         keys: Mapping[int, str] | None = None,
         tags: Mapping[str, str] | None = None,
+        ended: Sequence[EndedTrial] = (),
         stopper: Stopper | None = None,
     ) -> None:
         """Run what a search suggests, on the screen and in the record.
@@ -496,10 +559,11 @@ class Sweep:
             progress: of these trials.
             search: gives the trials.
             scheduler: decides which go on.
-            storage: folder of Ray's own files.
+            attempts: of trials that are tried again; has the folder of Ray's own files.
             role: what the trials are to the sweep.
             keys: names of trials that are not known by their number.
             tags: further tags of their runs.
+            ended: trials that ended before, whose record a kill may have cut off.
             stopper: ends trials at an evaluation.
         """
         view = make_view(progress, self._console, self._quiet)
@@ -510,10 +574,15 @@ class Sweep:
             say=self._say,
             dataset=self.dataset.name,
             dataset_fingerprint=self.dataset.fingerprint,
+            attempts=attempts,
+            patience=Patience(self.settings.trial_timeout),
             role=role,
             keys=keys,
             tags=tags,
         )
+        if ended:
+            recorder.finish(ended)
+            tracker.complete_counts()
         try:
             run_trials(
                 search,
@@ -521,7 +590,7 @@ class Sweep:
                 prepared=without_texts(prepared),
                 workers=self.workers,
                 recorder=recorder,
-                storage=storage.absolute() / role,
+                storage=attempts.storage,
                 stopper=stopper,
                 system_metrics=self.settings.system_metrics,
             )
@@ -553,16 +622,19 @@ class Sweep:
             return None, {}, None
         winner = ranked[0]
         scored = {n: value for n, value in winner.metrics.items() if n.startswith("test/")}
-        if scored:
-            # A sweep that went on and found nothing better.
+        if scored and self._resumed and self._resumed.finished:
+            # It had more trials, and found nothing better.
             candidate = tracker.ask(
                 lambda: registry.find_candidate(client, settings.model_name, run_id=winner.run_id)
             )
             return winner, scored, candidate.version
         model_id = tracker.model_of(winner.key)
         assert model_id is not None, "a trial with a best checkpoint has a model"
-        test = self._score_bundle(tracker, model_id).metrics("test")
-        tracker.add_metrics(winner.key, test, int(winner.metrics["best/examples"]))
+        # A kill may have come between the scores and the registration, or into that.
+        test = scored
+        if not test:
+            test = self._score_bundle(tracker, model_id).metrics("test")
+            tracker.add_metrics(winner.key, test, int(winner.metrics["best/examples"]))
         registered = tracker.ask(
             lambda: registry.register_winner(
                 client,

@@ -9,11 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,7 +32,8 @@ from sentiment.record import (
     open_run,
 )
 from sweeps.delivery import Delivery, Point
-from sweeps.history import search_runs, sweep_run, trials_of
+from sweeps.history import TrialRecord, search_runs, sweep_run, trials_of
+from sweeps.interrupts import shielded
 from sweeps.journal import Journal, Kind
 from sweeps.writer import BatchWriter, UndeliveredError
 
@@ -50,6 +48,8 @@ STATUS: dict[Outcome, RunStatus] = {
     "interrupted": "KILLED",
 }
 """MLflow's status of a run by the outcome of its trial."""
+ENDED: tuple[Outcome | None, ...] = ("completed", "stopped_early", "failed")
+"""Outcomes of trials that need no further work."""
 
 DESCRIPTION_TAG = "mlflow.note.content"
 """Where MLflow keeps the description of a run."""
@@ -69,7 +69,8 @@ class _Trial:
     last_step: int = -1
     outcome: Outcome | None = None
     best: float | None = None
-    recorded_with_model: frozenset[str] = frozenset()
+    recorded_once: frozenset[str] = frozenset()
+    has_model: bool = False
 
 
 def check_sweep_name(name: str) -> None:
@@ -211,6 +212,7 @@ class SweepTracker:
         client: MlflowClient,
         run: Run,
         *,
+        parameters: Mapping[str, str] | None = None,
         folder: Path | None = None,
         say: Callable[[str], None] | None = None,
     ) -> Self:
@@ -219,6 +221,7 @@ class SweepTracker:
         Args:
             client: client of the store.
             run: the sweep's run, from `sweeps.history.find_sweep`.
+            parameters: of the sweep, with its `objective`; recorded where a kill has kept them out.
             folder: the sweep's own; see `__init__`.
             say: told of outages; see `__init__`.
 
@@ -231,38 +234,44 @@ class SweepTracker:
                 f"the sweep {name} is running, in process {run.data.tags['process.pid']}: wait for "
                 "it, or end that process first"
             )
-        objective = cast(Objective, run.data.params["objective"])
+        missing = {n: v for n, v in (parameters or {}).items() if n not in run.data.params}
+        objective = cast(Objective, {**missing, **run.data.params}["objective"])
         trials: dict[int | str, _Trial] = {}
         runs: dict[int | str, str] = {}
         for trial in trials_of(client, run):
-            # A trial that was cut off goes on: its last step tells what is recorded already.
-            last_step = -1
-            if trial.outcome not in ("completed", "stopped_early"):
-                epochs = client.get_metric_history(trial.run_id, "epoch")
-                last_step = max((metric.step for metric in epochs), default=-1)
             runs[trial.key] = trial.run_id
-            trials[trial.key] = _Trial(
+            known = trials[trial.key] = _Trial(
                 role=trial.role,
-                last_step=last_step,
                 outcome=trial.outcome,
                 best=trial.metrics.get(f"best/{objective}"),
             )
+            if trial.outcome not in ENDED:
+                # A trial that was cut off goes on: what is recorded already is not done again.
+                epochs = client.get_metric_history(trial.run_id, "epoch")
+                known.last_step = max((metric.step for metric in epochs), default=-1)
+                known.recorded_once = frozenset(trial.metrics)
+                known.has_model = trial.model_id is not None
         run_id = run.info.run_id
+        # Made first: it takes the journal, which one process has at a time.
+        tracker = cls(
+            client,
+            run.info.experiment_id,
+            run_id,
+            name,
+            objective,
+            folder=folder,
+            runs=runs,
+            say=say,
+        )
+        tracker._trials = trials
         with ended_on_failure(client, run_id, {"sweep.state": "interrupted"}):
             # The process comes first: a run that is RUNNING for a dead one would be closed.
-            log_batch(client, run_id, tags={**process_tags(), "sweep.state": "running"})
+            tags = {**process_tags(), "sweep.state": "running"}
+            log_batch(client, run_id, parameters=missing, tags=tags)
             client.update_run(run_id, status="RUNNING")
-            tracker = cls(
-                client,
-                run.info.experiment_id,
-                run_id,
-                name,
-                objective,
-                folder=folder,
-                runs=runs,
-                say=say,
-            )
-        tracker._trials = trials
+            for tag in ("closed.by", "closed.reason"):
+                if tag in run.data.tags:
+                    client.delete_tag(run_id, tag)
         return tracker
 
     def start_trial(
@@ -290,6 +299,8 @@ class SweepTracker:
         if known is not None:
             known.outcome = None
             self._write("reopen", key, {"tags": process_tags()})
+            # A kill may have come between the run and its parameters; the same ones count once.
+            self._write("log", key, {"params": dict(parameters)})
             return
         all_tags = {
             **(tags or {}),
@@ -307,28 +318,62 @@ class SweepTracker:
         self._write("start", key, {"name": name, "tags": all_tags, "at": now_ms()})
         self._write("log", key, {"params": dict(parameters)})
 
-    def trial_metrics(self, key: int | str, step: int, metrics: Mapping[str, float]) -> None:
+    def has_ended(self, key: int | str) -> bool:
+        """Whether a trial has a run, and its end is recorded."""
+        return key in self._trials and self._trials[key].outcome in ENDED
+
+    def trial_metrics(
+        self, key: int | str, step: int, metrics: Mapping[str, float], at: int | None = None
+    ) -> None:
         """Record a trial's metrics at a number of training examples seen.
 
         A step that the trial has recorded before, as after a retry, is passed over.
+
+        Args:
+            key: the trial.
+            step: training examples seen.
+            metrics: by name.
+            at: milliseconds since the epoch at which they were measured; now, if None.
         """
         trial = self._trials[key]
         if step > trial.last_step:
             trial.last_step = step
-            self._log(key, metrics, step)
+            self._log(key, metrics, step, at)
+
+    def note_failure(self, key: int | str, count: int, error: str) -> None:
+        """Keep the traceback of a failure after which a trial is tried again.
+
+        Args:
+            key: the trial.
+            count: its failures so far.
+            error: the traceback, kept as the artifact `failure-1.txt`.
+        """
+        text = {"text": redacted(error), "artifact_file": f"failure-{count}.txt"}
+        self._write("text", key, text)
+        self._write("log", key, {"tags": {"sweep.retries": str(count)}})
 
     def log_trial_model(
-        self, key: int | str, bundle: Path, metrics: Mapping[str, float], step: int
+        self,
+        key: int | str,
+        bundle: Path,
+        metrics: Mapping[str, float],
+        step: int,
+        at: int | None = None,
     ) -> None:
-        """Keep a trial's best checkpoint as its logged model.
+        """Keep a trial's best checkpoint as its logged model, unless it has that already.
 
         Args:
             key: the trial.
             bundle: the saved bundle's folder; it may go once this returns.
             metrics: what the checkpoint reached, `best/…`; recorded with the run and the model.
             step: training examples that it has seen.
+            at: milliseconds since the epoch at which they were measured; now, if None.
         """
-        self._trials[key].recorded_with_model = frozenset(metrics)
+        trial = self._trials[key]
+        trial.recorded_once |= frozenset(metrics)
+        if trial.has_model:
+            return
+        trial.has_model = True
         self._write(
             "model",
             key,
@@ -337,7 +382,7 @@ class SweepTracker:
                 "name": f"trial-{key:03d}" if isinstance(key, int) else key,
                 "metrics": {name: float(value) for name, value in metrics.items()},
                 "step": step,
-                "at": now_ms(),
+                "at": now_ms() if at is None else at,
             },
         )
 
@@ -349,6 +394,7 @@ class SweepTracker:
         metrics: Mapping[str, float] | None = None,
         step: int = 0,
         error: str | None = None,
+        at: int | None = None,
     ) -> None:
         """End a trial's run, and count it in the sweep's.
 
@@ -359,12 +405,13 @@ class SweepTracker:
                 `parameters/…`, `seconds/total`.
             step: training examples that the best checkpoint has seen.
             error: the traceback of one that failed.
+            at: milliseconds since the epoch at which it ended; now, if None.
         """
-        trial, at = self._trials[key], now_ms()
+        trial, at = self._trials[key], now_ms() if at is None else at
         trial.outcome = outcome
         metrics = metrics or {}
         trial.best = metrics.get(f"best/{self.objective}", trial.best)
-        rest = {n: value for n, value in metrics.items() if n not in trial.recorded_with_model}
+        rest = {n: value for n, value in metrics.items() if n not in trial.recorded_once}
         self._log(key, rest, step, at)
         ending = {
             "status": STATUS[outcome],
@@ -416,6 +463,22 @@ class SweepTracker:
         """Set the description of the sweep's run, in Markdown."""
         self._write("log", None, {"tags": {DESCRIPTION_TAG: text}})
 
+    def complete_counts(self) -> None:
+        """Record how the sweep stood after each trial, where a kill has kept that out."""
+
+        def look() -> tuple[set[int], list[TrialRecord]]:
+            counts = self.client.get_metric_history(self.run_id, "sweep/completed")
+            trials = trials_of(self.client, self.client.get_run(self.run_id))
+            return {metric.step for metric in counts}, trials
+
+        recorded, trials = self.ask(look)
+        ended = [trial for trial in trials if trial.role == "trial" and trial.outcome in ENDED]
+        ended.sort(key=lambda trial: trial.ended or 0)
+        standing = [(t.outcome, t.metrics.get(f"best/{self.objective}")) for t in ended]
+        for step, trial in enumerate(ended, start=1):
+            if step not in recorded:
+                self._log(None, self._standing(standing[:step]), step, trial.ended)
+
     def log_text(self, text: str, file: str) -> None:
         """Keep a text as an artifact of the sweep's run."""
         self._write("text", None, {"text": text, "artifact_file": file})
@@ -431,7 +494,7 @@ class SweepTracker:
     def end(self, state: SweepState) -> None:
         """End the sweep's run and the writing; trials still open are interrupted.
 
-        Control-C and SIGTERM are ignored meanwhile. A later call does nothing.
+        A first Control-C or SIGTERM has no effect meanwhile. A later call does nothing.
 
         Raises:
             UndeliveredError: the store does not answer; the journal has the rest of the record.
@@ -440,7 +503,7 @@ class SweepTracker:
         """
         if self._writer.closed:
             return
-        with _undisturbed():
+        with shielded():
             try:
                 try:
                     self._hand_over_the_end(state)
@@ -506,39 +569,24 @@ class SweepTracker:
 
     def _count(self, at: int) -> None:
         """Record how the sweep stands; the step is the number of trials ended."""
-        trials = [trial for trial in self._trials.values() if trial.role == "trial"]
-        outcomes = [trial.outcome for trial in trials]
+        ended = [
+            (trial.outcome, trial.best)
+            for trial in self._trials.values()
+            if trial.role == "trial" and trial.outcome in ENDED
+        ]
+        self._log(None, self._standing(ended), len(ended), at)
+
+    def _standing(self, ended: Sequence[tuple[Outcome | None, float | None]]) -> dict[str, float]:
+        """Return the sweep's metrics after trials that ended with an outcome and a best value."""
+        outcomes = [outcome for outcome, _ in ended]
         metrics: dict[str, float] = {
             f"sweep/{outcome}": outcomes.count(outcome)
             for outcome in ("completed", "stopped_early", "failed")
         }
-        step = int(sum(metrics.values()))
-        bests = [
-            trial.best
-            for trial in trials
-            if trial.best is not None and trial.outcome in ("completed", "stopped_early")
-        ]
+        bests = [best for outcome, best in ended if best is not None and outcome != "failed"]
         if bests:
             metrics["sweep/best"] = best_of(bests, self.objective)
-        self._log(None, metrics, step, at)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ignore the signals that interrupt; only the main thread gets any, so elsewhere do nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # A handler of its own, as processes started meanwhile would inherit SIG_IGN.
-    before = {
-        number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            # None stands for a handler that was not set from Python.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        return metrics
 
 
 def best_of(values: Iterable[float], objective: Objective) -> float:
@@ -546,15 +594,21 @@ def best_of(values: Iterable[float], objective: Objective) -> float:
     return min(values) if objective == "valid/loss" else max(values)
 
 
-def close_orphans(client: MlflowClient, experiment_id: str) -> list[str]:
+def close_orphans(client: MlflowClient) -> list[str]:
     """End the runs that dead processes of this machine left RUNNING, and return their ids.
 
-    The runs of live processes and of other machines stay as they are.
+    In all experiments of the store. The runs of live processes and of other machines stay as they
+    are.
     """
     closed = []
-    for run in search_runs(client, [experiment_id], "attributes.status = 'RUNNING'"):
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    for found in search_runs(client, experiments, "attributes.status = 'RUNNING'"):
+        if is_alive(found.data.tags) is not False:
+            continue
+        # Once more: a resume may have taken it up, or its sweep have closed it, since the search.
+        run = client.get_run(found.info.run_id)
         tags = run.data.tags
-        if is_alive(tags) is not False:
+        if run.info.status != "RUNNING" or is_alive(tags) is not False:
             continue
         notes = {
             "closed.by": "a later command",

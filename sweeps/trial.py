@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+import traceback
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ from typing import Any
 import ray
 from ray import tune
 
+from sentiment.checkpoint import load_checkpoint, save_checkpoint
 from sentiment.config import Config
 from sentiment.devices import pick_device, release_memory
 from sentiment.embeddings import coverage
+from sentiment.errors import InputError, TrainingError
 from sentiment.preparation import Prepared
 from sentiment.training import Evaluation, Trainer
 from sweeps.system_metrics import SystemMetrics
@@ -21,9 +25,13 @@ EXAMPLES = "examples"
 """A result's key: training examples seen, the resource that the scheduler counts."""
 FINISHED = "finished"
 """A result's key: whether the trial has used up its full budget."""
-MODEL_FOLDER = "model"
-"""The folder of the best checkpoint within Ray's checkpoint."""
-OWN_KEYS = ("trial",)
+FAILURE = "failure"
+"""A result's key: the traceback of a failure that another try would only repeat."""
+EARLIER = "earlier"
+"""A result's key: the evaluations before it, in the first result after a checkpoint."""
+CHECKPOINT = "checkpoint"
+"""A configuration's key: the checkpoint from which the trial goes on."""
+OWN_KEYS = ("trial", CHECKPOINT)
 """Keys of a trial's configuration that are no hyperparameters."""
 
 
@@ -35,82 +43,142 @@ def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
 class TrialWorker(tune.Trainable):
     """Trains one trial after the other in one process, over data shared by all of a node.
 
-    A step is the training up to the next evaluation, and its result has the record's metrics.
+    A step is the training up to the next evaluation, and its result has the record's metrics. A
+    trial that goes on from a checkpoint first tells the evaluation at which that was written once
+    more: whoever was cut off before hearing of it, or before deciding on it, does so then.
     """
 
     def setup(  # type: ignore[override]
         self,
         config: dict[str, Any],
         prepared: Prepared,
+        scratch: str,
         threads: int = 1,
         system_metrics: bool = False,
     ) -> None:
-        """Take the shared data from the object store and start the first trial."""
+        """Take the shared data from the object store; the first step starts the trial.
+
+        Started here, a trial that fails would take the worker with it.
+        """
+        # Ray writes checkpoints there first; what a kill leaves goes away with the sweep's files.
+        Path(scratch).mkdir(parents=True, exist_ok=True)
+        tempfile.tempdir = scratch
         self._prepared = prepared
         self._threads = threads
         self._system = SystemMetrics(bool(ray.get_gpu_ids())) if system_metrics else None
         self._trainer: Trainer | None = None
         self._evaluations: Generator[Evaluation, None, None] | None = None
-        self._start(config)
+        self._settings = config
+        self._results: list[dict[str, Any]] = []
+        self._facts: dict[str, Any] = {}
+        self._seconds = self._cpu_seconds = 0.0
+        self._told = True
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start another trial in this process, whose imports and data are there already."""
-        self._start(new_config)
+        """Take another trial into this process, whose imports and data are there already."""
+        self.cleanup()
+        self._settings = new_config
         return True
 
     def step(self) -> dict[str, Any]:
         """Train up to the next evaluation."""
-        started, cpu, began = time.perf_counter(), time.process_time(), time.time()
-        trainer, evaluations = self._running()
-        evaluation = next(evaluations)
-        self._seconds += time.perf_counter() - started
-        self._cpu_seconds += time.process_time() - cpu
-        result: dict[str, Any] = {
-            **evaluation.metrics,
-            EXAMPLES: evaluation.examples,
-            FINISHED: evaluation.finished,
-            "seconds/total": self._seconds,
-            "seconds/cpu": self._cpu_seconds,
-            "best": {**trainer.best_metrics, EXAMPLES: trainer.best_examples},
-            "began": began,
-            "ended": time.time(),
-            tune.result.DONE: evaluation.finished,
-            tune.result.SHOULD_CHECKPOINT: evaluation.improved,
-        }
-        if self._system is not None:
-            result["system"] = self._system.read()
-        return {**result, "facts": self._facts}
+        try:
+            if self._trainer is None:
+                self._begin()
+            return self._next()
+        except (TrainingError, InputError):
+            failure = {FAILURE: traceback.format_exc(), FINISHED: False, tune.result.DONE: True}
+            return {**failure, EXAMPLES: self._trainer.examples if self._trainer else 0}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write the best checkpoint so far; Ray carries it to the sweep's storage."""
-        self._running()[0].best.save(Path(checkpoint_dir) / MODEL_FOLDER)
+        """Write the training as it is; Ray carries it to the sweep's storage."""
+        assert self._trainer is not None, "no trial was started"
+        notes = {"results": self._results, "facts": self._facts}
+        save_checkpoint(self._trainer, Path(checkpoint_dir), notes)
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
+        """Go on from what `save_checkpoint` has written."""
+        if self._trainer is None:
+            self._start()
+        assert self._trainer is not None
+        notes = load_checkpoint(self._trainer, Path(checkpoint_dir))
+        self._results = notes["results"]
+        self._facts = {**notes["facts"], "seconds/setup": self._facts["seconds/setup"]}
+        self._seconds += self._results[-1]["seconds/total"]
+        self._cpu_seconds += self._results[-1]["seconds/cpu"]
+        self._told = False
 
     def cleanup(self) -> None:
         """Let go of the model."""
         self._trainer = None
         self._evaluations = None
 
-    def _running(self) -> tuple[Trainer, Generator[Evaluation, None, None]]:
-        assert self._trainer is not None and self._evaluations is not None, "no trial was started"
-        return self._trainer, self._evaluations
+    def _begin(self) -> None:
+        """Start the trial, from its checkpoint if it has one."""
+        self._start()
+        checkpoint = self._settings.get(CHECKPOINT)
+        if checkpoint is not None:
+            try:
+                self.load_checkpoint(checkpoint)
+            except InputError:
+                # Another kind of CPU or GPU takes another precision: the trial starts afresh.
+                self._start()
 
-    def _start(self, config: dict[str, Any]) -> None:
+    def _start(self) -> None:
         started, cpu = time.perf_counter(), time.process_time()
-        settings = Config.from_flat(hyperparameters(config))
+        settings = Config.from_flat(hyperparameters(self._settings))
         # The last trial's model goes first: two at once may not fit a device.
-        self._trainer = None
-        self._evaluations = None
+        self.cleanup()
         release_memory()
         corpus, vectors = self._prepared.for_config(settings)
         device = pick_device("cuda" if ray.get_gpu_ids() else "cpu")
         trainer = Trainer(settings, corpus, vectors, device, self._threads)
         self._trainer = trainer
-        self._evaluations = trainer.evaluations()
+        self._results = []
+        self._told = True
         self._seconds = time.perf_counter() - started
         self._cpu_seconds = time.process_time() - cpu
-        self._facts: dict[str, Any] = {
+        self._facts = {
             **trainer.parameter_counts(),
             "seconds/setup": self._seconds,
         }
         if vectors is not None:
             self._facts["embedding/coverage"] = coverage(vectors, trainer.vocabulary.known)
+
+    def _next(self) -> dict[str, Any]:
+        """Return the next result, or once more the one that a checkpoint ended with."""
+        earlier: list[dict[str, Any]] = []
+        if self._told:
+            self._results.append(self._evaluate())
+        else:
+            self._told = True
+            earlier = self._results[:-1]
+        result = self._results[-1]
+        return {
+            **result,
+            "facts": self._facts,
+            EARLIER: earlier,
+            tune.result.DONE: result[FINISHED],
+            tune.result.SHOULD_CHECKPOINT: True,
+        }
+
+    def _evaluate(self) -> dict[str, Any]:
+        started, cpu, began = time.perf_counter(), time.process_time(), time.time()
+        assert self._trainer is not None
+        if self._evaluations is None:
+            self._evaluations = self._trainer.evaluations()
+        evaluation = next(self._evaluations)
+        self._seconds += time.perf_counter() - started
+        self._cpu_seconds += time.process_time() - cpu
+        system = {} if self._system is None else {"system": self._system.read()}
+        return {
+            **evaluation.metrics,
+            **system,
+            EXAMPLES: evaluation.examples,
+            FINISHED: evaluation.finished,
+            "seconds/total": self._seconds,
+            "seconds/cpu": self._cpu_seconds,
+            "best": {**self._trainer.best_metrics, EXAMPLES: self._trainer.best_examples},
+            "began": began,
+            "ended": time.time(),
+        }

@@ -112,6 +112,20 @@ sys.exit(any(os.waitpid(child, 0)[1] for child in children))
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["mlflow.db"]
 
 
+def test_a_kill_while_a_store_is_made_leaves_none(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    code = f"from sentiment.record import open_store; open_store({uri!r})"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    making = tmp_path / f".mlflow.db-{process.pid}"
+    while not making.exists() or making.stat().st_size < 50_000:
+        assert process.poll() is None, "it was made before it could be killed"
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    assert open_store(uri)[1] == "1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db"]
+
+
 def test_server_that_is_not_there() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

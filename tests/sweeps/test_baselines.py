@@ -12,7 +12,7 @@ from sweeps.tracking import SweepTracker
 
 def test_the_fixed_search_hands_out_each_configuration_once():
     configs = [Config(), Config.from_flat({"cell": "gru"})]
-    search = FixedSearch(configs)
+    search = FixedSearch(dict(enumerate(configs)))
     first, second = search.suggest("a"), search.suggest("b")
     assert (first["trial"], second["trial"]) == (0, 1)
     assert (first["cell"], second["cell"]) == ("lstm", "gru")

@@ -1,6 +1,7 @@
 """Workers and rungs."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from sentiment.errors import InputError
-from sweeps.engine import make_scheduler
+from sweeps.engine import Halving, make_scheduler
 from sweeps.plan import Workers, plan_rungs, plan_workers
 
 
@@ -74,3 +75,25 @@ def test_the_schedulers_rungs_are_the_plans():
     at = sorted(milestone for milestone, _ in scheduler._brackets[0]._rungs)
     assert at[:3] == [6562, 13124, 26248]
     assert scheduler._metric_op == -1.0
+
+
+def test_a_trial_that_starts_again_stands_in_the_rungs_that_it_passed():
+    """And in no other: at the evaluation that it has to repeat it is judged anew."""
+    known = {}
+    scheduler = make_scheduler("asha", plan_rungs(2, 800), "valid/accuracy", lambda i: known)
+    assert isinstance(scheduler, Halving)
+    scheduler.recall([{200: 0.6, 400: 0.7, 800: 0.8}, {200: 0.5}])
+    trial = SimpleNamespace(trial_id="again")
+    scheduler.on_trial_add(None, trial)
+    rungs = dict(scheduler._brackets[0]._rungs)
+    assert rungs[200] == {"before-0": 0.6, "before-1": 0.5}
+    assert rungs[400] == {"before-0": 0.7}
+    weak = {"examples": 410, "valid/accuracy": 0.55}
+    # The rung has stopped it, but its worker died before that was done.
+    assert scheduler.on_trial_result(None, trial, weak) == "STOP"
+    known.update({205: 0.65})
+    scheduler.on_trial_add(None, trial)
+    assert rungs[200] == {"before-0": 0.6, "before-1": 0.5, "again": 0.65}
+    assert "again" not in rungs[400]
+    assert scheduler.on_trial_result(None, trial, {**weak, "examples": 205}) == "CONTINUE"
+    assert scheduler.on_trial_result(None, trial, weak) == "STOP"

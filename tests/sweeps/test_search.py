@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from sentiment.errors import InputError
+from sweeps.attempts import Attempts
 from sweeps.search import (
     SAMPLERS,
     PastTrial,
@@ -617,3 +618,50 @@ def test_a_sweep_through_ray(local_ray, storage, tmp_path):
             assert 100 <= steps[-1] < BUDGET
             assert trial.value == trial.intermediate_values[steps[-1]]
     assert list((tmp_path / "ray").rglob("searcher-state*")) == []
+
+
+# Trials that fail, and what is known of those that ended
+
+
+def test_a_trial_that_fails_is_suggested_again_with_what_it_had(tmp_path):
+    study = study_in(None)
+    search = search_over(study, 2, attempts=Attempts(tmp_path, retries=1))
+    first, second = search.suggest("a"), search.suggest("b")
+    search.on_trial_result("a", evaluation(0.5, 100))
+    # Nothing is left to do, unless one of those running fails.
+    assert search.suggest("c") is None
+    search.on_trial_complete("a", error=True)
+    assert search.suggest("d") == first
+    assert search.known_values("d") == {100: 0.5}
+    search.on_trial_complete("b", evaluation(0.6, BUDGET, finished=True))
+    search.on_trial_complete("d", error=True)
+    assert search.suggest("e") == Searcher.FINISHED
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    ended = search.ended()
+    assert [(trial.number, trial.outcome) for trial in ended] == [(0, "failed"), (1, "completed")]
+    assert [trial.config for trial in ended] == [first, second]
+    assert ended[0].values == {100: 0.5}
+
+
+def test_a_failure_that_would_only_repeat_itself_is_final(tmp_path):
+    study = study_in(None)
+    search = search_over(study, 1, attempts=Attempts(tmp_path, retries=5))
+    search.suggest("a")
+    search.on_trial_complete("a", {"failure": "Traceback …", "examples": 0, "done": True})
+    assert search.suggest("b") == Searcher.FINISHED
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL]
+
+
+def test_none_is_left_running_when_time_is_up(tmp_path):
+    study = study_in(None)
+    search = search_over(study, 3, attempts=Attempts(tmp_path, retries=1))
+    for name in "abc":
+        search.suggest(name)
+    search.on_trial_result("a", evaluation(0.5, 100))
+    for name in "ab":
+        search.on_trial_complete(name, error=True)
+    search.stop()
+    search.on_trial_complete("c", error=True)
+    search.close()
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL]

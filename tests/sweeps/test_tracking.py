@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
@@ -445,7 +446,7 @@ os._exit(9)
         parameters={},
     )
 
-    assert sorted(close_orphans(client, experiment_id)) == sorted([sweep, trial])
+    assert sorted(close_orphans(client)) == sorted([sweep, trial])
 
     ended = client.get_run(sweep)
     assert (ended.info.status, ended.data.tags["sweep.state"]) == ("KILLED", "interrupted")
@@ -454,4 +455,51 @@ os._exit(9)
     assert (ended.info.status, ended.data.tags["sweep.outcome"]) == ("KILLED", "interrupted")
     assert client.get_run(live).info.status == "RUNNING"
     assert client.get_run(elsewhere).info.status == "RUNNING"
-    assert close_orphans(client, experiment_id) == []
+    assert close_orphans(client) == []
+
+
+def test_what_a_kill_cut_off_is_recorded_once(
+    store: Store, make_bundle: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """A record is taken up after a kill at a trial's end, and everything is handed over again."""
+    client, experiment_id = store
+
+    def hand_over(tracker: SweepTracker, end: bool) -> None:
+        tracker.start_trial(0, parameters(), "x")
+        for step, value in ((640, 0.5), (1280, 0.75)):
+            tracker.trial_metrics(0, step, evaluation(value), at=1_000 + step)
+        best = {"best/valid/accuracy": 0.75}
+        tracker.log_trial_model(0, make_bundle(0), best, 1280, at=5_000)
+        if end:
+            once = {**best, "seconds/total": 3.0}
+            tracker.end_trial(0, "completed", metrics=once, step=1280, at=5_000)
+
+    first = start(store)
+    first.start_trial(1, parameters(), "y")
+    first.end_trial(1, "stopped_early", metrics={"best/valid/accuracy": 0.25}, at=2_000)
+    hand_over(first, end=False)
+    first.flush()
+    # Of the other trial's end the sweep's count is missing, as if the kill had come before it.
+    parent = find_sweep(client, [experiment_id])
+    trials = trials_of(client, parent)
+    assert [trial.outcome for trial in trials] == [None, "stopped_early"]
+    again = SweepTracker.resume(client, dead(client, parent), folder=tmp_path / "own")
+    assert not again.has_ended(0)
+    assert again.has_ended(1)
+    hand_over(again, end=True)
+    again.complete_counts()
+    again.end("finished")
+    run_id = trials[0].run_id
+    for name, steps in (("valid/accuracy", [640, 1280]), ("best/valid/accuracy", [1280])):
+        assert [m.step for m in client.get_metric_history(run_id, name)] == steps
+    assert len(client.search_logged_models([experiment_id])) == 1
+    counts = client.get_metric_history(parent.info.run_id, "sweep/stopped_early")
+    assert sorted((m.step, m.value) for m in counts) == [(1, 1.0), (2, 1.0)]
+    ended = client.get_run(run_id)
+    assert (ended.info.status, ended.info.end_time) == ("FINISHED", 5_000)
+
+
+def dead(client: MlflowClient, run: Run) -> Run:
+    """Return a run as if the process that writes it were dead."""
+    client.set_tag(run.info.run_id, "process.pid", "999999999")
+    return client.get_run(run.info.run_id)

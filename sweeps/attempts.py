@@ -1,0 +1,155 @@
+"""Trials that don't get through at once: tried again, ended when they hang, given up together."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Hashable
+from pathlib import Path
+
+from sentiment.checkpoint import is_whole, read_notes
+
+LEAST_PATIENCE = 600.0
+FIRST_PATIENCE = 3600.0
+"""Seconds that a worker may take while no trial has been evaluated yet."""
+PATIENCE = 20
+"""Times the longest evaluation so far: trials of one space differ in cost by that much."""
+FIRST_TRIALS = 10
+MOST_ALIKE = FIRST_TRIALS // 2
+
+
+class Attempts:
+    """How often each trial has failed, and from where it goes on.
+
+    Ray's own retries are not used: they pass over a worker that dies between two trials, and
+    start afresh after a kill of everything. Here a failure and an interruption are the same: the
+    search suggests the trial once more, with its newest whole checkpoint.
+
+    Attributes:
+        retries: how often a trial is tried again.
+        storage: folder of Ray's own files, with a folder for every start of a trial.
+    """
+
+    def __init__(self, storage: Path, retries: int = 0) -> None:
+        """Start with no failures.
+
+        Args:
+            storage: folder of Ray's own files, with a folder for every start of a trial.
+            retries: how often a trial is tried again.
+        """
+        self.retries = retries
+        self.storage = storage
+        self._failures: Counter[int] = Counter()
+        self._awaiting: set[int] = set()
+
+    def fail(self, number: int) -> bool:
+        """Count a failure of a trial, and tell whether it is to be tried again."""
+        self._failures[number] += 1
+        again = self._failures[number] <= self.retries
+        if again:
+            self._awaiting.add(number)
+        return again
+
+    def awaits(self, number: int) -> bool:
+        """Whether a trial has failed and is to be tried again."""
+        return number in self._awaiting
+
+    def failures(self, number: int) -> int:
+        """Return how often a trial has failed."""
+        return self._failures[number]
+
+    def start(self, number: int) -> str | None:
+        """Take note that a trial starts again, and return the checkpoint from which it does."""
+        self._awaiting.discard(number)
+        checkpoint = self.checkpoint(number)
+        return None if checkpoint is None else str(checkpoint)
+
+    def checkpoint(self, number: int) -> Path | None:
+        """Return the newest whole checkpoint of a trial, over all its starts."""
+        found = self.storage.glob(f"{folder_prefix(number)}*/checkpoint_*")
+        steps = {folder: read_notes(folder)["step"] for folder in found if is_whole(folder)}
+        return max(steps, key=lambda folder: steps[folder], default=None)
+
+    def forget(self, number: int) -> None:
+        """Remove what is left of all starts of a trial that has ended."""
+        for folder in self.storage.glob(f"{folder_prefix(number)}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def folder_prefix(number: int) -> str:
+    """Return how the names of the folders of a trial's starts begin."""
+    return f"{number:05d}-"
+
+
+class Patience:
+    """Tells which workers have reported nothing for so long that they must hang."""
+
+    def __init__(self, limit: float | None = None) -> None:
+        """Set the seconds; None: 20 times the longest evaluation, at least ten minutes."""
+        self._fixed = limit
+        self._longest: float | None = None
+        self._heard: dict[Hashable, float] = {}
+
+    @property
+    def limit(self) -> float:
+        """Seconds after which a worker hangs."""
+        if self._fixed is not None:
+            return self._fixed
+        if self._longest is None:
+            return FIRST_PATIENCE
+        return max(LEAST_PATIENCE, PATIENCE * self._longest)
+
+    def start(self, worker: Hashable) -> None:
+        """Begin to wait for a worker."""
+        self._heard[worker] = time.monotonic()
+
+    def report(self, worker: Hashable) -> None:
+        """Take note of an evaluation."""
+        now = time.monotonic()
+        if worker in self._heard:
+            self._longest = max(self._longest or 0.0, now - self._heard[worker])
+        self._heard[worker] = now
+
+    def end(self, worker: Hashable) -> None:
+        """Wait for a worker no more."""
+        self._heard.pop(worker, None)
+
+    def exhausted(self) -> list[Hashable]:
+        """Return the workers that hang."""
+        limit = time.monotonic() - self.limit
+        return [worker for worker, heard in self._heard.items() if heard < limit]
+
+
+class SweepError(RuntimeError):
+    """A sweep can't go on: its trials can't be run, or most fail in the same way."""
+
+
+class FirstTrials:
+    """Looks at how the first ten trials end: a sweep of failures is ended early."""
+
+    def __init__(self) -> None:
+        self._ended = 0
+        self._errors: Counter[str] = Counter()
+
+    def end(self, error: str | None = None) -> None:
+        """Take note of a trial's end.
+
+        Args:
+            error: the last line of its traceback, if it failed.
+
+        Raises:
+            SweepError: more than half of the first ten have failed in the same way.
+        """
+        self._ended += 1
+        if error is None or self._ended > FIRST_TRIALS:
+            return
+        # The same failure names other steps, sizes and addresses each time.
+        kind = re.sub(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+(?:[.,]\d+)*", "#", error)
+        self._errors[kind] += 1
+        if self._errors[kind] > MOST_ALIKE:
+            raise SweepError(
+                f"{self._errors[kind]} of the first {self._ended} trials failed the same way: "
+                f"{error}"
+            )

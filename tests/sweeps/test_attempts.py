@@ -1,0 +1,121 @@
+"""What happens to trials that fail, hang, or fail all alike."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentiment.checkpoint import save_checkpoint
+from sentiment.config import Config
+from sentiment.datasets import DataConfig
+from sentiment.preparation import prepare
+from sentiment.training import Trainer
+from sweeps import attempts as module
+from sweeps.attempts import Attempts, FirstTrials, Patience, SweepError
+
+
+def test_a_trial_is_tried_again_as_often_as_asked(tmp_path):
+    attempts = Attempts(tmp_path, retries=2)
+    assert [attempts.fail(7), attempts.awaits(7)] == [True, True]
+    assert attempts.start(7) is None
+    assert not attempts.awaits(7)
+    assert [attempts.fail(7), attempts.fail(7)] == [True, False]
+    assert attempts.failures(7) == 3
+    assert attempts.fail(8)
+    assert not Attempts(tmp_path).fail(0)
+
+
+def test_it_goes_on_from_the_newest_whole_checkpoint_of_all_its_starts(tmp_path):
+    config = Config.from_flat(
+        {"cell": "rnn", "embedding": "random", "embedding_dim": 4, "hidden_dim": 4}
+        | {"epochs": 0.1, "evaluations_per_epoch": 30}
+    )
+    prepared = prepare(DataConfig(dataset="rotten-tomatoes"), [config])
+    trainer = Trainer(config, *prepared.for_config(config))
+    folders = []
+    for evaluation, name in zip(
+        trainer.evaluations(),
+        ("00003-aa/checkpoint_000000", "00003-bb/checkpoint_000000", "00003-bb/checkpoint_000001"),
+        strict=False,
+    ):
+        folders.append(tmp_path / name)
+        folders[-1].mkdir(parents=True)
+        save_checkpoint(trainer, folders[-1], {"examples": evaluation.examples})
+    attempts = Attempts(tmp_path, retries=1)
+    assert attempts.checkpoint(30) is None
+    assert attempts.checkpoint(3) == folders[2]
+    # Its copying was cut off.
+    (folders[2] / "training.safetensors").write_bytes(b"")
+    assert attempts.checkpoint(3) == folders[1]
+    (folders[1] / "manifest.json").unlink()
+    assert attempts.start(3) == str(folders[0])
+    attempts.forget(3)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test sets."""
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_worker_hangs_after_twenty_times_the_longest_evaluation(clock):
+    patience = Patience()
+    patience.start("first")
+    clock[0] += module.FIRST_PATIENCE
+    assert patience.exhausted() == []
+    clock[0] += 1
+    assert patience.exhausted() == ["first"]
+    patience.start("first")
+    patience.start("second")
+    clock[0] += 100
+    patience.report("second")
+    assert patience.limit == 2000
+    patience.report("first")
+    clock[0] += 2001
+    assert patience.exhausted() == ["first", "second"]
+    patience.end("second")
+    assert patience.exhausted() == ["first"]
+
+
+def test_it_never_takes_less_than_ten_minutes_unless_told(clock):
+    patience = Patience()
+    patience.start("quick")
+    clock[0] += 0.5
+    patience.report("quick")
+    assert patience.limit == 600
+    assert Patience(30).limit == 30
+
+
+ERRORS = st.one_of(st.none(), st.sampled_from(["RuntimeError: a", "MemoryError: b"]))
+
+
+@given(st.lists(ERRORS, max_size=30))
+def test_a_sweep_ends_when_more_than_half_of_the_first_ten_fail_alike(ends):
+    first = FirstTrials()
+    worst = math.inf
+    for kind in ("RuntimeError: a", "MemoryError: b"):
+        places = [place for place, error in enumerate(ends[:10]) if error == kind]
+        worst = min(worst, places[5] if len(places) > 5 else math.inf)
+    for place, error in enumerate(ends):
+        if place == worst:
+            with pytest.raises(SweepError, match=f"6 of the first {place + 1} trials failed the"):
+                first.end(error)
+            return
+        first.end(error)
+
+
+def test_the_same_failure_may_name_other_numbers():
+    first = FirstTrials()
+    with pytest.raises(SweepError) as told:
+        for step in range(10):
+            first.end(f"TrainingError: the loss is not finite at step {step} (1,{step}00 examples)")
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_there_is_no_storage_yet(tmp_path: Path):
+    assert Attempts(tmp_path / "missing").checkpoint(0) is None
