@@ -60,6 +60,16 @@ def score_split(bundle: Bundle, dataset: Dataset, split: str) -> Scores:
         InputError: the data has labels that the model does not know.
     """
     from sentiment.metrics import score
+
+    return score(split_log_probabilities(bundle, dataset, split), dataset.splits[split].labels)
+
+
+def split_log_probabilities(bundle: Bundle, dataset: Dataset, split: str) -> np.ndarray:
+    """Return a saved model's float32 log probabilities (n, C) of a split's n raw texts.
+
+    Raises:
+        InputError: the data has labels that the model does not know.
+    """
     from sentiment.processes import available_cores
 
     if dataset.label_names != bundle.label_names:
@@ -67,8 +77,7 @@ def score_split(bundle: Bundle, dataset: Dataset, split: str) -> Scores:
             f"the model tells {', '.join(bundle.label_names)} apart, {dataset.name} has the labels "
             f"{', '.join(dataset.label_names)}: give the data that the model is for"
         )
-    texts = dataset.splits[split]
-    return score(bundle.log_probabilities(texts.texts, available_cores()), texts.labels)
+    return bundle.log_probabilities(dataset.splits[split].texts, available_cores())
 
 
 def print_confusion(names: tuple[str, ...], confusion: np.ndarray) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from sentiment.metrics import Scores, score
+from sweeps.paired import mcnemar
 
 TOLERANCE = 1e-3
 """By how much a metric may differ from the recorded one: other kernels round otherwise, and
@@ -92,14 +92,3 @@ def judge(
     if significant and not (gain > 0 and p_value < SIGNIFICANCE):
         refusals.append(f"its gain of {gain:+.4f} may be chance (p = {p_value:.3f})")
     return Verdict(scores, verdict.champion, p_value, tuple(refusals))
-
-
-def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the p value of McNemar's exact test on two models' hits, booleans (n,).
-
-    Only the texts that one of them gets right and the other wrong tell them apart; if both err
-    alike, either is as likely to be right there (McNemar 1947, Psychometrika 12).
-    """
-    only_first = int((first & ~second).sum())
-    differing = int((first ^ second).sum())
-    return float(binomtest(only_first, differing).pvalue) if differing else 1.0

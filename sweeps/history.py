@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from sentiment.config import Objective
 from sentiment.errors import InputError
@@ -117,6 +120,20 @@ def intermediate_values(client: MlflowClient, run_id: str, objective: str) -> di
     """Return a trial's values of a metric by training examples seen, in their order."""
     history = client.get_metric_history(run_id, objective)
     return {metric.step: metric.value for metric in sorted(history, key=lambda m: m.step)}
+
+
+def artifact_text(client: MlflowClient, run_id: str, file: str) -> str:
+    """Return a text that is kept as an artifact of a run.
+
+    Raises:
+        InputError: it isn't there, or can't be had.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            return Path(client.download_artifacts(run_id, file, scratch)).read_text("utf-8")
+    except (MlflowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the run {run_id} has no {file} to read: {reason}") from error
 
 
 def finished_trials(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
 from sentiment.errors import InputError
 from sentiment.tracking_server import one_try_each
 from sweeps.delivery import Delivery
 from sweeps.folder import SETTINGS_FILE, SPACE_FILE, SweepFolder
-from sweeps.history import TrialRecord, find_sweep, sweep_run, trials_of
+from sweeps.history import TrialRecord, artifact_text, find_sweep, sweep_run, trials_of
 from sweeps.journal import JOURNAL_FILE, Journal
 from sweeps.settings import SweepSettings
 from sweeps.space import Space
@@ -145,10 +143,9 @@ def _resumed(
     try:
         for file, text in texts.items():
             if text is None and client is not None and run is not None:
-                texts[file] = _artifact(client, run.info.run_id, file)
-    except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--resume {name}: its record has no settings: {reason}") from None
+                texts[file] = artifact_text(client, run.info.run_id, file)
+    except InputError as error:
+        raise InputError(f"--resume {name}: {error}") from None
     settings = SweepSettings.from_json(texts[SETTINGS_FILE] or "")
     wanted = settings.trials if trials is None else trials
     settings = replace(settings, name=name, trials=wanted, tracking_uri=uri, experiment=experiment)
@@ -190,8 +187,3 @@ def deliver_left(client: MlflowClient, run: Run, folder: Path) -> int:
     with one_try_each():
         BatchWriter(Delivery(client, run.info.run_id, journal), journal).close()
     return len(journal.left)
-
-
-def _artifact(client: MlflowClient, run_id: str, file: str) -> str:
-    with tempfile.TemporaryDirectory() as scratch:
-        return Path(client.download_artifacts(run_id, file, scratch)).read_text(encoding="utf-8")

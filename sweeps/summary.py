@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -159,9 +160,12 @@ def print_result(
 def resume_command(name: str, settings: SweepSettings) -> str:
     """Return the command that goes on with a sweep."""
     store = cli.store_flag(settings.tracking_uri)
-    experiment = settings.experiment
-    named = "" if experiment == EXPERIMENT else f" --experiment {experiment}"
-    return f"python -m sweeps.launch --resume {name}{store}{named}"
+    return f"python -m sweeps.launch --resume {name}{store}{experiment_flag(settings.experiment)}"
+
+
+def experiment_flag(experiment: str) -> str:
+    """Return what a further command must be given to find the same experiment."""
+    return "" if experiment == EXPERIMENT else f" --experiment {shlex.quote(experiment)}"
 
 
 def _table(ranked: Sequence[TrialRecord], settings: SweepSettings, examples: int) -> Table:
@@ -186,11 +190,13 @@ def _next_commands(settings: SweepSettings, uri: str) -> dict[str, str]:
     """Return what to type next, and what for."""
     store = cli.store_flag(settings.tracking_uri)
     name = settings.model_name
+    named = experiment_flag(settings.experiment)
     promoted = "" if name == MODEL_NAME else f" --model-name {name}"
     asked = "" if name == MODEL_NAME else f" --model models:/{name}@champion"
     browse = redacted(uri) if uri.startswith("http") else f"python -m sweeps.ui{store}"
     return {
         browse: "browse and compare",
+        f"python -m sweeps.report{store}{named}": "the leaderboard, and the page again",
         f"python -m sweeps.promote{promoted}{store}": "make it the champion",
         f'python -m sentiment.predict{asked}{store} "This film is great"': "ask the champion",
     }

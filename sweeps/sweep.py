@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -58,6 +59,7 @@ from sweeps.history import (
 from sweeps.interrupts import interruptible
 from sweeps.plan import Rungs, Workers, plan_rungs, plan_workers
 from sweeps.progress import Progress, ended_state
+from sweeps.report import publish, where
 from sweeps.resume import ResumedSweep
 from sweeps.retention import keep_best_models
 from sweeps.search import (
@@ -71,12 +73,15 @@ from sweeps.search import (
 from sweeps.settings import SweepSettings
 from sweeps.space import NOT_RANGES, Space
 from sweeps.summary import SweepResult, plan_lines, print_result, resume_command
+from sweeps.sweep_record import read_sweep
 from sweeps.tracking import Role, SweepTracker, check_sweep_name, close_orphans, new_sweep_name
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
     from ray.tune.search import Searcher
     from ray.tune.stopper import Stopper
+
+_log = logging.getLogger(__name__)
 
 STATE_FOLDER = Path(".sweeps")
 """Beside the store: each sweep's study and, while it runs, Ray's own files."""
@@ -260,8 +265,20 @@ class Sweep:
             removed=removed,
         )
         examples = len(self.dataset.splits["train"].texts)
+        self._report(client, tracker.run_id)
         print_result(self._console, result, settings, self._uri, examples)
         return result
+
+    def _report(self, client: MlflowClient, run_id: str) -> None:
+        """Make the report of a sweep that has ended; a failure is told, and costs the report."""
+        run = client.get_run(run_id)
+        try:
+            publish(client, read_sweep(client, run), self.settings.tracking_uri, self.dataset)
+        except Exception as error:  # noqa: BLE001 - the sweep is recorded, whatever a picture does
+            _log.warning("the report could not be made", exc_info=error)
+            self._say("the sweep is recorded; to make its report: python -m sweeps.report")
+            return
+        self._say(f"report: {where(client, run)}")
 
     @cached_property
     def _uri(self) -> str:

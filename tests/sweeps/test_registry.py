@@ -26,7 +26,8 @@ from sentiment.record import create_run, log_bundle
 from sweeps import promote as command
 from sweeps import registry, stranger
 from sweeps.digests import digests
-from sweeps.gate import judge, mcnemar
+from sweeps.gate import judge
+from sweeps.paired import mcnemar
 from sweeps.registry import Move
 
 Store = tuple[MlflowClient, str]
