@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.grid import Grid
 from sweeps.history import TrialRecord
 from sweeps.sweep_record import SweepRecord
 
@@ -92,6 +93,17 @@ def terminal_table(record: SweepRecord, limit: int, width: int) -> Table:
             label_of(row.trial.outcome or "running") if is_trial else row.trial.role,
         ]
         table.add_row(*map(Text, cells))
+    return table
+
+
+def grid_table(grid: Grid) -> Table:
+    """Return a page's table for a terminal."""
+    table = Table(box=None, pad_edge=False, title_justify="left")
+    for column in grid.columns:
+        justify: Literal["left", "right"] = "right" if column.startswith("#") else "left"
+        table.add_column(Text(column.removeprefix("#")), justify=justify, overflow="fold")
+    for row in grid.rows:
+        table.add_row(*(Text(cell.text) for cell in row))
     return table
 
 

@@ -110,7 +110,7 @@ def roc(models: Sequence[tuple[str, Predictions]]) -> Picture:
             if is_class.all() or not is_class.any():
                 picture.notes.append(f"{names[index]}: no curve, the split has no two classes.")
                 continue
-            label = printable(names[index]) if len(models) == 1 else printable(name, 40)
+            label = printable(names[index]) if len(models) == 1 else printable(name, 34)
             if len(models) > 1 and len(names) > 2:
                 label = f"{label}, {printable(names[index])}"
             curves.append((label, is_class, predictions.log_probabilities[:, index]))
@@ -131,7 +131,7 @@ def roc(models: Sequence[tuple[str, Predictions]]) -> Picture:
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
     axes.set_aspect("equal")
-    legend_below(axes)
+    axes.legend(loc="lower right")
     return picture
 
 

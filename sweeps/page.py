@@ -17,44 +17,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from sweeps.grid import Grid
 from sweeps.picture import Picture
 from sweeps.predictions import Mistake
 
 _FOLDER = Path(__file__).parent / "templates"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table.
-
-    Attributes:
-        text: what it shows.
-        order: what it is sorted by, if that isn't its text.
-        kind: a class for its style, such as an outcome's name.
-    """
-
-    text: str
-    order: float | None = None
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table.
-
-    Attributes:
-        columns: their headings; one that starts with `#` is of numbers.
-        rows: a cell a column.
-        sortable: whether a click on a heading sorts it.
-        caption: what it shows.
-        folded: whether it is shown only when asked for.
-    """
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    sortable: bool = False
-    caption: str = ""
-    folded: bool = False
 
 
 @dataclass(frozen=True)

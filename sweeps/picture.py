@@ -70,6 +70,8 @@ WIDTH = 9.2
 HALF_WIDTH = 4.6
 """Inches of a picture that may stand beside another."""
 
+_LETTERS_AN_INCH, _LETTERS_OF_A_MARK = 12, 7  # of a legend
+
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -337,9 +339,11 @@ def legend_below(*panels: Axes) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
-        panels[0].figure.legend(
-            list(found.values()), list(found), loc="outside lower center", ncols=min(len(found), 6)
-        )
+        figure = panels[0].get_figure(root=True)
+        assert figure is not None
+        letters = int(_LETTERS_AN_INCH * figure.get_figwidth())
+        columns = max(1, min(len(found), letters // (max(map(len, found)) + _LETTERS_OF_A_MARK)))
+        figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
 
 
 def series() -> Iterable[tuple[str, str]]:

@@ -1,9 +1,10 @@
-"""`python -m sweeps.report`: the leaderboard, and a page with all that a sweep has to tell."""
+"""`python -m sweeps.report`: leaderboards, comparisons, and a page with all there is to tell."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from rich.console import Console
 
-    from sentiment.datasets import Dataset
+    from sentiment.datasets import DataConfig, Dataset
+    from sweeps.comparison import Comparison
     from sweeps.sweep_record import SweepRecord
 
 REPORT_FILE = "report.html"
@@ -24,11 +26,15 @@ REPORT_FILE = "report.html"
 PLOTS_FOLDER = "plots"
 """Among the artifacts of a sweep's run: the page's pictures as PNG."""
 
+COMPARISON_FILE = "comparison.html"
+"""In the current folder: the page that compares sweeps or runs, unless told otherwise."""
+
 _LOG_WIDTH = 160
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Print a leaderboard and make the page."""
+    """Print a leaderboard or a comparison, and make the page."""
     args = _parser().parse_args(argv)
     if args.top < 1:
         raise InputError(f"--top {args.top}: give 1 or more")
@@ -36,34 +42,27 @@ def main(argv: list[str] | None = None) -> None:
     from rich.console import Console
 
     from sentiment.record import read_store, tracking_uri
-    from sweeps.history import find_sweep
-    from sweeps.sweep_record import read_sweep
     from sweeps.tracking import close_orphans
 
-    uri = tracking_uri(args.tracking_uri)
-    client = read_store(uri)
+    client = read_store(tracking_uri(args.tracking_uri))
     experiment = client.get_experiment_by_name(args.experiment)
     if experiment is None:
         raise InputError(f"--experiment {args.experiment}: there is no such experiment")
-    ids = [experiment.experiment_id]
     # Figures for a program go to standard output alone, all else to standard error.
-    plain = args.csv or args.json
-    console = Console(stderr=plain, highlight=False, soft_wrap=False)
+    console = Console(stderr=args.csv or args.json, highlight=False)
     if not console.is_terminal:
         console.width = _LOG_WIDTH
     closed = close_orphans(client, experiment.experiment_id)
     if closed:
         _say(console, f"closed {len(closed)} runs that an ended process had left running")
-    records = [read_sweep(client, find_sweep(client, ids, name)) for name in args.what or [None]]
-    _print_sweeps(console, records, args)
-    if args.no_page:
-        return
-    (record,) = records
-    html = publish(client, record, args.tracking_uri)
-    if args.output:
-        write_page(args.output, html)
-        _say(console, f"report: {args.output.absolute().as_uri()}")
-    _say(console, f"report: {where(client, record.run)}")
+    found = [_find(client, experiment.experiment_id, name) for name in args.what or [None]]
+    sweeps = [run for run in found if run.data.tags.get("sweep.role") == "sweep"]
+    if not sweeps:
+        _report_runs(client, found, args, console)
+    elif len(sweeps) == len(found):
+        _report_sweeps(client, sweeps, args, console)
+    else:
+        raise InputError("name sweeps, or runs of single models, but not both at once")
 
 
 def publish(
@@ -134,23 +133,118 @@ def write_page(path: Path, html: bytes) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m sweeps.report",
-        description="Print the leaderboard of a sweep, and make its page: report.html and plots/ "
-        "among the artifacts of the sweep's run.",
+        usage="%(prog)s [X ...] [option ...]",
+        description="A sweep's leaderboard, and its page: report.html and plots/ among the "
+        "artifacts of its run. Several sweeps, or several runs, are compared; runs with a paired "
+        "test of their predictions.",
     )
-    parser.add_argument("what", nargs="*", metavar="X", help="a sweep's name (default: newest)")
+    parser.add_argument(
+        "what", nargs="*", metavar="X", help="a sweep's name, or else a run's id (default: newest)"
+    )
     parser.add_argument("--top", type=int, default=20, metavar="N", help="trials that are printed")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the page there too")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"write the page there too (default of comparisons: {COMPARISON_FILE})",
+    )
     parser.add_argument("--no-page", action="store_true", help="print only, draw nothing")
+    parser.add_argument(
+        "--split", default="valid", choices=["valid", "test"], help="for the paired test of runs"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print a table for a spreadsheet")
     form.add_argument("--json", action="store_true", help="print one JSON object")
+    cli.add_data_arguments(parser)
+    parser.set_defaults(dataset=None)  # the runs' own
     cli.add_store_arguments(parser)
     return parser
+
+
+def _find(client: MlflowClient, experiment_id: str, name: str | None) -> Run:
+    """Return the sweep's run of that name, or else the run of that id.
+
+    Raises:
+        InputError: there is neither.
+    """
+    from mlflow.exceptions import MlflowException
+
+    from sweeps.history import find_sweep
+
+    try:
+        return find_sweep(client, [experiment_id], name)
+    except InputError as error:
+        if name is None or not _RUN_ID.fullmatch(name):
+            raise
+        try:
+            return client.get_run(name)
+        except MlflowException:
+            raise InputError(f"there is no sweep and no run {name}") from error
+
+
+def _report_sweeps(
+    client: MlflowClient, runs: list[Run], args: argparse.Namespace, console: Console
+) -> None:
+    from sweeps.sweep_record import read_sweep
+
+    if args.split != "valid" or _data(args) is not None:
+        raise InputError("--split and the data's flags are for runs: name some by their ids")
+    records = [read_sweep(client, run) for run in runs]
+    _print_sweeps(console, records, args)
+    if args.no_page:
+        return
+    if len(records) > 1:
+        from sweeps.comparison_report import sweeps_report
+        from sweeps.summary import experiment_flag
+
+        report = sweeps_report(
+            records, cli.store_flag(args.tracking_uri), experiment_flag(args.experiment)
+        )
+        _write(console, args.output or Path(COMPARISON_FILE), report.html())
+        return
+    html = publish(client, records[0], args.tracking_uri)
+    if args.output:
+        _write(console, args.output, html)
+    _say(console, f"report: {where(client, runs[0])}")
+
+
+def _report_runs(
+    client: MlflowClient, runs: list[Run], args: argparse.Namespace, console: Console
+) -> None:
+    from sweeps.comparison import compare_runs
+    from sweeps.comparison_report import TEST_WARNING, runs_report
+
+    if len({run.info.run_id for run in runs}) < len(runs):
+        raise InputError("a run is named twice: name each once")
+    if args.split == "test":
+        _say(console, f"warning: {TEST_WARNING}")
+    comparison = compare_runs(client, runs, args.split, _data(args))
+    _print_runs(console, comparison, args)
+    if not args.no_page:
+        _write(console, args.output or Path(COMPARISON_FILE), runs_report(comparison).html())
+
+
+def _data(args: argparse.Namespace) -> DataConfig | None:
+    """Return where the data is, if any flag says so; the runs know it else."""
+    from sentiment.datasets import DataConfig
+
+    fields = DataConfig.model_fields
+    given = {name: getattr(args, name) for name in fields}
+    changed = {n: value for n, value in given.items() if value not in (None, fields[n].default)}
+    if args.dataset is not None:
+        changed["dataset"] = args.dataset
+    return cli.checked_data_config(changed) if changed else None
+
+
+def _write(console: Console, path: Path, html: bytes) -> None:
+    write_page(path, html)
+    _say(console, f"report: {path.absolute().as_uri()}")
 
 
 def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.Namespace) -> None:
     import pandas as pd
 
+    from sweeps.comparison_report import comparability
     from sweeps.history import leaderboard
     from sweeps.leaderboard import label_of, terminal_table
 
@@ -172,6 +266,34 @@ def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.N
         console.print(terminal_table(record, args.top, console.width))
         if len(record.trials) > args.top:
             _say(console, f"… and {len(record.trials) - args.top} more trials: --top, or the page")
+    for warning in comparability(records):
+        _say(console, f"warning: {warning}")
+
+
+def _print_runs(console: Console, comparison: Comparison, args: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from sweeps.comparison_report import metrics_grid, pairs_grid, settings_grid
+    from sweeps.leaderboard import grid_table
+
+    if args.csv:
+        columns = [
+            {"run_id": run.run_id, "run": run.label, **run.settings, **run.metrics}
+            for run in comparison.runs
+        ]
+        print(pd.DataFrame(columns).to_csv(index=False), end="")
+        return
+    if args.json:
+        print(json.dumps(comparison.plain()))
+        return
+    console.print(grid_table(metrics_grid(comparison)))
+    console.print(grid_table(settings_grid(comparison)))
+    for note in comparison.notes:
+        _say(console, note)
+    if comparison.pairs:
+        count = comparison.pairs[0].counts.count
+        _say(console, f"McNemar's exact test, {comparison.split} split, {count:,} texts, float32:")
+        console.print(grid_table(pairs_grid(comparison)))
 
 
 def _plain(record: SweepRecord, table: Any) -> dict[str, Any]:

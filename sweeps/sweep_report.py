@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 
 from mlflow import MlflowClient
 
 from sentiment.datasets import Dataset
 from sentiment.errors import InputError
+from sweeps.confirmation import Confirmation, summarize
+from sweeps.grid import Cell, Grid
 from sweeps.history import TrialRecord
 from sweeps.leaderboard import Row, label_of, number_text, rows, setting_text
 from sweeps.model_pictures import model_pictures
-from sweeps.page import Cell, Fact, Grid, Report, Section
+from sweeps.page import Fact, Report, Section
 from sweeps.paired import wilson
 from sweeps.picture import Picture
 from sweeps.predictions import Predictions, dataset_of, predict_split, surest_mistakes
@@ -138,39 +139,30 @@ def leaderboard_grid(record: SweepRecord) -> Grid:
     )
 
 
-def spread_text(values: Sequence[float]) -> str:
-    """Return mean and standard deviation (of a sample) of some values."""
-    if len(values) < 2:
-        return f"{values[0]:.4f}"
-    return f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f}"
+def confirmed(record: SweepRecord) -> Confirmation:
+    """Return what other seeds made of the winner's settings."""
+    return summarize(record.confirmations, [str(run.key) for run in record.confirmations])
 
 
 def confirmation_grid(record: SweepRecord) -> Grid:
     """Return mean and spread of the runs that trained the winner's settings again."""
     winner = record.winner
-    names = sorted(
-        {
-            name
-            for run in record.confirmations
-            for name in run.metrics
-            if name.startswith(("best/valid/", "test/"))
-        }
-    )
     table = []
-    for name in names:
-        values = [run.metrics[name] for run in record.confirmations if name in run.metrics]
+    for name, spread in confirmed(record).spreads.items():
+        recorded = name if name.startswith("test/") else f"best/{name}"
+        values = [run.metrics[recorded] for run in record.confirmations if recorded in run.metrics]
         table.append(
             [
                 Cell(name),
-                Cell(number_text(winner.metrics.get(name) if winner else None, ".4f")),
+                Cell(number_text(winner.metrics.get(recorded) if winner else None, ".4f")),
                 Cell(str(len(values))),
-                Cell(f"{statistics.fmean(values):.4f}"),
-                Cell(f"{statistics.stdev(values):.4f}" if len(values) > 1 else ""),
+                Cell(f"{spread.mean:.4f}"),
+                Cell(number_text(spread.deviation, ".4f")),
                 Cell(f"{min(values):.4f} to {max(values):.4f}"),
             ]
         )
     return Grid(
-        ["metric", "#the winner", "#seeds", "#mean", "#standard deviation", "range"],
+        ["metric", "#the winner", "#other seeds", "#mean", "#standard deviation", "#range"],
         table,
         caption="The winner's settings trained again with other seeds",
     )
@@ -236,14 +228,13 @@ def _facts(record: SweepRecord, predictions: Predictions | str) -> list[Fact]:
             facts.append(
                 Fact("its test accuracy", f"{tested:.4f}", "scored once, after the choice")
             )
-    runs = [run.metrics for run in record.confirmations]
-    confirmed = [metrics["test/accuracy"] for metrics in runs if "test/accuracy" in metrics]
-    if confirmed:
+    if record.confirmations:
+        again = confirmed(record)
         facts.append(
             Fact(
                 "test accuracy over seeds",
-                spread_text(confirmed),
-                f"the winner's settings, trained {len(confirmed)} times",
+                str(again.spreads.get("test/accuracy", "–")),
+                f"the winner's settings with {again.seeds} other seeds",
             )
         )
     outcomes = ", ".join(f"{n} {label_of(name)}" for name, n in record.outcomes.items())

@@ -23,10 +23,11 @@ from sentiment.errors import InputError
 from sentiment.record import open_store, run_parameters
 from sentiment.train import describe
 from sweeps.confirmation import confirmation_key
+from sweeps.grid import Cell, Grid
 from sweeps.history import find_sweep
 from sweeps.importance import LEAST_TRIALS, importances
 from sweeps.model_pictures import calibration_error, reliability
-from sweeps.page import Cell, Grid, Report, Section
+from sweeps.page import Report, Section
 from sweeps.predictions import Predictions, surest_mistakes
 from sweeps.report import main, publish, write_page
 from sweeps.search_pictures import assign_lanes, pareto_front, search_pictures
