@@ -39,7 +39,8 @@ HIGHLIGHTED = 5
 
 _SECOND_MS = 1000.0
 _LANE_SLACK_MS = 500  # a worker's next trial may be noted before its last one's end is
-_DEFINED_AT_ONCE = 0.35  # of a slice's width, how far equal values are spread
+_LETTERS_OF_A_SLICE = 30  # more of them do not fit under it side by side
+_SPREAD = 0.35  # of a slice's width, how far equal values are spread
 
 
 def search_pictures(record: SweepRecord) -> list[Picture]:
@@ -360,7 +361,7 @@ def timeline(record: SweepRecord) -> Picture:
     picture = Picture(
         "timeline",
         "Time line of the trials over the workers",
-        "Each bar is a trial from the start to the end of its run, in the first lane that was "
+        "Each bar is a trial from the start to the end of its run, in a lane that was "
         "free. Gaps are time in which a worker had nothing to do. The number is the trial's.",
         None,
     )
@@ -516,7 +517,11 @@ def _places(axes: Axes, dimension: Dimension, values: dict[str, Any]) -> dict[st
     """Set up the horizontal axis of a slice, and return where each trial stands on it."""
     if isinstance(dimension, Choice):
         order = list(dimension.values)
-        axes.set_xticks(range(len(order)), [printable(setting_text(v), 12) for v in order])
+        labels = [printable(setting_text(value), 12) for value in order]
+        crowded = sum(map(len, labels)) > _LETTERS_OF_A_SLICE
+        axes.set_xticks(range(len(order)), labels)
+        if crowded:
+            axes.tick_params(axis="x", labelrotation=20)
         axes.set_xlim(-0.6, len(order) - 0.4)
         return _spread({run: float(order.index(value)) for run, value in values.items()}, 1.0)
     low, high = dimension.low, dimension.high
@@ -539,7 +544,7 @@ def _spread(places: dict[str, float], step: float) -> dict[str, float]:
         here = [run for run, value in places.items() if value == place]
         for number, run in enumerate(here):
             share = (number * 0.618034) % 1.0 - 0.5  # the golden ratio fills a gap evenly
-            found[run] = place + step * _DEFINED_AT_ONCE * 2 * share
+            found[run] = place + step * _SPREAD * 2 * share
     return found
 
 
