@@ -7,7 +7,6 @@ a light and a dark page, and shows a tooltip for each mark that has one.
 from __future__ import annotations
 
 import io
-import itertools
 import math
 import re
 import warnings
@@ -344,8 +343,3 @@ def legend_below(*panels: Axes) -> None:
         letters = int(_LETTERS_AN_INCH * figure.get_figwidth())
         columns = max(1, min(len(found), letters // (max(map(len, found)) + _LETTERS_OF_A_MARK)))
         figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
-
-
-def series() -> Iterable[tuple[str, str]]:
-    """Yield colours and marks for things in a row, over and over."""
-    return itertools.cycle(zip(SERIES, SERIES_MARKS, strict=True))

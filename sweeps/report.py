@@ -8,6 +8,8 @@ import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from sentiment import cli
 from sentiment.errors import InputError
@@ -107,8 +109,9 @@ def publish(
 
 def where(client: MlflowClient, run: Run) -> str:
     """Return where a sweep's page can be opened: a file's address, or where in MLflow it lies."""
-    uri = str(run.info.artifact_uri).removeprefix("file://")
-    page = Path(uri, REPORT_FILE)
+    uri = str(run.info.artifact_uri)
+    folder = url2pathname(urlsplit(uri).path) if uri.startswith("file:") else uri
+    page = Path(folder, REPORT_FILE)
     if page.is_file():
         return page.absolute().as_uri()
     return f"{REPORT_FILE} among the artifacts of the run {run.info.run_id}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -188,7 +188,11 @@ def differing(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[s
     return [name for name in names if len({repr(row.get(name)) for row in rows}) > 1]
 
 
-def _alike(name: str, points: dict[int | str, tuple[int, float]], pick: Any) -> Budget | None:
+def _alike(
+    name: str,
+    points: dict[int | str, tuple[int, float]],
+    pick: Callable[[Iterable[int]], int],
+) -> Budget | None:
     """Return the points within `SAME_BUDGET` of the smallest or largest number of examples."""
     if not points:
         return None

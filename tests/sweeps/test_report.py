@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,19 +21,21 @@ from sentiment.bundle import Bundle
 from sentiment.config import Config
 from sentiment.datasets import DataConfig, load_dataset
 from sentiment.errors import InputError
+from sentiment.provenance import process_tags
 from sentiment.record import open_store, run_parameters
 from sentiment.train import describe
 from sweeps.confirmation import confirmation_key
 from sweeps.grid import Cell, Grid
 from sweeps.history import find_sweep
 from sweeps.importance import LEAST_TRIALS, importances
-from sweeps.model_pictures import calibration_error, reliability
+from sweeps.model_pictures import calibration_error, model_pictures, reliability
 from sweeps.page import Report, Section
 from sweeps.predictions import Predictions, surest_mistakes
 from sweeps.report import main, publish, write_page
 from sweeps.search_pictures import assign_lanes, pareto_front, search_pictures
 from sweeps.settings import SweepSettings
 from sweeps.sweep_record import read_sweep
+from sweeps.sweep_report import sweep_report, winner_predictions
 from sweeps.tracking import SweepTracker
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -231,6 +234,55 @@ def test_command_prints_for_programs(swept, capsys):
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["trial"] for row in rows][:2] == ["13", "12"]
     assert {row["sweep"] for row in rows} == {"hostile"}
+
+
+def test_command_closes_what_a_dead_process_left_open(swept, capsys):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    tags = {**process_tags(), "process.pid": str(gone.pid), "process.started": "1.0"}
+    experiment = swept.record.run.info.experiment_id
+    run = swept.client.create_run(experiment, tags=tags)
+    main(["--tracking-uri", swept.uri, "--no-page", "--top", "1"])
+    assert "closed 1 runs" in capsys.readouterr().out
+    assert swept.client.get_run(run.info.run_id).info.status == "KILLED"
+
+
+def test_search_by_loss_ranks_the_other_way(swept):
+    record = replace(swept.record, objective="valid/loss")
+    assert record.winner.metrics["best/valid/loss"] == min(
+        trial.metrics["best/valid/loss"] for trial in record.ranked
+    )
+    report = sweep_report(record, "not asked")
+    assert {"history", "slices", "parallel"} <= {picture.name for picture in report.pictures}
+    assert report.facts[0].name == "best valid/loss"
+    assert b"not asked" in report.html()
+
+
+def test_sweep_without_an_evaluation_says_what_is_missing(swept):
+    record = replace(swept.record, trials=[], confirmations=[], curves={})
+    report = sweep_report(record, winner_predictions(swept.client, record))
+    assert report.pictures == []
+    page = report.html().decode()
+    assert "No trial got as far as an evaluation" in page
+    assert "Not drawn: no trial was evaluated" in page
+
+
+@pytest.mark.parametrize("classes", [5, 30])
+def test_pictures_of_many_classes(classes):
+    random = np.random.default_rng(classes)
+    labels = random.integers(0, classes, 600)
+    logits = random.normal(size=(600, classes)) + 3 * np.eye(classes)[labels]
+    log = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    names = tuple(f"class {number}" for number in range(classes))
+    predictions = Predictions("valid", [""] * 600, labels, log, names)
+    pictures = {picture.name: picture for picture in model_pictures(predictions, "x")}
+    assert pictures["roc"].svg().count("AUC") >= 5
+    if classes == 5:
+        cells = pictures["confusion"].svg()
+        assert cells.count("taken for") == 25
+    else:
+        assert pictures["confusion"].figure is None
+        assert "too many" in pictures["confusion"].notes[0]
 
 
 @pytest.mark.parametrize(
