@@ -24,9 +24,6 @@ from sweeps.history import artifact_text
 from sweeps.resume import SETTINGS_FILE
 from sweeps.settings import SweepSettings
 
-SMALL_HIDDEN = 256
-"""Up to this hidden size a second thread costs more than it brings, where others compute too."""
-
 
 @dataclass(frozen=True)
 class Predictions:
@@ -94,8 +91,7 @@ def predict_split(client: MlflowClient, model_id: str, dataset: Dataset, split: 
     except MlflowException as error:
         reason = str(error.message).splitlines()[0]
         raise InputError(f"the model {model_id} can't be had: {reason}") from error
-    small = bundle.config.model.hidden_dim <= SMALL_HIDDEN
-    configure_threads(1 if small else available_cores())
+    configure_threads(available_cores())
     texts = dataset.splits[split]
     return Predictions(
         split=split,

@@ -29,7 +29,7 @@ from sentiment.processes import available_cores
 from sentiment.recipe import Recipe
 from sentiment.record import open_store, read_store, tracking_uri
 from sentiment.text import tokenizer
-from sentiment.tracking_server import one_try_each
+from sentiment.tracking_server import one_try_each, several_tries
 from sweeps import baselines, descriptions, registry
 from sweeps.attempts import Attempts, Patience
 from sweeps.confirmation import Confirmation, confirmation_configs, summarize
@@ -271,9 +271,10 @@ class Sweep:
 
     def _report(self, client: MlflowClient, run_id: str) -> None:
         """Make the report of a sweep that has ended; a failure is told, and costs the report."""
-        run = client.get_run(run_id)
         try:
-            publish(client, read_sweep(client, run), self.settings.tracking_uri, self.dataset)
+            with several_tries():
+                run = client.get_run(run_id)
+                publish(client, read_sweep(client, run), self.settings.tracking_uri, self.dataset)
         except Exception as error:  # noqa: BLE001 - the sweep is recorded, whatever a picture does
             _log.warning("the report could not be made", exc_info=error)
             self._say("the sweep is recorded; to make its report: python -m sweeps.report")

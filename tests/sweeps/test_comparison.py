@@ -68,11 +68,12 @@ def swept(tmp_path_factory, empty_store, make_bundle):
             accuracy = 0.6 + 0.1 * seed + 0.05 * number
             best = {f"best/valid/{metric}": accuracy for metric in ("accuracy", "f1", "loss")}
             best |= {"best/examples": 100, "parameters/total": 1000 + number}
-            runs[name] = tracker.start_trial(number, parameters, "gru")
+            tracker.start_trial(number, parameters, "gru")
             tracker.trial_metrics(number, 100, {"valid/accuracy": accuracy, "epoch": 1})
             tracker.log_trial_model(number, bundle.save(folder / f"{name}-{number}"), best, 100)
             tracker.end_trial(number, "completed", metrics=best, step=100)
         tracker.end("finished")
+        runs[name] = tracker.run_of(1)
     with RunRecord.start(
         client,
         experiment,
