@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from sentiment.bundle import FILES
 from sentiment.cache import cached
@@ -78,7 +79,7 @@ def fetch_bundle(client: MlflowClient, model_id: str) -> Path:
 def copy_model(client: MlflowClient, model_id: str, folder: Path) -> Path:
     """Copy a logged model, as MLflow saved it, from its store into a folder; return the copy.
 
-    Bytecode that loading it has left beside its code is left out.
+    What loading it has left in its folder is left out: bytecode, and MLflow's note of the version.
 
     Raises:
         InputError: its files are gone.
@@ -88,7 +89,7 @@ def copy_model(client: MlflowClient, model_id: str, folder: Path) -> Path:
     if Path(location).is_absolute():
         if not Path(location).is_dir():
             raise InputError(f"{location}: the files of the model {model_id} are gone")
-        ignored = shutil.ignore_patterns("__pycache__")
+        ignored = shutil.ignore_patterns("__pycache__", REGISTERED_MODEL_META_FILE_NAME)
         return Path(shutil.copytree(location, folder / "model", ignore=ignored))
     return _download(client, location, folder)
 

@@ -494,6 +494,7 @@ def test_files_that_were_changed_are_refused(
     (folder / "more.py").unlink()
     (folder / "code/sentiment/__pycache__").mkdir()
     (folder / "code/sentiment/__pycache__/text.cpython-311.pyc").write_bytes(b"x")
+    (folder / "registered_model_meta").write_text("model_name: sentiment")
     assert promote(store, reviews) == 0
     client.delete_model_version_tag("sentiment", "1", "sha256")
     client.delete_registered_model_alias("sentiment", "champion")
