@@ -60,24 +60,32 @@ def score_split(bundle: Bundle, dataset: Dataset, split: str) -> Scores:
         InputError: the data has labels that the model does not know.
     """
     from sentiment.metrics import score
+    from sentiment.processes import available_cores
 
-    return score(split_log_probabilities(bundle, dataset, split), dataset.splits[split].labels)
+    predicted = split_log_probabilities(bundle, dataset, split, available_cores())
+    return score(predicted, dataset.splits[split].labels)
 
 
-def split_log_probabilities(bundle: Bundle, dataset: Dataset, split: str) -> np.ndarray:
+def split_log_probabilities(
+    bundle: Bundle, dataset: Dataset, split: str, workers: int = 1
+) -> np.ndarray:
     """Return a saved model's float32 log probabilities (n, C) of a split's n raw texts.
+
+    Args:
+        bundle: the model.
+        dataset: the data set.
+        split: the split's name.
+        workers: processes that share many texts.
 
     Raises:
         InputError: the data has labels that the model does not know.
     """
-    from sentiment.processes import available_cores
-
     if dataset.label_names != bundle.label_names:
         raise InputError(
             f"the model tells {', '.join(bundle.label_names)} apart, {dataset.name} has the labels "
             f"{', '.join(dataset.label_names)}: give the data that the model is for"
         )
-    return bundle.log_probabilities(dataset.splits[split].texts, available_cores())
+    return bundle.log_probabilities(dataset.splits[split].texts, workers)
 
 
 def print_confusion(names: tuple[str, ...], confusion: np.ndarray) -> None:

@@ -24,6 +24,9 @@ from sweeps.history import artifact_text
 from sweeps.resume import SETTINGS_FILE
 from sweeps.settings import SweepSettings
 
+SMALL_HIDDEN = 256
+"""Up to this hidden size a second thread waits more than it works where others compute too."""
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -91,7 +94,8 @@ def predict_split(client: MlflowClient, model_id: str, dataset: Dataset, split: 
     except MlflowException as error:
         reason = str(error.message).splitlines()[0]
         raise InputError(f"the model {model_id} can't be had: {reason}") from error
-    configure_threads(available_cores())
+    small = bundle.config.model.hidden_dim <= SMALL_HIDDEN
+    configure_threads(1 if small else available_cores())
     texts = dataset.splits[split]
     return Predictions(
         split=split,
