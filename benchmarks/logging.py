@@ -20,6 +20,7 @@ from sentiment.datasets import DataConfig
 from sentiment.preparation import Prepared, prepare
 from sentiment.processes import available_cores
 from sentiment.record import open_store
+from sweeps.attempts import Attempts
 from sweeps.baselines import FixedSearch
 from sweeps.display import Silent
 from sweeps.engine import Recorder, local_ray, make_scheduler, run_trials, without_texts
@@ -103,6 +104,7 @@ def sweep(
     with tempfile.TemporaryDirectory() as scratch:
         client, experiment = open_store(f"sqlite:///{scratch}/mlflow.db")
         started, cpu = time.perf_counter(), time.process_time()
+        storage = Path(scratch, "ray")
         tracker: SweepTracker = _NoRecord()
         if recorded:
             tracker = SweepTracker.start(
@@ -116,7 +118,7 @@ def sweep(
                 inputs=[dataset_input(dataset, data)],
             )
         run_trials(
-            FixedSearch(configs),
+            FixedSearch(dict(enumerate(configs))),
             make_scheduler("fifo", plan_rungs(1, 100), "valid/accuracy"),
             prepared=without_texts(prepared),
             workers=workers,
@@ -127,8 +129,9 @@ def sweep(
                 say=print,
                 dataset=dataset.name,
                 dataset_fingerprint=dataset.fingerprint,
+                attempts=Attempts(storage),
             ),
-            storage=Path(scratch, "ray"),
+            storage=storage,
         )
         tracker.end("finished")
         return time.perf_counter() - started, time.process_time() - cpu

@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     console = Console(stderr=args.csv or args.json, highlight=False)
     if not console.is_terminal:
         console.width = _LOG_WIDTH
-    closed = close_orphans(client, experiment.experiment_id)
+    closed = close_orphans(client)
     if closed:
         _say(console, f"closed {len(closed)} runs that an ended process had left running")
     found = [_find(client, experiment.experiment_id, name) for name in args.what or [None]]
