@@ -21,6 +21,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 INK, MUTED, GRID, GROUND = "#1d2129", "#5d6570", "#dde1e7", "#fefefe"
@@ -137,6 +138,7 @@ class Picture:
     figure: Figure | None
     notes: list[str] = field(default_factory=list)
     tips: dict[str, list[str]] = field(default_factory=dict)
+    _laid_out: bool = field(default=False, init=False)
 
     @property
     def is_half(self) -> bool:
@@ -189,9 +191,10 @@ class Picture:
         with styled(), warnings.catch_warnings():
             # A label in a script that the font lacks shows boxes in the PNG; the SVG has it.
             warnings.filterwarnings("ignore", "Glyph .* missing from font")
-            if self.figure.get_layout_engine() is not None:
-                self.figure.draw_without_rendering()
-                self.figure.set_layout_engine("none")
+            if not self._laid_out:
+                # Once, for both kinds: a figure that has an engine is laid out at each saving.
+                ConstrainedLayoutEngine().execute(self.figure)
+                self._laid_out = True
             matplotlib.rcParams["svg.hashsalt"] = self.name
             self.figure.savefig(buffer, format=kind, **options)
         return buffer.getvalue()
@@ -232,7 +235,7 @@ def new_figure(
     height: float, rows: int = 1, columns: int = 1, *, width: float = WIDTH, **options: Any
 ) -> Any:
     """Return a figure, its sizes in inches, and its axes as `Figure.subplots` gives them."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height))
     return figure, figure.subplots(rows, columns, **options)
 
 
