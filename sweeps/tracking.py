@@ -142,6 +142,7 @@ class SweepTracker:
         self.name = name
         self.objective: Objective = objective
         self._trials: dict[int | str, _Trial] = {}
+        self._counted_at = 0
         self._scratch = None if folder is not None else Path(tempfile.mkdtemp(prefix="record-"))
         journal = Journal(folder or self._scratch or Path())
         self._delivery = Delivery(client, run_id, journal, runs)
@@ -421,7 +422,9 @@ class SweepTracker:
         }
         self._write("end", key, ending)
         if trial.role == "trial" and outcome != "interrupted":
-            self._count(at)
+            # Trials may be recorded in another order than they ended in; time goes on with steps.
+            self._counted_at = max(self._counted_at, at)
+            self._count(self._counted_at)
 
     def add_metrics(self, key: int | str, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record metrics of a trial that has ended, and of its model: its test scores, once."""
