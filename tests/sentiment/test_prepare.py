@@ -236,7 +236,9 @@ def test_exit_status_of_errors(
     assert capsys.readouterr().err == message
 
 
-def test_exit_status_of_a_command_that_ends_well_or_is_broken() -> None:
+def test_exit_status_of_a_command_that_ends_well_or_is_broken(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.run(lambda argv: None)
     assert caught.value.code == 0
@@ -245,10 +247,15 @@ def test_exit_status_of_a_command_that_ends_well_or_is_broken() -> None:
     assert caught.value.code == 3
 
     def broken(argv: list[str] | None) -> None:
-        raise ZeroDivisionError("unforeseen")
+        raise ZeroDivisionError("unforeseen http://user:secret@host/")
 
-    with pytest.raises(ZeroDivisionError, match="unforeseen"):
+    with pytest.raises(SystemExit) as caught:
         cli.run(broken)
+    assert caught.value.code == 1
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "ZeroDivisionError: unforeseen http://" in told
+    assert "secret" not in told
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
