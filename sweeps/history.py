@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sweeps.search import PastTrial
 
 _PAGE = 1000
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,13 @@ def find_sweep(client: MlflowClient, experiment_ids: Sequence[str], name: str | 
     """Return the run of the sweep of that name, or of the newest.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or its name was tampered with.
     """
     run = sweep_run(client, experiment_ids, name)
     if run is not None:
+        # A folder has this name, and anybody who can write to the store may have set it.
+        if not _FOLDER.fullmatch(run.data.tags.get("sweep.name", "")):
+            raise InputError(f"the run {run.info.run_id} bears a name that no sweep can have")
         return run
     if name is None:
         raise InputError("there is no sweep here yet: python -m sweeps.launch")

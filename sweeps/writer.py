@@ -27,6 +27,7 @@ from sweeps.outage import outage, wanted_pause
 
 PATIENCE = 60.0
 """Seconds that a sweep waits at its end for a store that does not answer."""
+_PATIENCE_WITH_ANSWERS = 10  # times as long where it answers, but fails at what it is asked
 _HURRY = 10.0  # the same, where the user wants to be gone
 
 _PAUSE = 1.0  # seconds before the second try; doubled for each further one
@@ -89,6 +90,7 @@ class BatchWriter:
         self._again = {entry.number for entry in journal.left}
         self._error: Exception | None = None
         self._busy_since: float | None = None
+        self._failing_since: float | None = None
         self._down_since: float | None = None
         self._reason = ""
         self._given_up = threading.Event()
@@ -148,8 +150,7 @@ class BatchWriter:
             except TimeoutError:
                 if future.done():
                     raise
-                down = self._down_since
-                if down is not None and time.monotonic() - max(down, asked) > patience:
+                if self._too_long(asked, patience):
                     raise self._undelivered() from None
 
     def flush(self) -> None:
@@ -177,8 +178,9 @@ class BatchWriter:
             asked, patience = time.monotonic(), _HURRY if hurry else PATIENCE
             while self._thread.is_alive():
                 self._thread.join(_TICK)
-                since = self._busy_since if hurry else self._down_since
-                if since is not None and time.monotonic() - max(since, asked) > patience:
+                busy = self._busy_since if hurry else None
+                hangs = busy is not None and time.monotonic() - max(busy, asked) > patience
+                if hangs or self._too_long(asked, patience):
                     self._given_up.set()
                     # A request that hangs holds the thread; its answer is of no more use.
                     self._thread.join(1.0)
@@ -289,21 +291,34 @@ class BatchWriter:
                 return result
         raise self._undelivered()
 
+    def _too_long(self, asked: float, patience: float) -> bool:
+        """Whether a wait that began at a time has been in vain for longer than the patience."""
+        now = time.monotonic()
+        return any(
+            since is not None and now - max(since, asked) > limit
+            for since, limit in (
+                (self._down_since, patience),
+                (self._failing_since, _PATIENCE_WITH_ANSWERS * patience),
+            )
+        )
+
     def _goes_down(self, reason: str) -> None:
         self._reason = reason
-        if self._down_since is None:
-            self._down_since = self._busy_since
+        if self._failing_since is None:
+            self._failing_since = self._down_since = self._busy_since
             self._say(
                 f"the store does not answer ({reason}): the trials go on, and what they report is "
                 f"kept in {self._journal.path}"
             )
+        elif self._down_since is None:
+            self._down_since = time.monotonic()
         self._journal.sync()
 
     def _comes_up(self) -> None:
-        self._busy_since = None
-        if self._down_since is not None:
-            seconds = time.monotonic() - self._down_since
-            self._down_since = None
+        self._busy_since = self._down_since = None
+        if self._failing_since is not None:
+            seconds = time.monotonic() - self._failing_since
+            self._failing_since = None
             self._say(f"the store answers again after {seconds:.0f} s; what was kept is being sent")
 
     def _wait(self, pause: float) -> None:
@@ -313,6 +328,7 @@ class BatchWriter:
         while is_server(self._uri) and not self._given_up.is_set():
             wanted = wanted_pause(self._uri)
             if wanted is None:
+                self._down_since = None
                 return
             pause = min(2 * pause, _LONGEST_PAUSE)
             self._journal.sync()

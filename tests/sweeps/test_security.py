@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mlflow import MlflowClient
 
 import sentiment
 import sweeps
@@ -28,6 +29,7 @@ from sentiment.datasets import Dataset, Split
 from sentiment.errors import InputError
 from sentiment.model_store import resolve_model
 from sentiment.record import open_store, save_mlflow_model
+from sweeps.history import find_sweep
 from sweeps.ports import warn_if_open
 from sweeps.serve import load as load_to_serve
 from sweeps.settings import SweepSettings
@@ -209,3 +211,12 @@ def test_settings_of_a_sweep_hold_no_address() -> None:
     text = SweepSettings(trials=3, tracking_uri="http://somebody:hunter2@host").to_json()
     assert "hunter2" not in text
     assert SweepSettings.from_json(text).tracking_uri is None
+
+
+def test_name_of_a_sweep_in_the_store_stays_a_name(store: tuple[MlflowClient, str]) -> None:
+    client, experiment_id = store
+    tags = {"sweep.role": "sweep", "sweep.name": "../../elsewhere"}
+    client.create_run(experiment_id, tags=tags)
+    for name in (None, "../../elsewhere"):
+        with pytest.raises(InputError, match="no sweep can have"):
+            find_sweep(client, [experiment_id], name)
