@@ -87,10 +87,10 @@ def load_sweep(
     """
     found = client.get_experiment_by_name(experiment)
     ids = [found.experiment_id] if found else []
-    begun = _begun(folder, name)
-    if begun is not None and sweep_run(client, ids, begun.path.name) is None:
+    claimed = _begun(folder, name)
+    if claimed is not None and sweep_run(client, ids, claimed.path.name) is None:
         # Cut off between its first file and its run: it starts where it was.
-        return _resumed(begun, None, (), uri, experiment, trials)
+        return _resumed(claimed, None, (), uri, experiment, trials)
     run = find_sweep(client, ids, name)
     own = SweepFolder(folder / run.data.tags["sweep.name"])
     name = own.path.name
@@ -104,10 +104,12 @@ def load_sweep(
         )
     over = tuple(trial for trial in every if trial.outcome in ENDED)
     resumed = _resumed(own, run, over, uri, experiment, trials, client)
-    wanted, ended = resumed.settings.trials, len(resumed.ended)
-    if wanted < ended or (wanted == ended and resumed.finished):
+    wanted = resumed.settings.trials
+    begun = sum(trial.role == "trial" for trial in every)
+    if wanted < begun or (wanted == len(resumed.ended) and resumed.finished):
         raise CompleteError(
-            f"--resume {name}: it has {ended} trials already; give --trials more than that",
+            f"--resume {name}: it has {begun} trials already; give --trials "
+            f"{'more than that' if resumed.finished else 'that many or more'}",
             delivered,
         )
     return resumed
