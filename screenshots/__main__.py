@@ -91,7 +91,7 @@ def take(uri: str, client: MlflowClient, sweep: Run, out: Path) -> Iterator[Path
         yield picture("runs-folded")
         shown.unfold(winner.name)
         yield picture("runs-unfolded")
-        shown.open_charts(name, "^valid/accuracy$")
+        shown.open_charts(name, "valid/accuracy")
         shown.enlarge_chart()
         yield picture("chart")
         browser.resize(1400, 900)

@@ -23,6 +23,7 @@ _NAMES_EDGE = (
     ".find(e => e.innerText.includes('Run Name'))?.querySelector('.ag-header-cell-resize')"
 )
 _CHARTS = "document.querySelector('input[placeholder=\"Search metric charts\"]')"
+_ENLARGE = "[data-component-id=fullscreen_button_chartcard]"
 _STOP_SECONDS = 30.0
 
 
@@ -95,16 +96,15 @@ class Pages:
         self.browser.drag(_NAMES_EDGE, pixels)
 
     def open_charts(self, sweep: str, metric: str) -> None:
-        """Open the charts of the runs that are unfolded, those of one metric."""
+        """Open the charts of the runs that are unfolded, and leave that of one metric alone."""
         self._open(f"{self._experiment}/runs?{RUNS}&compareRunsMode=CHART", sweep)
-        self._fill(_CHARTS, metric)
+        self._fill(_CHARTS, f"^{metric}$")
+        self.browser.wait_for(f"document.querySelectorAll('{_ENLARGE}').length === 1")
         self.browser.wait_for("!!document.querySelector('.js-plotly-plot .scatterlayer .trace')")
 
     def enlarge_chart(self) -> None:
         """Let the first chart fill the page."""
-        self.browser.click(
-            "document.querySelector('[data-component-id=fullscreen_button_chartcard]')"
-        )
+        self.browser.click(f"document.querySelector('{_ENLARGE}')")
 
     def open_run(self, run_id: str, text: str) -> None:
         """Open a run's page, which shows the text."""

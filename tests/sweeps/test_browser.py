@@ -46,7 +46,7 @@ def test_metrics_of_the_trials_can_be_columns(swept, shown):
 def test_a_chart_draws_the_trials(swept, shown):
     shown.open_runs("first")
     shown.unfold(swept.trials[0].info.run_name)
-    shown.open_charts("first", "^valid/accuracy$")
+    shown.open_charts("first", "valid/accuracy")
     shown.browser.wait_for_text("valid/accuracy")
     drawn = "document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length"
     shown.browser.wait_for(f"{drawn} >= {len(swept.trials)}")
