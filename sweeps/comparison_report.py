@@ -204,37 +204,37 @@ def sweeps_grid(records: Sequence[SweepRecord]) -> Grid:
         rows.append(
             [
                 Cell(record.name),
-                Cell(str(record.run.data.tags.get("sweep.state", ""))),
-                *(
-                    Cell(params.get(n, ""))
-                    for n in ("dataset", "objective", "sampler", "scheduler", "max_epochs", "seed")
-                ),
-                Cell(str(len(record.trials)), len(record.trials)),
-                Cell(", ".join(f"{n} {label_of(o)}" for o, n in record.outcomes.items())),
                 Cell(number_text(metrics.get(ACCURACY), ".4f"), metrics.get(ACCURACY)),
                 Cell(
                     number_text(metrics.get("test/accuracy"), ".4f"), metrics.get("test/accuracy")
                 ),
                 Cell(str(again)),
+                Cell(str(len(record.trials)), len(record.trials)),
                 Cell(number_text(minutes, ".1f"), minutes),
+                Cell(", ".join(f"{n} {label_of(o)}" for o, n in record.outcomes.items())),
+                *(
+                    Cell(params.get(n, ""))
+                    for n in ("sampler", "scheduler", "max_epochs", "seed", "objective", "dataset")
+                ),
+                Cell(str(record.run.data.tags.get("sweep.state", ""))),
             ]
         )
     return Grid(
         [
             "sweep",
-            "state",
-            "data",
-            "objective",
+            "#best valid/accuracy",
+            "#test/accuracy",
+            "#test over seeds",
+            "#trials",
+            "#minutes",
+            "outcomes",
             "sampler",
             "scheduler",
             "#epochs",
             "#seed",
-            "#trials",
-            "outcomes",
-            "#best valid/accuracy",
-            "#test/accuracy",
-            "#test over seeds",
-            "#minutes",
+            "objective",
+            "data",
+            "state",
         ],
         rows,
         sortable=True,

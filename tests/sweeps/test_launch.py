@@ -62,7 +62,7 @@ def test_the_sweeps_run_tells_how_it_ended(swept):
     history = swept.client.get_metric_history(parent.info.run_id, "sweep/best")
     assert [metric.step for metric in history] == list(range(1, TRIALS + 1))
     files = {file.path for file in swept.client.list_artifacts(parent.info.run_id)}
-    assert {"space.yaml", "leaderboard.csv"} <= files
+    assert {"space.yaml", "leaderboard.csv", "report.html", "plots"} <= files
 
 
 def test_each_trial_is_one_run_with_all_of_the_contract(swept):

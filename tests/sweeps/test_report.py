@@ -34,6 +34,7 @@ from sweeps.predictions import Predictions, surest_mistakes
 from sweeps.report import main, publish, write_page
 from sweeps.search_pictures import assign_lanes, pareto_front, search_pictures
 from sweeps.settings import SweepSettings
+from sweeps.sweep import Sweep
 from sweeps.sweep_record import read_sweep
 from sweeps.sweep_report import sweep_report, winner_predictions
 from sweeps.tracking import SweepTracker
@@ -316,6 +317,18 @@ def test_page_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(InputError, match="can't be written"):
         write_page(tmp_path / "page.html", b"page")
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_launch_tells_of_a_report_that_fails(swept, monkeypatch, caplog):
+    def broken(*arguments):
+        raise ValueError("no ink")
+
+    monkeypatch.setattr("sweeps.sweep.publish", broken)
+    said = []
+    launched = SimpleNamespace(settings=SweepSettings(trials=1), dataset=None, _say=said.append)
+    Sweep._report(launched, swept.client, swept.run_id)
+    assert said == ["the sweep is recorded; to make its report: python -m sweeps.report"]
+    assert "no ink" in caplog.text
 
 
 def test_surest_mistakes_come_first():
