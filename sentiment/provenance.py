@@ -24,7 +24,7 @@ DISTRIBUTION = "sentiment-sweeps"
 # A password with a slash should be quoted, and shows all the same if it isn't: what stands between
 # a colon and a slash is a password unless it is a port.
 _CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:@]*:(?!\d+/)[^\s'\"]*@)")
-_SECRETS = re.compile(r"(?i)(\w*(?:password|token|secret|key)=)[^&\s]+")
+_SECRETS = re.compile(r"(?i)(\w*(?:password|token|secret|key|credential|signature)=)[^&\s]+")
 # Clock steps move a process's start time, which is counted from the boot, by up to seconds.
 _CLOCK_TOLERANCE = 5.0
 

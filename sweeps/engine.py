@@ -31,6 +31,7 @@ os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_
 
 import ray
 from ray import tune
+from ray._private import ray_constants
 from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
@@ -81,7 +82,7 @@ def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     for left in reversed(range(_RAY_STARTS)):
         try:
-            ray.init(
+            _init_on_loopback(
                 # Not a cluster that happens to run here.
                 address="local",
                 num_cpus=workers.count * workers.cpus,
@@ -102,6 +103,20 @@ def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def _init_on_loopback(**options: Any) -> None:
+    """Start Ray so that no other machine reaches its processes.
+
+    They listen on all addresses unless the node's is 127.0.0.1, which Ray takes by itself where it
+    makes no clusters (macOS, Windows) and replaces by another, even if it is given, where it does.
+    """
+    makes_clusters = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        ray.init(**options)
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = makes_clusters
 
 
 class Halving(AsyncHyperBandScheduler):

@@ -34,6 +34,20 @@ from sentiment.provenance import (
             "postgresql://db/x?user=me&password=pa55&a=1",
             "postgresql://db/x?user=me&password=***&a=1",
         ),
+        (
+            "--study-storage postgresql://me:p@55@db:5432/optuna?sslmode=require",
+            "--study-storage postgresql://***@db:5432/optuna?sslmode=require",
+        ),
+        ("--storage s3://AKIA:a/b+c@bucket/sweeps", "--storage s3://***@bucket/sweeps"),
+        (
+            "s3://bucket/x?access_key=AKIA&secret_key=pa55&region=a",
+            "s3://bucket/x?access_key=***&secret_key=***&region=a",
+        ),
+        (
+            "https://bucket.s3/x?X-Amz-Credential=AKIA%2Fus&X-Amz-Signature=0a1b&a=1",
+            "https://bucket.s3/x?X-Amz-Credential=***&X-Amz-Signature=***&a=1",
+        ),
+        ("gs://bucket/sweeps", "gs://bucket/sweeps"),
         ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
         ("mail me@host.org", "mail me@host.org"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
 import os
 import signal
@@ -9,10 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow.pyfunc
 import optuna
 import pandas as pd
+import psutil
 import pytest
 from mlflow import MlflowClient
 from real_sweep import KEPT, TRIALS, command
@@ -311,7 +315,9 @@ def test_trials_that_blow_up_are_recorded_as_failed(swept):
     assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL"]
 
 
-def test_control_c_leaves_a_whole_record(swept):
+@pytest.fixture(scope="module")
+def interrupted(swept):
+    """A sweep that has met Control-C, and where it listened before."""
     arguments = ["--dataset", "rotten-tomatoes", "--trials", "4", "--max-epochs", "4"]
     arguments += ["--space", "space.yaml", "--name", "stopped", "--scheduler", "fifo"]
     process = subprocess.Popen(
@@ -333,14 +339,43 @@ def test_control_c_leaves_a_whole_record(swept):
                 break
             time.sleep(0.5)
         assert runs, "no trial got as far as an evaluation"
+        listening = _listening(process.pid)
         os.kill(process.pid, signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     finally:
         if process.poll() is None:
             process.kill()
-    assert process.returncode == 130, output
-    assert "Traceback" not in output
-    runs = swept.client.search_runs(experiments, "tags.`sweep.name` = 'stopped'")
+    return SimpleNamespace(listening=listening, output=output, status=process.returncode)
+
+
+def _listening(pid):
+    """Return where a process and all that it started listen: names and addresses."""
+    driver = psutil.Process(pid)
+    sockets = set()
+    for process in (driver, *driver.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sockets |= {
+                (process.name(), connection.laddr.ip)
+                for connection in process.net_connections(kind="inet")
+                if not connection.raddr
+            }
+    return sockets
+
+
+def test_while_it_runs_no_other_machine_can_connect(interrupted):
+    names = {name for name, _ in interrupted.listening}
+    assert {"gcs_server", "raylet"} < names
+    assert any(name.startswith("ray::") for name in names)
+    for name, address in interrupted.listening:
+        assert ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback, (name, address)
+
+
+def test_control_c_leaves_a_whole_record(swept, interrupted):
+    assert interrupted.status == 130, interrupted.output
+    assert "Traceback" not in interrupted.output
+    runs = swept.client.search_runs(
+        [swept.parent.info.experiment_id], "tags.`sweep.name` = 'stopped'"
+    )
     assert {run.info.status for run in runs} == {"KILLED"}
     parent = next(run for run in runs if run.data.tags["sweep.role"] == "sweep")
     assert parent.data.tags["sweep.state"] == "interrupted"
@@ -348,7 +383,7 @@ def test_control_c_leaves_a_whole_record(swept):
     assert outcomes <= {"interrupted", "stopped_early", "completed"}
 
 
-def test_an_interrupted_sweep_goes_on_in_its_runs(swept):
+def test_an_interrupted_sweep_goes_on_in_its_runs(swept, interrupted):
     """After the interruption above: exactly the trials asked for, each step once."""
 
     def runs():

@@ -65,6 +65,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Itera
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+    # Neither a tag nor an artifact of any run of these tests.
     for path in folder.rglob("*"):
         assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
 
@@ -447,10 +448,13 @@ def test_sweep_that_loses_its_server(proxy: FaultyProxy, tmp_path: Path) -> None
     assert ".sweeps/night/record.jsonl" in told
     assert "python -m sweeps.launch --resume night" in told
     assert SECRET not in told
+    _assert_no_secret_in(tmp_path)
 
     with launch("--resume", "night") as sweep:
         told, _ = sweep.communicate()
     assert sweep.returncode == 0, told
+    assert SECRET not in told
+    _assert_no_secret_in(tmp_path)
     proxy.choose = lambda method, path: "pass"
     client, experiment_id = open_store(proxy.uri)
     parent = find_sweep(client, [experiment_id], "night")
@@ -464,6 +468,15 @@ def test_sweep_that_loses_its_server(proxy: FaultyProxy, tmp_path: Path) -> None
     assert len(client.search_model_versions("name = 'sentiment'")) == 1
     assert [point for point, times in proxy.points.items() if times > 1] == []
     assert draw.faults
+    assert f"http://***@127.0.0.1:{proxy.port}" in parent.data.tags["provenance.command"]
+
+
+def _assert_no_secret_in(folder: Path) -> None:
+    """The journal, the settings, the study and all else that lies there."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert any(path.name == "settings.json" for path in files)
+    for path in files:
+        assert SECRET.encode() not in path.read_bytes(), path
 
 
 class _Draws:
