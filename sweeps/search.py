@@ -11,7 +11,6 @@ Numbers: a trial of the search has its own number, counted from 0 and kept in th
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from sentiment.config import Objective, unknown_name
 from sentiment.errors import InputError
 from sweeps.attempts import Attempts
 from sweeps.space import Space
+from sweeps.study_storage import open_study_storage
 from sweeps.trial import CHECKPOINT, FAILURE
 
 SamplerName = Literal["tpe", "random", "gp", "cmaes"]
@@ -39,9 +39,6 @@ SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 STARTUP_TRIALS = 12
 # A Gaussian process counts completed trials alone, of which a scheduler leaves few.
 _GP_STARTUP_TRIALS = 6
-
-# How long a statement waits for another process to leave an SQLite file.
-_SQLITE_TIMEOUT_S = 60
 
 _NUMBER = "trial"  # user attribute: the search's own number of a trial
 _RAY_ID = "ray_trial"  # user attribute: Ray's id of the trial's latest start
@@ -410,7 +407,7 @@ def make_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     fitting = make_sampler(sampler, space, seed)
     study = optuna.create_study(
-        storage=None if storage_url is None else _open_storage(storage_url),
+        storage=None if storage_url is None else open_study_storage(storage_url),
         study_name=name,
         sampler=fitting,
         direction="minimize" if mode_of(objective) == "min" else "maximize",
@@ -432,33 +429,6 @@ def make_study(
     if drawn:
         study.sampler = make_sampler(sampler, space, seed, drawn)
     return study
-
-
-def _open_storage(url: str) -> optuna.storages.RDBStorage:
-    from sqlalchemy import create_engine, inspect
-    from sqlalchemy.exc import SQLAlchemyError
-
-    sqlite = url.startswith("sqlite")
-    options = {"connect_args": {"timeout": _SQLITE_TIMEOUT_S}} if sqlite else {}
-    try:
-        # Optuna adds its tables to whatever is there before it looks whether it may.
-        tables = inspect(create_engine(url, **options)).get_table_names()
-        if "alembic_version" in tables and "studies" not in tables:
-            raise RuntimeError("another program's tables, such as MLflow's, are in it")
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
-        if sqlite:
-            # A suggestion is a dozen commits: a write-ahead log makes each three times as fast,
-            # and readers don't wait.
-            with storage.engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
-        shown = re.sub(r"//[^@/]*@", "//…@", url)
-        cause = getattr(error, "orig", None) or error
-        reason = (str(cause).splitlines() or [type(cause).__name__])[0].rstrip(".")
-        raise InputError(
-            f"the study {shown}: {reason}; give a database of its own, such as sqlite:///sweeps.db"
-        ) from None
-    return storage
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,8 @@ _HURRY = 10.0  # the same, where the user wants to be gone
 _PAUSE = 1.0  # seconds before the second try; doubled for each further one
 _LONGEST_PAUSE = 30.0
 _TICK = 0.2  # seconds between two looks at how the thread gets on
+_REST = 4  # times as long as the last batches took, until the next: the driver has more to do
+_LONGEST_REST = 10.0
 
 T = TypeVar("T")
 
@@ -55,12 +57,13 @@ class _End:
 
 
 class BatchWriter:
-    """Writes what it is handed, in the order of the handing over.
+    """Writes what it is handed, of each run in the order of the handing over.
 
     Metrics, parameters and tags wait up to `interval` seconds for others of their run and go as
-    one batch. While the store does not answer, or answers that it can't, all is kept and tried
-    again, with growing pauses and those that the store asks for. Any other failure ends the
-    writing: it is raised by the next call of any method, and every one after.
+    one batch; longer where the batches themselves take long. While the store does not answer, or
+    answers that it can't, all is kept and tried again, with growing pauses and those that the store
+    asks for. Any other failure ends the writing: it is raised by the next call of any method, and
+    every one after.
 
     Its methods may be called from any thread.
     """
@@ -97,6 +100,12 @@ class BatchWriter:
         self._closed = False
         for entry in journal.left:
             self._items.put(entry)
+        # Of the thread alone: what waits for its batch and until when, how long the last batches
+        # took, the newest entry taken and crossed off, models to drop once that is crossed off.
+        self._pending: dict[int | str | None, list[Entry]] = {}
+        self._due = self._sending = 0.0
+        self._taken = self._crossed = 0
+        self._models: list[Entry] = []
         self._order = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="record-writer", daemon=True)
         self._thread.start()
@@ -212,38 +221,54 @@ class BatchWriter:
     def _run(self) -> None:
         last: _Call | _End | Entry | None = None
         while not isinstance(last, _End):
-            batch, last = self._gather()
-            for key, entries in batch.items():
-                self._try(partial(self._delivery.log, key), entries, entries)
-            if self._error is None and batch:
-                self._cross_off(max(each.number for some in batch.values() for each in some))
-            if isinstance(last, Entry):
-                self._try(self._delivery.deliver, last, [last])
-                if self._error is None:
-                    self._cross_off(last.number)
-                    if last.kind == "model":
-                        self._journal.drop_model(last.content["folder"])
-            elif isinstance(last, _Call):
+            last = self._gather()
+            if not isinstance(last, Entry):
+                self._send(list(self._pending))
+            elif last.key is None:
+                # What ends the sweep comes after all of its trials' metrics.
+                self._send(list(self._pending))
+                self._deliver(last)
+            else:
+                self._send([last.key])
+                self._deliver(last)
+            self._cross_off()
+            if isinstance(last, _Call):
                 self._answer(last)
         self._try(lambda *_: self._outlast(lambda again: self._delivery.settle()), None, [])
 
-    def _gather(
-        self,
-    ) -> tuple[dict[int | str | None, list[Entry]], _Call | _End | Entry | None]:
-        """Collect what is logged by run for an interval, or up to something that must not wait."""
-        batch: dict[int | str | None, list[Entry]] = {}
-        item = self._items.get()
-        deadline = time.monotonic() + self._interval
-        while isinstance(item, Entry) and item.kind == "log":
-            batch.setdefault(item.key, []).append(item)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return batch, None
+    def _gather(self) -> _Call | _End | Entry | None:
+        """Collect what is logged by run until it is due, or up to something that must not wait."""
+        while True:
+            left = self._due - time.monotonic() if self._pending else None
+            if left is not None and left <= 0:
+                return None
             try:
                 item = self._items.get(timeout=left)
             except queue.Empty:
-                return batch, None
-        return batch, item
+                return None
+            if isinstance(item, Entry):
+                self._taken = item.number
+            if not isinstance(item, Entry) or item.kind != "log":
+                return item
+            if not self._pending:
+                rest = min(_REST * self._sending, _LONGEST_REST)
+                self._due = time.monotonic() + max(self._interval, rest)
+            self._pending.setdefault(item.key, []).append(item)
+
+    def _send(self, keys: Sequence[int | str | None]) -> None:
+        """Deliver what is logged of runs, one batch each."""
+        started = time.monotonic()
+        batches = {key: self._pending.pop(key) for key in keys if key in self._pending}
+        for key, entries in batches.items():
+            self._try(partial(self._delivery.log, key), entries, entries)
+        if not self._pending and len(batches) > 1:
+            self._sending = time.monotonic() - started
+
+    def _deliver(self, entry: Entry) -> None:
+        """Deliver what is no log; all that its run logged before is there."""
+        self._try(self._delivery.deliver, entry, [entry])
+        if entry.kind == "model":
+            self._models.append(entry)
 
     def _try(self, deliver: Callable[..., None], what: Any, entries: list[Entry]) -> None:
         """Deliver entries, unless something failed before."""
@@ -334,11 +359,20 @@ class BatchWriter:
             self._journal.sync()
             self._given_up.wait(max(wanted, pause * random.uniform(0.75, 1.0)))
 
-    def _cross_off(self, number: int) -> None:
+    def _cross_off(self) -> None:
+        """Cross off all up to the first entry that waits for its batch."""
+        waiting = [entries[0].number for entries in self._pending.values()]
+        number = min(waiting) - 1 if waiting else self._taken
+        if self._error is not None or number <= self._crossed:
+            return
         try:
             self._journal.done(number)
         except RecordError as error:
             self._error = error
+            return
+        self._crossed = number
+        while self._models and self._models[0].number <= number:
+            self._journal.drop_model(self._models.pop(0).content["folder"])
 
 
 def _failure(cause: Exception) -> RecordError:

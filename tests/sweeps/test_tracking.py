@@ -38,7 +38,12 @@ from sweeps.writer import RecordError
 Store = tuple[MlflowClient, str]
 
 
-def start(store: Store, name: str = "first", objective: str = "valid/accuracy") -> SweepTracker:
+def start(
+    store: Store,
+    name: str = "first",
+    objective: str = "valid/accuracy",
+    folder: Path | None = None,
+) -> SweepTracker:
     client, experiment_id = store
     return SweepTracker.start(
         client,
@@ -48,6 +53,7 @@ def start(store: Store, name: str = "first", objective: str = "valid/accuracy") 
         parameters={"trials": "3", "dataset": "imdb-25k", "dataset_fingerprint": "f00"},
         precision="float32",
         space_yaml="cell: {choice: [gru, lstm]}\n",
+        folder=folder,
     )
 
 
@@ -339,9 +345,9 @@ def test_failed_record_leaves_no_run_open(store: Store) -> None:
         tracker.start_trial(key, parameters(), "x")
     bad, done, running = (tracker.run_of(key) for key in range(3))
     client.delete_run(bad)
-    tracker.trial_metrics(0, 64, evaluation(0.5))
     # The end of trial 1 is handed over after what fails, so it is never written.
     with suppress(RecordError):
+        tracker.end_trial(0, "completed")
         tracker.end_trial(1, "completed")
     thread = tracker._writer._thread
     with pytest.raises(RecordError, match="deleted"):
@@ -503,3 +509,35 @@ def dead(client: MlflowClient, run: Run) -> Run:
     """Return a run as if the process that writes it were dead."""
     client.set_tag(run.info.run_id, "process.pid", "999999999")
     return client.get_run(run.info.run_id)
+
+
+def test_what_waits_for_its_batch_keeps_what_came_later(
+    store: Store, make_bundle: Callable[[int], Path], tmp_path: Path
+) -> None:
+    client, _ = store
+    folder = tmp_path / "sweep"
+    tracker = start(store, folder=folder)
+    for key in range(2):
+        tracker.start_trial(key, parameters(), "x")
+    zero, one = (tracker.run_of(key) for key in range(2))
+    tracker.flush()
+    tracker._writer._interval = 3600.0
+    for step in range(5):
+        tracker.trial_metrics(0, step, evaluation(0.5))
+    best = {"best/valid/accuracy": 0.75}
+    tracker.log_trial_model(1, make_bundle(0), best, 1280)
+    tracker.end_trial(1, "completed", metrics=best, step=1280)
+    while client.get_run(one).info.status == "RUNNING":
+        time.sleep(0.02)
+    # Trial 1 has ended, but what trial 0 reported before that is not in the store: after a kill
+    # now all of it would be looked up, and sent where it lacks.
+    assert client.get_metric_history(zero, "epoch") == []
+    lines = [json.loads(line) for line in (folder / "record.jsonl").read_text().splitlines()]
+    crossed_off = max(line[0] for line in lines if len(line) == 1)
+    left = [line[1] for line in lines if len(line) > 1 and line[0] > crossed_off]
+    assert left == ["log"] * 5 + ["model", "end", "log"]
+    assert len(list((folder / "record-models").iterdir())) == 1
+    tracker.flush()
+    assert list((folder / "record-models").iterdir()) == []
+    assert [point.step for point in client.get_metric_history(zero, "epoch")] == [0, 1, 2, 3, 4]
+    tracker.end("finished")
