@@ -195,6 +195,7 @@ def run_trials(
     storage: Path,
     stopper: Stopper | None = None,
     system_metrics: bool = False,
+    worker: type[tune.Trainable] | None = None,
 ) -> None:
     """Run what the search suggests until it has no more.
 
@@ -207,10 +208,11 @@ def run_trials(
         storage: folder of Ray's own files, the trials' checkpoints among them.
         stopper: ends trials at an evaluation.
         system_metrics: whether workers measure how busy they and their machines are.
+        worker: what each process runs, set up as `TrialWorker` is; that one, if None.
     """
     trainable = tune.with_resources(
         tune.with_parameters(
-            TrialWorker,
+            worker or TrialWorker,
             prepared=prepared,
             scratch=str(storage / "scratch"),
             threads=workers.cpus,
