@@ -22,9 +22,11 @@ from sentiment.record import open_store
 from sweeps.attempts import Attempts
 from sweeps.baselines import FixedSearch
 from sweeps.display import Silent
-from sweeps.engine import Recorder, local_ray, make_scheduler, run_trials, without_texts
+from sweeps.engine import Recorder, make_scheduler, run_trials, without_texts
 from sweeps.plan import Workers, plan_rungs
 from sweeps.progress import Progress
+from sweeps.ray_session import local_ray
+from sweeps.storage import Storage
 from sweeps.tracking import SweepState, SweepTracker
 
 
@@ -87,7 +89,7 @@ def sweep(plan: dict[str, Any], folder: Path, scheduler: str, precision: str) ->
         inputs=[dataset_input(dataset, data)],
         folder=folder,
     )
-    attempts = Attempts(folder.absolute() / "ray" / "trial")
+    attempts = Attempts(Storage(folder / "ray" / "trial"))
     progress = Progress(len(configs), workers.count, "valid/accuracy")
     clock = _Clock(
         tracker,

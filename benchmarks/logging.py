@@ -23,9 +23,11 @@ from sentiment.record import open_store
 from sweeps.attempts import Attempts
 from sweeps.baselines import FixedSearch
 from sweeps.display import Silent
-from sweeps.engine import Recorder, local_ray, make_scheduler, run_trials, without_texts
+from sweeps.engine import Recorder, make_scheduler, run_trials, without_texts
 from sweeps.plan import Workers, plan_rungs
 from sweeps.progress import Progress
+from sweeps.ray_session import local_ray
+from sweeps.storage import Storage
 from sweeps.tracking import SweepTracker
 
 
@@ -104,7 +106,7 @@ def sweep(
     with tempfile.TemporaryDirectory() as scratch:
         client, experiment = open_store(f"sqlite:///{scratch}/mlflow.db")
         started, cpu = time.perf_counter(), time.process_time()
-        storage = Path(scratch, "ray")
+        storage = Storage(Path(scratch, "ray"))
         tracker: SweepTracker = _NoRecord()
         if recorded:
             tracker = SweepTracker.start(

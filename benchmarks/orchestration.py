@@ -22,10 +22,12 @@ from sentiment.record import open_store, read_store, tracking_uri
 from sweeps.attempts import Attempts
 from sweeps.baselines import FixedSearch
 from sweeps.display import Silent
-from sweeps.engine import Recorder, local_ray, make_scheduler, run_trials, without_texts
+from sweeps.engine import Recorder, make_scheduler, run_trials, without_texts
 from sweeps.history import find_sweep, trials_of
 from sweeps.plan import Workers, plan_rungs
 from sweeps.progress import Progress
+from sweeps.ray_session import local_ray
+from sweeps.storage import Storage
 from sweeps.tracking import SweepTracker
 
 
@@ -98,7 +100,7 @@ def restarts(dataset: str, repeats: int) -> list[float]:
             Progress(repeats, 1, "valid/accuracy"),
             Silent(),
             say=print,
-            attempts=Attempts(Path(scratch, "ray")),
+            attempts=Attempts(Storage(Path(scratch, "ray"))),
             dataset=dataset,
             dataset_fingerprint=prepared.dataset.fingerprint,
         )
@@ -109,7 +111,7 @@ def restarts(dataset: str, repeats: int) -> list[float]:
                 prepared=without_texts(prepared),
                 workers=workers,
                 recorder=watch,
-                storage=Path(scratch, "ray"),
+                storage=Storage(Path(scratch, "ray")),
             )
         tracker.end("finished")
     spans = sorted((each[0][0], each[-1][1]) for each in watch.spans.values())

@@ -32,12 +32,14 @@ from sentiment.record import open_store
 from sentiment.vocabulary import SPECIALS, Vocabulary
 from sweeps.attempts import Attempts
 from sweeps.display import Silent
-from sweeps.engine import Recorder, local_ray, make_scheduler, run_trials
+from sweeps.engine import Recorder, make_scheduler, run_trials
 from sweeps.history import search_runs
 from sweeps.plan import Workers, plan_rungs
 from sweeps.progress import Progress
+from sweeps.ray_session import local_ray
 from sweeps.search import StudySearch, make_study
 from sweeps.space import Space
+from sweeps.storage import Storage
 from sweeps.tracking import SweepTracker
 
 DOCS = Path("docs/benchmarks.md")
@@ -260,7 +262,7 @@ def _run(
         folder=folder,
         say=print,
     )
-    attempts = Attempts(folder / "ray")
+    attempts = Attempts(Storage(folder / "ray"))
     search = StudySearch(
         make_study(study, name, "valid/accuracy", space, sampler),
         space,

@@ -47,10 +47,9 @@ class SleepWorker(tune.Trainable):
         config: dict[str, Any],
         prepared: Naps,
         scratch: str,
-        threads: int = 1,
-        system_metrics: bool = False,
+        **options: Any,
     ) -> None:
-        """Take what a trial does."""
+        """Take what a trial does; the options are for workers that train."""
         Path(scratch).mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = scratch
         self._naps = prepared

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import logging
-import os
 import re
-import shutil
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-# Ray reads these when it is imported or started. Its own result files, its copies of the
-# experiment's state and its figures of use are not wanted: the record is MLflow's.
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Ray prints a paragraph on standard output when a worker dies; the recorder tells of it in a line.
-os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-# A trial that fails before its first evaluation ends with a result that has no metrics.
-os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
-os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+import sweeps.ray_settings  # noqa: F401 - before Ray
 
+# isort: split
 import ray
 from ray import tune
-from ray._private import ray_constants
 from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
-from ray.tune.search import Searcher
+from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.stopper import Stopper
 
 from sentiment.checkpoint import MODEL_FOLDER, read_notes
@@ -43,12 +27,19 @@ from sentiment.config import Config, Objective
 from sentiment.preparation import Prepared
 from sentiment.record import run_parameters
 from sentiment.train import describe
-from sweeps.attempts import Attempts, FirstTrials, Patience, SweepError, folder_prefix
+from sweeps.attempts import (
+    Attempts,
+    FirstTrials,
+    Patience,
+    SweepError,
+    folder_prefix,
+    is_lost_node,
+)
 from sweeps.display import View
-from sweeps.interrupts import interruptible
 from sweeps.plan import REDUCTION, Rungs, Workers
 from sweeps.progress import Progress, TrialState
 from sweeps.search import EndedTrial, StudySearch, mode_of
+from sweeps.storage import Storage
 from sweeps.tracking import Outcome, Role, SweepTracker
 from sweeps.trial import EARLIER, EXAMPLES, FAILURE, FINISHED, TrialWorker, hyperparameters
 
@@ -66,57 +57,7 @@ RECORDED = (
 
 
 _LONGEST_LINE = 160
-_RAY_STARTS = 3  # it gives itself 30 seconds, which a machine with much to do may exceed
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-
-
-@contextlib.contextmanager
-def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
-    """Start Ray on this machine with room for just these workers, and stop it at the end.
-
-    Raises:
-        SweepError: Ray does not start, tried three times.
-    """
-    # A trial's failure is told and recorded by us; Ray would print its traceback three times.
-    for name in ("ray", "ray.tune", "ray.air", "ray.train"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    for left in reversed(range(_RAY_STARTS)):
-        try:
-            _init_on_loopback(
-                # Not a cluster that happens to run here.
-                address="local",
-                num_cpus=workers.count * workers.cpus,
-                num_gpus=gpus if workers.gpus else 0,
-                include_dashboard=False,
-                configure_logging=True,
-                logging_level=logging.CRITICAL,
-                log_to_driver=False,
-            )
-            break
-        except Exception as error:
-            ray.shutdown()
-            if not left:
-                raise SweepError(f"Ray does not start: {_last_line(str(error))}") from error
-    try:
-        # Ray ends the process at SIGTERM with a status of its own; to us it is Control-C.
-        with interruptible():
-            yield
-    finally:
-        ray.shutdown()
-
-
-def _init_on_loopback(**options: Any) -> None:
-    """Start Ray so that no other machine reaches its processes.
-
-    They listen on all addresses unless the node's is 127.0.0.1, which Ray takes by itself where it
-    makes no clusters (macOS, Windows) and replaces by another, even if it is given, where it does.
-    """
-    makes_clusters = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        ray.init(**options)
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = makes_clusters
 
 
 class Halving(AsyncHyperBandScheduler):
@@ -192,7 +133,8 @@ def run_trials(
     prepared: Prepared,
     workers: Workers,
     recorder: Recorder,
-    storage: Path,
+    storage: Storage,
+    room: Callable[[], int] | None = None,
     stopper: Stopper | None = None,
     system_metrics: bool = False,
     worker: type[tune.Trainable] | None = None,
@@ -206,36 +148,48 @@ def run_trials(
         workers: how many at once, and what each gets.
         recorder: hears of every event.
         storage: folder of Ray's own files, the trials' checkpoints among them.
+        room: tells how many workers fit now; as many as `workers` says, if None.
         stopper: ends trials at an evaluation.
         system_metrics: whether workers measure how busy they and their machines are.
         worker: what each process runs, set up as `TrialWorker` is; that one, if None.
+
+    Raises:
+        CrowdedError: the memory does not suffice for so many at once.
+        RecordError: something can't be recorded.
+        SweepError: most of the first trials have failed in the same way.
     """
+    # One more than there is room for waits its turn, so that a worker is kept for it.
+    # None does before a deadline, since it would start after it.
+    waiting = int(stopper is None)
+    fitting = room or (lambda: workers.count)
     trainable = tune.with_resources(
         tune.with_parameters(
             worker or TrialWorker,
             prepared=prepared,
-            scratch=str(storage / "scratch"),
+            storage=storage,
+            # Other nodes don't see the driver's disk.
+            scratch=None if room or storage.local is None else str(storage.local / "scratch"),
+            gpu_memory=workers.memory_share,
             threads=workers.cpus,
             system_metrics=system_metrics,
         ),
         {"cpu": workers.cpus, "gpu": workers.gpus},
     )
+    parent, _, name = storage.path.rpartition("/")
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=search,
+            search_alg=Room(search, lambda: fitting() + waiting),
             scheduler=scheduler,
             num_samples=-1,
-            # One more than there is room for waits its turn, so that a worker is kept for it.
-            # None does before a deadline, since it would start after it.
-            max_concurrent_trials=workers.count + (stopper is None),
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
-            name=storage.name,
-            storage_path=str(storage.parent),
+            name=name,
+            storage_path=parent,
+            storage_filesystem=None if storage.local else storage.filesystem,
             callbacks=[recorder],
             stop=stopper,
             verbose=0,
@@ -248,6 +202,28 @@ def run_trials(
         if recorder.failure is not None:
             raise recorder.failure from None
         raise
+
+
+class Room(ConcurrencyLimiter):
+    """Lets as many trials live at once as there is room for now."""
+
+    def __init__(self, searcher: Searcher, room: Callable[[], int]) -> None:
+        """Take the search, and what tells how many fit."""
+        super().__init__(searcher, max_concurrent=max(1, room()))
+        self._room = room
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep what asks the cluster out of Ray's snapshot, which nobody reads."""
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """Return the search's suggestion, or None while there is no room."""
+        self.max_concurrent = self._room()
+        return super().suggest(trial_id)
+
+
+class CrowdedError(SweepError):
+    """The memory does not suffice for as many trials as run at once."""
 
 
 def _trial_name(trial: Trial) -> str:
@@ -362,12 +338,12 @@ class Recorder(tune.Callback):
             if self._tracker.has_ended(trial.number):
                 continue
             state = self._begin(trial.config)
-            checkpoint = self._attempts.checkpoint(trial.number)
-            if checkpoint is not None:
-                notes = read_notes(checkpoint)
+            state.checkpoint = self._attempts.newest(trial.number)
+            if state.checkpoint is not None:
+                with (self._attempts.storage / state.checkpoint).on_disk() as folder:
+                    notes = read_notes(folder)
                 for result in notes["results"]:
                     self._take(state, {**result, "facts": notes["facts"]})
-                state.model = str(checkpoint / MODEL_FOLDER)
             error = None
             if trial.outcome == "failed":
                 error = "the sweep was cut off as it failed; its other failures are beside this"
@@ -379,6 +355,7 @@ class Recorder(tune.Callback):
     ) -> None:
         """Start the trial's run."""
         self._begin(trial.config)
+        self._attempts.watch(int(trial.config["trial"]), functools.partial(_error_of, trial))
         self._patience.start(trial)
         self._view.update()
 
@@ -408,7 +385,7 @@ class Recorder(tune.Callback):
     ) -> None:
         """Remember where the best model lies."""
         self._patience.start(trial)
-        self._state(trial).model = str(Path(checkpoint.path, MODEL_FOLDER))
+        self._state(trial).checkpoint = "/".join(Path(checkpoint.path).parts[-2:])
 
     @_kept
     def on_trial_complete(
@@ -433,17 +410,19 @@ class Recorder(tune.Callback):
         if self.failure is not None:
             return  # the recorder's own, which Ray takes for the trial's
         state = self._begin(trial.config)
-        error = Path(trial.error_file).read_text() if trial.error_file else "the worker died"
-        error = _COLOURS.sub("", error)
-        error = self._hung.pop(trial.trial_id, error)
+        error = self._hung.pop(trial.trial_id, _error_of(trial))
         number = int(trial.config["trial"])
         if self._attempts.awaits(number):
-            count = self._attempts.failures(number)
-            self._tracker.note_failure(state.key, count, error)
-            self._say(
-                f"trial {state.key} failed: {_last_line(error)}; it goes on from its last "
-                f"checkpoint, retry {count} of {self._attempts.retries}"
-            )
+            on = "it goes on from its last checkpoint"
+            if is_lost_node(error):
+                self._say(f"trial {state.key} lost its node; {on}, on another")
+            elif self._attempts.crowded is None:
+                count = self._attempts.failures(number)
+                self._tracker.note_failure(state.key, count, error)
+                self._say(
+                    f"trial {state.key} failed: {_last_line(error)}; {on}, retry {count} of "
+                    f"{self._attempts.retries}"
+                )
         else:
             self._fail(state, error)
         self._view.update()
@@ -452,9 +431,12 @@ class Recorder(tune.Callback):
         """End workers that hang, and the sweep if recording has failed or there is no hope.
 
         Raises:
+            CrowdedError: the memory does not suffice for so many trials at once.
             RecordError: something can't be recorded.
             SweepError: most of the first trials have failed in the same way.
         """
+        if self.failure is None and self._attempts.crowded is not None:
+            self.failure = CrowdedError(_last_line(self._attempts.crowded))
         if self.failure is not None:
             raise self.failure
         for trial in self._patience.exhausted():
@@ -505,8 +487,9 @@ class Recorder(tune.Callback):
         state.outcome = outcome
         step = int(state.best.get(EXAMPLES, 0))
         at = state.evaluated
-        if state.model is not None:
-            self._tracker.log_trial_model(state.key, Path(state.model), _best(state), step, at)
+        if state.checkpoint is not None:
+            with (self._attempts.storage / state.checkpoint / MODEL_FOLDER).on_disk() as folder:
+                self._tracker.log_trial_model(state.key, folder, _best(state), step, at)
         self._tracker.end_trial(
             state.key, outcome, metrics=_once(state), step=step, error=error, at=at
         )
@@ -520,6 +503,12 @@ class Recorder(tune.Callback):
 
     def _state(self, trial: Trial) -> TrialState:
         return self._progress.trials[self._key(trial.config)]
+
+
+def _error_of(trial: Trial) -> str:
+    """Return what a trial has failed with."""
+    text = Path(trial.error_file).read_text() if trial.error_file else "the worker died"
+    return _COLOURS.sub("", text)
 
 
 def _last_line(error: str) -> str:
@@ -538,11 +527,6 @@ def _once(state: TrialState) -> dict[str, float]:
     if not state.best:
         return {}
     return {**_best(state), **state.facts, "seconds/total": state.seconds}
-
-
-def remove_storage(storage: Path) -> None:
-    """Remove Ray's own files of a sweep that needs them no more."""
-    shutil.rmtree(storage, ignore_errors=True)
 
 
 def without_texts(prepared: Prepared) -> Prepared:

@@ -61,11 +61,12 @@ class SweepFolder:
         return folder
 
     def take(self) -> None:
-        """Take the folder of a sweep that goes on.
+        """Take the folder of a sweep that goes on; made, where another machine started it.
 
         Raises:
             InputError: another process has it.
         """
+        self.path.mkdir(parents=True, exist_ok=True)
         try:
             # Not at once: `sweeps.clean` holds it for a moment when it looks.
             self._lock.acquire(timeout=1)

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from sentiment import cli
@@ -13,7 +14,7 @@ from sentiment.config import parse_assignments, unknown_name
 from sentiment.errors import InputError
 from sentiment.provenance import redacted
 from sentiment.tracking_server import check_reachable, is_server
-from sweeps.settings import SCHEDULERS, SweepSettings
+from sweeps.settings import PLACES, SCHEDULERS, SweepSettings
 
 if TYPE_CHECKING:
     from sweeps.resume import ResumedSweep
@@ -21,7 +22,18 @@ if TYPE_CHECKING:
 TRIALS = 50
 LOG_WIDTH = 120
 """Columns of tables in a log, which has no width of its own."""
-RESUMABLE = ("resume", "trials", "tracking_uri", "experiment", "dry_run", "quiet", "json")
+RESUMABLE = (
+    "resume",
+    "trials",
+    "address",
+    "storage",
+    "study_storage",
+    "tracking_uri",
+    "experiment",
+    "dry_run",
+    "quiet",
+    "json",
+)
 """Flags that go with --resume; all else is as the sweep was started."""
 
 
@@ -41,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from sweeps.attempts import SweepError
     from sweeps.journal import RecordError
+    from sweeps.ray_session import joined_ray
     from sweeps.resume import CompleteError
     from sweeps.sweep import Sweep
 
@@ -61,12 +74,13 @@ def main(argv: list[str] | None = None) -> int:
     console = Console(stderr=args.json, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = LOG_WIDTH
-    sweep = Sweep(settings, console, args.quiet, resumed)
-    if args.dry_run:
-        sweep.print_plan()
-        return 0
     try:
-        result = sweep.run()
+        with nullcontext() if settings.address is None else joined_ray(settings.address):
+            sweep = Sweep(settings, console, args.quiet, resumed)
+            if args.dry_run:
+                sweep.print_plan()
+                return 0
+            result = sweep.run()
     except (RecordError, SweepError, MlflowException) as error:
         return _failed(error)
     if args.json:
@@ -92,6 +106,7 @@ def _resumed(args: argparse.Namespace) -> ResumedSweep:
         STATE_FOLDER,
         args.resume or None,
         args.trials,
+        {name: getattr(args, name) for name in ("address", *PLACES)},
     )
 
 
@@ -144,6 +159,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="X",
         help="or a fraction of one (default: 0.25; 0: CPU)",
     )
+    machine.add_argument(
+        "--address", metavar="A", help="join a Ray cluster: auto or HOST:PORT (default: start Ray)"
+    )
+    machine.add_argument(
+        "--storage", metavar="S", help="checkpoints: a folder that all nodes share, s3:// or gs://"
+    )
     machine.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
     cli.add_store_arguments(parser)
     record = parser.add_argument_group("sweep")
@@ -157,6 +178,9 @@ def _parser() -> argparse.ArgumentParser:
         const="",
         metavar="NAME",
         help="go on with that sweep, or the newest; --trials for more",
+    )
+    record.add_argument(
+        "--study-storage", metavar="URL", help="postgresql://… (default: a file beside the store)"
     )
     record.add_argument(
         "--keep-models", type=int, default=10, metavar="N", help="keep the N best trials' models"
@@ -208,6 +232,9 @@ def _settings(args: argparse.Namespace) -> SweepSettings:
         cpus_per_trial=args.cpus_per_trial,
         gpus_per_trial=args.gpus_per_trial,
         name=args.name,
+        address=args.address,
+        storage=args.storage,
+        study_storage=args.study_storage,
         tracking_uri=args.tracking_uri,
         experiment=args.experiment,
         model_name=args.model_name,

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from sentiment.errors import InputError
 
 GPU_FRACTION = 0.25
 """Share of a GPU that a trial gets: models of this size leave most of one idle."""
+GPU_MEMORY = 0.9
+"""Of a GPU's memory the trials' tensors get this share; each process takes some besides."""
 REDUCTION = 2
 """Of the trials that reach a rung about one in so many goes on to the next."""
 FIRST_RUNG_EPOCHS = 0.4
 """The first rung is at this many epochs at the latest, well before one is over."""
 LEAST_HALVINGS = 3
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine and what a sweep may use of it.
+
+    Attributes:
+        cpus: CPU cores.
+        gpus: GPUs.
+        name: its address; empty for this machine.
+        gpu_kind: the GPUs' model; None if there is none, or it isn't known.
+    """
+
+    cpus: int
+    gpus: int = 0
+    name: str = ""
+    gpu_kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -24,21 +45,41 @@ class Workers:
         count: trials that run at once.
         cpus: CPU threads of each.
         gpus: GPUs of each, or a fraction of one; 0: trained on the CPU.
+        limit: trials at once that were asked for; None: as many as there is room for.
     """
 
     count: int
     cpus: int
     gpus: float
+    limit: int | None = None
 
     def __str__(self) -> str:
         threads = f"{self.cpus} CPU thread{'s' if self.cpus > 1 else ''}"
         share = f" and {self.gpus:g} GPU" if self.gpus else ""
         return f"{self.count} at once, {threads}{share} each"
 
+    def room(self, nodes: Sequence[Node]) -> int:
+        """Return how many of them fit on the nodes."""
+        fit = sum(_slots(node, self.cpus, self.gpus) for node in nodes)
+        return fit if self.limit is None else min(self.limit, fit)
+
+    @property
+    def memory_share(self) -> float | None:
+        """The share of a GPU's memory that a worker may take; None without a shared GPU."""
+        return GPU_MEMORY * self.gpus if 0 < self.gpus < 1 else None
+
+    def fewer(self, nodes: Sequence[Node]) -> Workers | None:
+        """Return half as many, each with twice the memory; None if there can't be fewer."""
+        if 0 < self.gpus < 1:
+            wider = replace(self, gpus=min(1.0, 2 * self.gpus))
+            return replace(wider, count=max(1, wider.room(nodes)))
+        if self.gpus or self.count == 1:
+            return None
+        return replace(self, count=self.count // 2, limit=self.count // 2)
+
 
 def plan_workers(
-    cores: int,
-    gpus: int,
+    nodes: Sequence[Node],
     *,
     cpus_per_trial: int | None = None,
     gpus_per_trial: float | None = None,
@@ -46,9 +87,10 @@ def plan_workers(
 ) -> Workers:
     """Spread trials over all GPUs, or over all cores where there is none.
 
+    A sweep's trials are all of one kind: where it uses GPUs, nodes without one are left alone.
+
     Args:
-        cores: CPU cores at hand.
-        gpus: GPUs at hand.
+        nodes: the machines at hand.
         cpus_per_trial: threads of a trial; 1, or on GPUs an equal share of the cores.
         gpus_per_trial: GPUs of a trial, or a fraction of one; 0 trains on the CPU.
         concurrency: trials at once, at most as many as fit.
@@ -56,25 +98,50 @@ def plan_workers(
     Raises:
         InputError: more is asked for than there is.
     """
+    where = "here" if len(nodes) == 1 else "on any one node"
+    gpus = max(node.gpus for node in nodes)
     fraction = (GPU_FRACTION if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
     if not 0 <= fraction < math.inf or (fraction > 1 and fraction != int(fraction)):
         raise InputError(f"--gpus-per-trial {fraction:g}: give a fraction of one, or whole GPUs")
     if fraction > gpus:
         raise InputError(
-            f"--gpus-per-trial {fraction:g}: there are {gpus} GPUs here; use --gpus-per-trial 0"
+            f"--gpus-per-trial {fraction:g}: there are {gpus} GPUs {where}; use --gpus-per-trial 0"
         )
+    used = [node for node in nodes if node.gpus >= fraction]
+    cores = max(node.cpus for node in used)
     if cpus_per_trial is not None and not 1 <= cpus_per_trial <= cores:
-        raise InputError(f"--cpus-per-trial {cpus_per_trial}: give 1 to {cores}, the cores here")
-    slots = cores // (cpus_per_trial or 1)
-    if fraction:
-        # Ray gives a trial its fraction from one GPU, so what is left over of each is lost.
-        on_gpus = gpus * int(1 / fraction) if fraction <= 1 else gpus // int(fraction)
-        slots = min(slots, on_gpus)
+        raise InputError(f"--cpus-per-trial {cpus_per_trial}: give 1 to {cores}, the cores {where}")
+    cpus = cpus_per_trial or 1
+    slots = sum(_slots(node, cpus, fraction) for node in used)
     if concurrency is not None and not 1 <= concurrency <= slots:
         raise InputError(f"--concurrency {concurrency}: {slots} trials fit at once; give 1 to that")
-    count = concurrency or slots
-    cpus = cpus_per_trial or (cores // count if fraction else 1)
-    return Workers(count, cpus, fraction)
+    if fraction and cpus_per_trial is None:
+        shares = (
+            node.cpus // min(_slots(node, 1, fraction), concurrency or slots) for node in used
+        )
+        cpus = min(shares)
+    return Workers(concurrency or slots, cpus, fraction, concurrency)
+
+
+def _slots(node: Node, cpus: int, gpus: float) -> int:
+    """Return how many trials fit on a node."""
+    slots = node.cpus // cpus
+    if gpus:
+        # Ray gives a trial its fraction from one GPU, so what is left over of each is lost.
+        on_gpus = node.gpus * int(1 / gpus) if gpus <= 1 else node.gpus // int(gpus)
+        slots = min(slots, on_gpus)
+    return slots
+
+
+def describe_nodes(nodes: Sequence[Node]) -> str:
+    """Return what the nodes of a cluster have, in a few words."""
+    kinds = Counter(
+        f"{node.cpus} core{'s' * (node.cpus > 1)}"
+        + (f" and {node.gpus} {node.gpu_kind or 'GPU'}" if node.gpus else "")
+        for node in nodes
+        if node.cpus
+    )
+    return ", ".join(f"{count} node{'s' * (count > 1)} of {kind}" for kind, count in kinds.items())
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 from mlflow import MlflowClient
@@ -15,8 +17,9 @@ from sweeps.delivery import Delivery
 from sweeps.folder import SETTINGS_FILE, SPACE_FILE, SweepFolder
 from sweeps.history import TrialRecord, artifact_text, find_sweep, sweep_run, trials_of
 from sweeps.journal import JOURNAL_FILE, Journal
-from sweeps.settings import SweepSettings
+from sweeps.settings import PLACES, SweepSettings
 from sweeps.space import Space
+from sweeps.study_place import StudyPlace
 from sweeps.tracking import ENDED
 from sweeps.writer import BatchWriter
 
@@ -69,6 +72,7 @@ def load_sweep(
     folder: Path,
     name: str | None,
     trials: int | None,
+    places: Mapping[str, str | None],
 ) -> ResumedSweep:
     """Read what is needed to go on with a sweep.
 
@@ -79,6 +83,8 @@ def load_sweep(
         folder: where the sweeps' studies lie.
         name: the sweep; the newest, if None.
         trials: how many it is to have; as many as before, if None.
+        places: by name of the setting, where the cluster, the checkpoints and the study are; as
+            before, if None.
 
     Raises:
         InputError: there is no such sweep, it is running, or its study is gone.
@@ -90,20 +96,26 @@ def load_sweep(
     claimed = _begun(folder, name)
     if claimed is not None and sweep_run(client, ids, claimed.path.name) is None:
         # Cut off between its first file and its run: it starts where it was.
-        return _resumed(claimed, None, (), uri, experiment, trials)
+        return _resumed(claimed, None, (), uri, experiment, trials, places)
     run = find_sweep(client, ids, name)
     own = SweepFolder(folder / run.data.tags["sweep.name"])
     name = own.path.name
     delivered = deliver_left(client, run, own.path)
     run = client.get_run(run.info.run_id)
     every = trials_of(client, run)
-    if every and not own.study.is_file():
+    over = tuple(trial for trial in every if trial.outcome in ENDED)
+    resumed = _resumed(own, run, over, uri, experiment, trials, places, client)
+    study = StudyPlace(resumed.settings.study_storage)
+    if every and not study.holds(own):
+        if study.is_shared:
+            raise InputError(
+                f"--resume {name}: --study-storage has no study of that name; give the database "
+                "that the sweep was started with"
+            )
         raise InputError(
             f"--resume {name}: its study {own.study} is not here; resume it in the folder where it "
             "was started, or start a new one with --warm-start"
         )
-    over = tuple(trial for trial in every if trial.outcome in ENDED)
-    resumed = _resumed(own, run, over, uri, experiment, trials, client)
     wanted = resumed.settings.trials
     begun = sum(trial.role == "trial" for trial in every)
     if wanted < begun or (wanted == len(resumed.ended) and resumed.finished):
@@ -137,6 +149,7 @@ def _resumed(
     uri: str | None,
     experiment: str,
     trials: int | None,
+    places: Mapping[str, str | None],
     client: MlflowClient | None = None,
 ) -> ResumedSweep:
     """Put together what the folder and the run tell; `over` are the trials that have ended."""
@@ -150,7 +163,18 @@ def _resumed(
         raise InputError(f"--resume {name}: {error}") from None
     settings = SweepSettings.from_json(texts[SETTINGS_FILE] or "")
     wanted = settings.trials if trials is None else trials
-    settings = replace(settings, name=name, trials=wanted, tracking_uri=uri, experiment=experiment)
+    given: dict[str, Any] = {place: value for place, value in places.items() if value is not None}
+    settings = replace(
+        settings, name=name, trials=wanted, tracking_uri=uri, experiment=experiment, **given
+    )
+    for place in PLACES:
+        # `to_json` leaves credentials out.
+        if "***" in (getattr(settings, place) or ""):
+            flag = place.replace("_", "-")
+            raise InputError(
+                f"--resume {name}: give --{flag} as at the start, {getattr(settings, place)}: its "
+                "credentials are not kept"
+            )
     return ResumedSweep(
         name=name,
         run_id=None if run is None else run.info.run_id,

@@ -10,8 +10,11 @@ from typing import Any, ClassVar, get_args
 from sentiment.config import Objective, Precision
 from sentiment.datasets import DataConfig
 from sentiment.errors import InputError
+from sentiment.provenance import redacted
 
 SCHEDULERS = ("asha", "fifo")
+PLACES = ("storage", "study_storage")
+"""Settings that may hold credentials, which are not kept."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class SweepSettings:
         retries: how often a trial that fails is tried again.
         trial_timeout: seconds without a report after which a trial's process is ended; None:
             20 times the longest evaluation, at least ten minutes.
+        address: of the Ray cluster to join; None starts Ray on this machine.
+        storage: where checkpoints of running trials lie; None: in the sweep's folder.
+        study_storage: database of Optuna's study; None: a file in the sweep's folder.
     """
 
     OBJECTIVES: ClassVar[tuple[str, ...]] = get_args(Objective)
@@ -52,6 +58,9 @@ class SweepSettings:
     cpus_per_trial: int | None = None
     gpus_per_trial: float | None = None
     name: str | None = None
+    address: str | None = None
+    storage: str | None = None
+    study_storage: str | None = None
     tracking_uri: str | None = None
     experiment: str = "sentiment"
     model_name: str = "sentiment"
@@ -59,10 +68,13 @@ class SweepSettings:
     def to_json(self) -> str:
         """Return the settings as JSON, for a later resume.
 
-        Without the store's address: it may hold a password, and who reads this has found it.
+        Without the addresses of store and cluster, which who goes on gives again, and without
+        the credentials in the others.
         """
-        names = [each.name for each in fields(self) if each.name != "tracking_uri"]
-        plain = {name: getattr(self, name) for name in names}
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        del plain["tracking_uri"], plain["address"]
+        for name in PLACES:
+            plain[name] = None if plain[name] is None else redacted(plain[name])
         return json.dumps({**plain, "data": self.data.model_dump()}, indent=1, default=dict)
 
     @classmethod

@@ -160,7 +160,17 @@ def print_result(
 def resume_command(name: str, settings: SweepSettings) -> str:
     """Return the command that goes on with a sweep."""
     store = cli.store_flag(settings.tracking_uri)
-    return f"python -m sweeps.launch --resume {name}{store}{experiment_flag(settings.experiment)}"
+    places = "".join(
+        f" --{flag} {shlex.quote(redacted(value))}"
+        for flag, value in (
+            ("address", settings.address),
+            ("storage", settings.storage),
+            ("study-storage", settings.study_storage),
+        )
+        if value is not None
+    )
+    experiment = experiment_flag(settings.experiment)
+    return f"python -m sweeps.launch --resume {name}{store}{experiment}{places}"
 
 
 def experiment_flag(experiment: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from mlflow import MlflowClient
@@ -36,12 +37,11 @@ from sweeps.confirmation import Confirmation, confirmation_configs, summarize
 from sweeps.descriptions import Subject
 from sweeps.display import make_view
 from sweeps.engine import (
+    CrowdedError,
     Halving,
     Recorder,
     TimeBudget,
-    local_ray,
     make_scheduler,
-    remove_storage,
     run_trials,
     without_texts,
 )
@@ -57,13 +57,19 @@ from sweeps.history import (
     trials_of,
 )
 from sweeps.interrupts import interruptible
-from sweeps.plan import Rungs, Workers, plan_rungs, plan_workers
+from sweeps.plan import Node, Rungs, Workers, describe_nodes, plan_rungs, plan_workers
 from sweeps.progress import Progress, ended_state
+from sweeps.ray_session import (
+    asks_for_token,
+    check_storage,
+    cluster_nodes,
+    local_ray,
+    room_in_cluster,
+)
 from sweeps.report import publish, where
 from sweeps.resume import ResumedSweep
 from sweeps.retention import keep_best_models
 from sweeps.search import (
-    EndedTrial,
     PastTrial,
     StudySearch,
     make_sampler,
@@ -72,6 +78,8 @@ from sweeps.search import (
 )
 from sweeps.settings import SweepSettings
 from sweeps.space import NOT_RANGES, Space
+from sweeps.storage import Storage
+from sweeps.study_place import StudyPlace
 from sweeps.summary import SweepResult, plan_lines, print_result, resume_command
 from sweeps.sweep_record import read_sweep
 from sweeps.tracking import Role, SweepTracker, check_sweep_name, close_orphans, new_sweep_name
@@ -85,6 +93,14 @@ _log = logging.getLogger(__name__)
 
 STATE_FOLDER = Path(".sweeps")
 """Beside the store: each sweep's study and, while it runs, Ray's own files."""
+
+
+class Plan(NamedTuple):
+    """What runs trials: who suggests them, and who ends them early."""
+
+    search: Searcher
+    scheduler: TrialScheduler
+    stopper: Stopper | None = None
 
 
 class Sweep:
@@ -105,6 +121,8 @@ class Sweep:
             quiet: print no live view.
             resumed: the sweep that goes on; None for a new one.
 
+        Where the settings name a cluster, `sweeps.ray_session.joined_ray` has joined it.
+
         Raises:
             InputError: the settings are wrong, or don't fit the machine, the data or the store.
         """
@@ -113,10 +131,19 @@ class Sweep:
         self._console = console
         self._quiet = quiet
         self._resumed = resumed
-        self._cores, self._gpus = available_cores(), torch.cuda.device_count()
+        self._storage = None if settings.storage is None else Storage(settings.storage)
+        self._studies = StudyPlace(settings.study_storage)
+        if settings.address is None:
+            self._nodes = [Node(available_cores(), torch.cuda.device_count())]
+        else:
+            self._nodes = cluster_nodes()
+        if settings.storage is not None or len(self._nodes) > 1:
+            storage = self._storage or Storage(STATE_FOLDER)
+            check_storage(storage, settings.storage, settings.address is not None)
+        self._cores = sum(node.cpus for node in self._nodes)
+        self._gpus = sum(node.gpus for node in self._nodes)
         self.workers: Workers = plan_workers(
-            self._cores,
-            self._gpus,
+            self._nodes,
             cpus_per_trial=settings.cpus_per_trial,
             gpus_per_trial=settings.gpus_per_trial,
             concurrency=settings.concurrency,
@@ -133,6 +160,12 @@ class Sweep:
             why = "as asked for"
         else:
             why = f"{self._gpus} GPUs are here" if on_gpu else "no GPU is used"
+        if settings.address is not None:
+            self._say(f"cluster: {describe_nodes(self._nodes)}")
+            if not asks_for_token():
+                self._say("note: whoever reaches this cluster can run code on it; docs/scaling.md")
+            if on_gpu and any(not node.gpus for node in self._nodes):
+                self._say("trials run on the GPUs alone; with --gpus-per-trial 0 on all cores")
         self._say(f"space {name} ({why}); {self.workers}, of {self._cores} cores")
         device = torch.device("cuda" if on_gpu else "cpu")
         self.dtype = pick_precision(settings.precision, device)
@@ -196,7 +229,8 @@ class Sweep:
         else:
             folder = self._claim(client, experiment_id)
         try:
-            return self._run_in(folder, client, experiment_id, prepared, past)
+            with self._studies.taken(folder.path.name):
+                return self._run_in(folder, client, experiment_id, prepared, past)
         finally:
             folder.release()
 
@@ -217,7 +251,7 @@ class Sweep:
             self._say(f"sweep {name}: {settings.trials} trials, run {tracker.run_id}")
             subject = self._subject(tracker)
             tracker.describe(descriptions.running_sweep(subject))
-            with local_ray(self.workers, self._gpus):
+            with self._ray():
                 self._search(tracker, prepared, past, folder)
                 tracker.flush()
                 winner, test, version = self._choose(tracker, subject)
@@ -252,7 +286,7 @@ class Sweep:
                 command = resume_command(name, settings)
                 self._say(f"sweep {name} was cut off; go on with it: {command}")
             raise
-        remove_storage(folder.ray)
+        self._checkpoints(folder).remove()
         result = SweepResult(
             name=name,
             run_id=tracker.run_id,
@@ -281,6 +315,14 @@ class Sweep:
             return
         self._say(f"report: {where(client, run)}")
 
+    def _ray(self) -> AbstractContextManager[None]:
+        joined = self.settings.address is not None
+        return nullcontext() if joined else local_ray(self.workers, self._gpus)
+
+    def _checkpoints(self, folder: SweepFolder) -> Storage:
+        """Return where Ray's own files of the sweep lie, the trials' checkpoints among them."""
+        return self._storage / folder.path.name if self._storage else Storage(folder.ray)
+
     @cached_property
     def _uri(self) -> str:
         return tracking_uri(self.settings.tracking_uri)
@@ -298,7 +340,8 @@ class Sweep:
             client = read_store(self._uri)
         if self._resumed or name is None:
             return
-        taken = (STATE_FOLDER / name).exists()
+        folder = SweepFolder(STATE_FOLDER / name)
+        taken = folder.path.exists() or self._studies.holds(folder)
         if client is not None:
             experiment = client.get_experiment_by_name(self.settings.experiment)
             ids = [experiment.experiment_id] if experiment else []
@@ -360,7 +403,10 @@ class Sweep:
         stem, count = name, 1
         while True:
             try:
-                return SweepFolder.claim(STATE_FOLDER / name, settings.to_json(), space)
+                path = STATE_FOLDER / name
+                if self._studies.is_shared and self._studies.holds(SweepFolder(path)):
+                    raise FileExistsError(path)
+                return SweepFolder.claim(path, settings.to_json(), space)
             except FileExistsError:
                 if settings.name is not None:
                     raise self._taken(name) from None
@@ -439,7 +485,7 @@ class Sweep:
     ) -> None:
         settings = self.settings
         study = make_study(
-            f"sqlite:///{folder.study.absolute()}",
+            self._studies.url(folder),
             tracker.name,
             settings.objective,
             self.space,
@@ -449,22 +495,12 @@ class Sweep:
         if past:
             told = warm_start(study, past, self.space)
             self._say(f"warm start: {told.used} trials told, {told.skipped} outside the space")
-        attempts = Attempts(folder.ray / "trial", settings.retries)
-        search = StudySearch(
-            study,
-            self.space,
-            metric=settings.objective,
-            max_trials=settings.trials,
-            budget=self.rungs.budget,
-            seed=settings.seed,
-            base={
-                "epochs": settings.max_epochs,
-                "evaluations_per_epoch": self.rungs.evaluations_per_epoch,
-                "objective": settings.objective,
-                "precision": settings.precision,
-            },
-            attempts=attempts,
-        )
+        base = {
+            "epochs": settings.max_epochs,
+            "evaluations_per_epoch": self.rungs.evaluations_per_epoch,
+            "objective": settings.objective,
+            "precision": settings.precision,
+        }
         deadline = None
         if settings.time_budget is not None:
             deadline = time.monotonic() + settings.time_budget
@@ -472,25 +508,32 @@ class Sweep:
         progress = Progress(
             settings.trials, self.workers.count, settings.objective, deadline, searched
         )
-        scheduler = make_scheduler(
-            settings.scheduler, self.rungs, settings.objective, search.known_values
-        )
-        before = search.ended()
         for trial in self._resumed.ended if self._resumed else ():
             progress.trials[trial.key] = ended_state(trial)
-        if isinstance(scheduler, Halving):
-            scheduler.recall(trial.values for trial in before if trial.outcome != "failed")
-        stopper = None if deadline is None else TimeBudget(deadline, search)
-        self._run(
-            tracker,
-            prepared,
-            progress,
-            search,
-            scheduler,
-            attempts,
-            ended=before,
-            stopper=stopper,
-        )
+
+        def plan(attempts: Attempts) -> Plan:
+            search = StudySearch(
+                study,
+                self.space,
+                metric=settings.objective,
+                max_trials=settings.trials,
+                budget=self.rungs.budget,
+                seed=settings.seed,
+                base=base,
+                attempts=attempts,
+            )
+            scheduler = make_scheduler(
+                settings.scheduler, self.rungs, settings.objective, search.known_values
+            )
+            if isinstance(scheduler, Halving):
+                ended = search.ended()
+                scheduler.recall(trial.values for trial in ended if trial.outcome != "failed")
+            stopper = None if deadline is None else TimeBudget(deadline, search)
+            return Plan(search, scheduler, stopper)
+
+        storage = self._checkpoints(folder) / "trial"
+        search = self._run(tracker, prepared, progress, plan, storage)
+        assert isinstance(search, StudySearch)
         search.close()
 
     def _confirm(
@@ -506,14 +549,13 @@ class Sweep:
         # Numbered by their place among all: one that goes on finds its checkpoint by the number.
         keys = {number: key for number, key in enumerate(configs) if key not in ended}
         self._say(f"confirmation: {winner.name} with {len(configs)} other seeds")
-        attempts = Attempts(folder.ray / "confirmation", self.settings.retries)
+        progress = Progress(len(keys), self.workers.count, self.settings.objective)
         self._run(
             tracker,
             prepared,
-            Progress(len(keys), self.workers.count, self.settings.objective),
-            baselines.FixedSearch({n: configs[key] for n, key in keys.items()}, attempts),
-            make_scheduler("fifo", self.rungs, self.settings.objective),
-            attempts,
+            progress,
+            self._fixed({n: configs[key] for n, key in keys.items()}, keys, progress),
+            self._checkpoints(folder) / "confirmation",
             role="confirmation",
             keys=keys,
             tags={"sweep.trial": str(winner.key)},
@@ -539,81 +581,109 @@ class Sweep:
         keys = {number: recipe.name for number, recipe in waiting.items()}
         self._say(f"baselines: {', '.join([*keys.values(), baselines.TFIDF])}")
         progress = Progress(len(keys), self.workers.count, "valid/loss")
-        attempts = Attempts(folder.ray / "baseline", self.settings.retries)
-        search = baselines.FixedSearch({n: each.config for n, each in waiting.items()}, attempts)
-        scheduler = make_scheduler("fifo", self.rungs, self.settings.objective)
-        self._run(
-            tracker, prepared, progress, search, scheduler, attempts, role="baseline", keys=keys
-        )
+        plan = self._fixed({n: each.config for n, each in waiting.items()}, keys, progress)
+        storage = self._checkpoints(folder) / "baseline"
+        self._run(tracker, prepared, progress, plan, storage, role="baseline", keys=keys)
         for trial in progress.trials.values():
-            if trial.outcome == "completed" and trial.model is not None:
-                scores = self._score_test(Path(trial.model))
+            if trial.outcome == "completed":
+                model_id = tracker.model_of(trial.key)
+                assert model_id is not None, "a run that was evaluated has a model"
+                scores = self._score_bundle(tracker, model_id)
                 tracker.add_metrics(trial.key, scores.metrics("test"))
                 valid = trial.best["valid/accuracy"]
                 self._say(f"  {trial.name:<28} valid {valid:.4f}  test {scores.accuracy:.4f}")
         if baselines.TFIDF not in ended:
             self._say(f"  {baselines.record_tfidf(tracker, self.dataset, self.settings.seed)}")
 
+    def _fixed(
+        self, configs: Mapping[int, Config], keys: Mapping[int, str], progress: Progress
+    ) -> Callable[[Attempts], Plan]:
+        """Return what runs those of given configurations that have not ended."""
+
+        def plan(attempts: Attempts) -> Plan:
+            ended = {key for key, trial in progress.trials.items() if trial.outcome is not None}
+            left = {
+                number: config for number, config in configs.items() if keys[number] not in ended
+            }
+            scheduler = make_scheduler("fifo", self.rungs, self.settings.objective)
+            return Plan(baselines.FixedSearch(left, attempts), scheduler)
+
+        return plan
+
     def _run(
         self,
         tracker: SweepTracker,
         prepared: Prepared,
         progress: Progress,
-        search: Searcher,
-        scheduler: TrialScheduler,
-        attempts: Attempts,
+        plan: Callable[[Attempts], Plan],
+        storage: Storage,
         *,
         role: Role = "trial",
         keys: Mapping[int, str] | None = None,
         tags: Mapping[str, str] | None = None,
-        ended: Sequence[EndedTrial] = (),
-        stopper: Stopper | None = None,
-    ) -> None:
-        """Run what a search suggests, on the screen and in the record.
+    ) -> Searcher:
+        """Run what a search suggests, on the screen and in the record, and return the search.
+
+        Where the memory does not suffice, fewer run at once from then on: what runs is cut off,
+        and a new plan goes on with it.
 
         Args:
             tracker: writes the record.
             prepared: data and word vectors.
             progress: of these trials.
-            search: gives the trials.
-            scheduler: decides which go on.
-            attempts: of trials that are tried again; has the folder of Ray's own files.
+            plan: gives search, scheduler and stopper, for trials that may be tried again.
+            storage: folder of Ray's own files.
             role: what the trials are to the sweep.
             keys: names of trials that are not known by their number.
             tags: further tags of their runs.
-            ended: trials that ended before, whose record a kill may have cut off.
-            stopper: ends trials at an evaluation.
         """
-        view = make_view(progress, self._console, self._quiet)
-        recorder = Recorder(
-            tracker,
-            progress,
-            view,
-            say=self._say,
-            dataset=self.dataset.name,
-            dataset_fingerprint=self.dataset.fingerprint,
-            attempts=attempts,
-            patience=Patience(self.settings.trial_timeout),
-            role=role,
-            keys=keys,
-            tags=tags,
-        )
-        if ended:
-            recorder.finish(ended)
-            tracker.complete_counts()
-        try:
-            run_trials(
-                search,
-                scheduler,
-                prepared=without_texts(prepared),
-                workers=self.workers,
-                recorder=recorder,
-                storage=attempts.storage,
-                stopper=stopper,
-                system_metrics=self.settings.system_metrics,
+        attempts = Attempts(storage, self.settings.retries)
+        while True:
+            fewer = self.workers.fewer(self._nodes)
+            attempts.relieve(fewer is not None)
+            search, scheduler, stopper = plan(attempts)
+            view = make_view(progress, self._console, self._quiet)
+            recorder = Recorder(
+                tracker,
+                progress,
+                view,
+                say=self._say,
+                dataset=self.dataset.name,
+                dataset_fingerprint=self.dataset.fingerprint,
+                attempts=attempts,
+                patience=Patience(self.settings.trial_timeout),
+                role=role,
+                keys=keys,
+                tags=tags,
             )
-        finally:
-            view.close()
+            ended = search.ended() if isinstance(search, StudySearch) else []
+            if ended:
+                recorder.finish(ended)
+                tracker.complete_counts()
+            joined = self.settings.address is not None
+            try:
+                run_trials(
+                    search,
+                    scheduler,
+                    prepared=without_texts(prepared),
+                    workers=self.workers,
+                    recorder=recorder,
+                    storage=storage,
+                    room=room_in_cluster(self.workers) if joined else None,
+                    stopper=stopper,
+                    system_metrics=self.settings.system_metrics,
+                )
+                return search
+            except CrowdedError as error:
+                if fewer is None:
+                    raise
+                self.workers = fewer
+                self._say(
+                    f"the memory does not suffice ({error}): from now on {fewer}; the trials go on "
+                    "from their checkpoints"
+                )
+            finally:
+                view.close()
 
     def _score_test(self, model: Path) -> Scores:
         configure_threads(available_cores())

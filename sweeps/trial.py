@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 from ray import tune
 
 from sentiment.checkpoint import load_checkpoint, save_checkpoint
@@ -19,6 +20,7 @@ from sentiment.embeddings import coverage
 from sentiment.errors import InputError, TrainingError
 from sentiment.preparation import Prepared
 from sentiment.training import Evaluation, Trainer
+from sweeps.storage import Storage
 from sweeps.system_metrics import SystemMetrics
 
 EXAMPLES = "examples"
@@ -30,7 +32,7 @@ FAILURE = "failure"
 EARLIER = "earlier"
 """A result's key: the evaluations before it, in the first result after a checkpoint."""
 CHECKPOINT = "checkpoint"
-"""A configuration's key: the checkpoint from which the trial goes on."""
+"""A configuration's key: the checkpoint from which the trial goes on, within the storage."""
 OWN_KEYS = ("trial", CHECKPOINT)
 """Keys of a trial's configuration that are no hyperparameters."""
 
@@ -52,7 +54,9 @@ class TrialWorker(tune.Trainable):
         self,
         config: dict[str, Any],
         prepared: Prepared,
-        scratch: str,
+        storage: Storage,
+        scratch: str | None = None,
+        gpu_memory: float | None = None,
         threads: int = 1,
         system_metrics: bool = False,
     ) -> None:
@@ -60,10 +64,15 @@ class TrialWorker(tune.Trainable):
 
         Started here, a trial that fails would take the worker with it.
         """
-        # Ray writes checkpoints there first; what a kill leaves goes away with the sweep's files.
-        Path(scratch).mkdir(parents=True, exist_ok=True)
-        tempfile.tempdir = scratch
+        if scratch is not None:
+            # Ray writes checkpoints there first; what a kill leaves goes with the sweep's files.
+            Path(scratch).mkdir(parents=True, exist_ok=True)
+            tempfile.tempdir = scratch
+        if gpu_memory is not None:
+            # One trial must not take what the others on its GPU need.
+            torch.cuda.set_per_process_memory_fraction(gpu_memory)
         self._prepared = prepared
+        self._kept = storage
         self._threads = threads
         self._system = SystemMetrics(bool(ray.get_gpu_ids())) if system_metrics else None
         self._trainer: Trainer | None = None
@@ -116,10 +125,11 @@ class TrialWorker(tune.Trainable):
     def _begin(self) -> None:
         """Start the trial, from its checkpoint if it has one."""
         self._start()
-        checkpoint = self._settings.get(CHECKPOINT)
-        if checkpoint is not None:
+        place = self._settings.get(CHECKPOINT)
+        if place is not None:
             try:
-                self.load_checkpoint(checkpoint)
+                with (self._kept / place).on_disk() as checkpoint:
+                    self.load_checkpoint(str(checkpoint))
             except InputError:
                 # Another kind of CPU or GPU takes another precision: the trial starts afresh.
                 self._start()

@@ -14,17 +14,18 @@ from sentiment.preparation import prepare
 from sentiment.training import Trainer
 from sweeps import attempts as module
 from sweeps.attempts import Attempts, FirstTrials, Patience, SweepError
+from sweeps.storage import Storage
 
 
 def test_a_trial_is_tried_again_as_often_as_asked(tmp_path):
-    attempts = Attempts(tmp_path, retries=2)
+    attempts = Attempts(Storage(tmp_path), retries=2)
     assert [attempts.fail(7), attempts.awaits(7)] == [True, True]
     assert attempts.start(7) is None
     assert not attempts.awaits(7)
     assert [attempts.fail(7), attempts.fail(7)] == [True, False]
     assert attempts.failures(7) == 3
     assert attempts.fail(8)
-    assert not Attempts(tmp_path).fail(0)
+    assert not Attempts(Storage(tmp_path)).fail(0)
 
 
 def test_it_goes_on_from_the_newest_whole_checkpoint_of_all_its_starts(tmp_path):
@@ -43,14 +44,14 @@ def test_it_goes_on_from_the_newest_whole_checkpoint_of_all_its_starts(tmp_path)
         folders.append(tmp_path / name)
         folders[-1].mkdir(parents=True)
         save_checkpoint(trainer, folders[-1], {"examples": evaluation.examples})
-    attempts = Attempts(tmp_path, retries=1)
-    assert attempts.checkpoint(30) is None
-    assert attempts.checkpoint(3) == folders[2]
+    attempts = Attempts(Storage(tmp_path), retries=1)
+    assert attempts.newest(30) is None
+    assert attempts.newest(3) == "00003-bb/checkpoint_000001"
     # Its copying was cut off.
     (folders[2] / "training.safetensors").write_bytes(b"")
-    assert attempts.checkpoint(3) == folders[1]
+    assert attempts.newest(3) == "00003-bb/checkpoint_000000"
     (folders[1] / "manifest.json").unlink()
-    assert attempts.start(3) == str(folders[0])
+    assert attempts.start(3) == "00003-aa/checkpoint_000000"
     attempts.forget(3)
     assert list(tmp_path.iterdir()) == []
 
@@ -118,4 +119,4 @@ def test_the_same_failure_may_name_other_numbers():
 
 
 def test_there_is_no_storage_yet(tmp_path: Path):
-    assert Attempts(tmp_path / "missing").checkpoint(0) is None
+    assert Attempts(Storage(tmp_path / "missing")).newest(0) is None

@@ -24,8 +24,10 @@ from sweeps.attempts import Attempts, Patience
 from sweeps.display import Silent
 from sweeps.plan import Workers, plan_rungs
 from sweeps.progress import Progress
+from sweeps.ray_session import local_ray
 from sweeps.search import StudySearch, make_study
 from sweeps.space import Space
+from sweeps.storage import Storage
 from sweeps.tracking import SweepTracker
 from sweeps.trial import TrialWorker
 
@@ -106,7 +108,7 @@ def swept(tmp_path_factory):
         folder=folder,
     )
     study = make_study(None, "failures", "valid/accuracy", space, "random", 5)
-    attempts = Attempts(folder / "ray", retries=1)
+    attempts = Attempts(Storage(folder / "ray"), retries=1)
     search = StudySearch(
         study,
         space,
@@ -121,7 +123,7 @@ def swept(tmp_path_factory):
     progress = Progress(6, 2, "valid/accuracy")
     workers = Workers(2, 1, 0.0)
     try:
-        with engine.local_ray(workers, 0):
+        with local_ray(workers, 0):
             engine.run_trials(
                 search,
                 engine.make_scheduler("fifo", plan_rungs(1, 100), "valid/accuracy"),
@@ -137,7 +139,7 @@ def swept(tmp_path_factory):
                     attempts=attempts,
                     patience=Impatient(folder / "marks"),
                 ),
-                storage=folder / "ray",
+                storage=attempts.storage,
             )
         tracker.end("finished")
     finally:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from faulty_proxy import FAULTS, SECRET, Fault, FaultyProxy
+from services import mlflow_server
 
 from sentiment import tracking_server
 from sentiment.bundle import Bundle
@@ -43,49 +41,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Itera
     """The port of a real tracking server."""
     folder = tmp_path_factory.mktemp("server")
     database = shutil.copyfile(empty_store, folder / "mlflow.db")
-    port = _free_port()
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--backend-store-uri", f"sqlite:///{database}"),
-        *("--artifacts-destination", str(folder / "artifacts")),
-    ]
-    environment = {
-        **os.environ,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        # Six processes more, of which no sweep has any use.
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            _until_it_answers(f"http://127.0.0.1:{port}/health", process, folder / "log")
-            yield port
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    with mlflow_server(f"sqlite:///{database}", folder) as address:
+        yield int(address.rpartition(":")[2])
     # Neither a tag nor an artifact of any run of these tests.
     for path in folder.rglob("*"):
         assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.2)
-    raise AssertionError(log.read_text())
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from sentiment.errors import InputError
 from sweeps.engine import Halving, make_scheduler
-from sweeps.plan import Workers, plan_rungs, plan_workers
+from sweeps.plan import Node, Workers, plan_rungs, plan_workers
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from sweeps.plan import Workers, plan_rungs, plan_workers
     [
         (2, 0, {}, Workers(2, 1, 0.0)),
         (8, 0, {"cpus_per_trial": 3}, Workers(2, 3, 0.0)),
-        (8, 0, {"concurrency": 5}, Workers(5, 1, 0.0)),
+        (8, 0, {"concurrency": 5}, Workers(5, 1, 0.0, 5)),
         (16, 1, {}, Workers(4, 4, 0.25)),
         (16, 2, {"gpus_per_trial": 1}, Workers(2, 8, 1)),
         (16, 2, {"gpus_per_trial": 0.4}, Workers(4, 4, 0.4)),
@@ -28,7 +28,7 @@ from sweeps.plan import Workers, plan_rungs, plan_workers
     ],
 )
 def test_trials_are_spread_over_what_there_is(cores, gpus, asked, workers):
-    assert plan_workers(cores, gpus, **asked) == workers
+    assert plan_workers([Node(cores, gpus)], **asked) == workers
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_trials_are_spread_over_what_there_is(cores, gpus, asked, workers):
 )
 def test_more_than_there_is_is_refused(asked, message):
     with pytest.raises(InputError, match=message):
-        plan_workers(2, 0, **asked)
+        plan_workers([Node(2)], **asked)
 
 
 @given(epochs=st.floats(0.05, 200), examples=st.integers(10, 100_000))

@@ -34,6 +34,7 @@ from sweeps.search import (
     warm_start,
 )
 from sweeps.space import Space
+from sweeps.storage import Storage
 
 METRIC = "valid/accuracy"
 BUDGET = 400
@@ -625,7 +626,7 @@ def test_a_sweep_through_ray(local_ray, storage, tmp_path):
 
 def test_a_trial_that_fails_is_suggested_again_with_what_it_had(tmp_path):
     study = study_in(None)
-    search = search_over(study, 2, attempts=Attempts(tmp_path, retries=1))
+    search = search_over(study, 2, attempts=Attempts(Storage(tmp_path), retries=1))
     first, second = search.suggest("a"), search.suggest("b")
     search.on_trial_result("a", evaluation(0.5, 100))
     # Nothing is left to do, unless one of those running fails.
@@ -645,7 +646,7 @@ def test_a_trial_that_fails_is_suggested_again_with_what_it_had(tmp_path):
 
 def test_a_failure_that_would_only_repeat_itself_is_final(tmp_path):
     study = study_in(None)
-    search = search_over(study, 1, attempts=Attempts(tmp_path, retries=5))
+    search = search_over(study, 1, attempts=Attempts(Storage(tmp_path), retries=5))
     search.suggest("a")
     search.on_trial_complete("a", {"failure": "Traceback …", "examples": 0, "done": True})
     assert search.suggest("b") == Searcher.FINISHED
@@ -654,7 +655,7 @@ def test_a_failure_that_would_only_repeat_itself_is_final(tmp_path):
 
 def test_none_is_left_running_when_time_is_up(tmp_path):
     study = study_in(None)
-    search = search_over(study, 3, attempts=Attempts(tmp_path, retries=1))
+    search = search_over(study, 3, attempts=Attempts(Storage(tmp_path), retries=1))
     for name in "abc":
         search.suggest(name)
     search.on_trial_result("a", evaluation(0.5, 100))

@@ -1,0 +1,31 @@
+"""What Ray is told through the environment; to be imported before it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# Ray reads these when it is imported or started. Its own result files, its copies of the
+# experiment's state and its figures of use are not wanted: the record is MLflow's.
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray prints a paragraph on standard output when a worker dies; the recorder tells of it in a line.
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "600")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+# A trial that fails before its first evaluation ends with a result that has no metrics.
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+
+# A cluster started where there is a token asks for it; whoever joins one sends none unless told to.
+_HAS_TOKEN = (
+    bool(os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"})
+    or (Path.home() / ".ray" / "auth_token").is_file()
+)
+# Its compiled part reads this when it is imported, its processes when they are started: set in
+# between, they would not agree.
+if _HAS_TOKEN and "ray" not in sys.modules:
+    os.environ.setdefault("RAY_AUTH_MODE", "token")

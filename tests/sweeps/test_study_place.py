@@ -1,0 +1,82 @@
+"""Studies in a database that machines share."""
+
+from __future__ import annotations
+
+import pytest
+from services import free_port, postgresql
+
+from sentiment.errors import InputError
+from sweeps.folder import SweepFolder
+from sweeps.search import make_study
+from sweeps.space import Space
+from sweeps.study_place import StudyPlace
+
+SPACE = Space.from_mapping({"cell": {"choice": ["rnn", "gru"]}})
+
+
+@pytest.fixture(scope="module")
+def studies():
+    with postgresql("optuna") as database:
+        yield database("optuna")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return SweepFolder(tmp_path / "first")
+
+
+def test_a_study_is_a_file_in_the_sweeps_folder_unless_told(folder):
+    storage = StudyPlace(None)
+    folder.path.mkdir()
+    assert not storage.is_shared
+    assert not storage.holds(folder)
+    assert storage.url(folder) == f"sqlite:///{folder.path}/study.db"
+    make_study(storage.url(folder), "first", "valid/accuracy", SPACE)
+    assert storage.holds(folder)
+
+
+def test_a_database_knows_the_studies_that_it_has(studies, folder):
+    storage = StudyPlace(studies.replace("postgresql:", "postgres:"))
+    assert storage.is_shared
+    assert storage.url(folder) == studies
+    assert not storage.holds(folder)
+    study = make_study(storage.url(folder), "first", "valid/accuracy", SPACE)
+    assert storage.holds(folder)
+    assert not storage.holds(SweepFolder(folder.path.with_name("second")))
+    study.tell(study.ask(SPACE.distributions()), 0.5)
+    again = make_study(storage.url(folder), "first", "valid/accuracy", SPACE)
+    assert [trial.value for trial in again.trials] == [0.5]
+
+
+def test_one_process_has_a_study_at_a_time(studies):
+    one, other = StudyPlace(studies), StudyPlace(studies)
+    with one.taken("first"):
+        with pytest.raises(InputError, match="the sweep first is running, perhaps on another"):
+            other.taken("first").__enter__()
+        with other.taken("second"):
+            pass
+    with other.taken("first"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite:///study.db", "give postgresql://USER:PASSWORD@HOST/DATABASE"),
+        ("mysql://me:secret@host/db", r"--study-storage mysql://.*: give postgresql://"),
+        ("postgresql", "give postgresql://"),
+    ],
+)
+def test_other_databases_are_refused(url, message):
+    with pytest.raises(InputError, match=message) as refused:
+        StudyPlace(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_database_that_does_not_answer_is_told_of(folder):
+    storage = StudyPlace(f"postgresql://me:secret@127.0.0.1:{free_port()}/db")
+    with pytest.raises(InputError, match=r"--study-storage .*refused") as refused:
+        storage.holds(folder)
+    assert "secret" not in str(refused.value)
+    with pytest.raises(InputError, match="refused"):
+        storage.taken("first").__enter__()
