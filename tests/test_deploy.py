@@ -25,6 +25,7 @@ DEPLOY = ROOT / "deploy"
 PINS = dict(
     line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if line
 )
+LAUNCH = "python -m sweeps.launch "
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 SWEEP = """
@@ -57,6 +58,26 @@ def _options(arguments: list[str]) -> dict[str, str]:
         for option, value in zip(arguments, [*arguments[1:], "--"], strict=True)
         if option.startswith("--") and not value.startswith("--")
     }
+
+
+def _parse(arguments: list[str]) -> Any:
+    """Read the arguments of a sweep as it would, as far as that needs neither data nor store."""
+    from sweeps.launch import _parser, _settings
+
+    args = _parser().parse_args(arguments)
+    if args.resume is None:
+        _settings(args)
+    return args
+
+
+def _commands(text: str) -> list[list[str]]:
+    """Return the arguments of each sweep that a text tells to launch, lines continued or not."""
+    text = re.sub(r"\n\s*#\s+(?=--)|\\\n\s*", " ", text)
+    return [
+        shlex.split(line.partition(LAUNCH)[2].rstrip("'`. "), comments=True)
+        for line in text.splitlines()
+        if LAUNCH in line and "..." not in line
+    ]
 
 
 def test_compose_file_fits_the_schema_of_compose() -> None:
@@ -165,11 +186,25 @@ def test_job_on_kubernetes_begins_or_goes_on(begun: bool, tmp_path: Path) -> Non
     )
     _, module, *arguments = done.stdout.splitlines()
     assert module == "sweeps.launch"
+    _parse(arguments)
     options = _options(arguments)
     assert options["--address"] == "auto"
     assert (options.get("--name"), options.get("--resume")) == (
         (None, "imdb") if begun else ("imdb", None)
     )
+
+
+@pytest.mark.parametrize(
+    "file", ["deploy/compose.yaml", "deploy/ray-cluster.yaml", "docs/scaling.md"]
+)
+def test_sweeps_that_are_told_to_launch_are_ones_that_can_be(file: str) -> None:
+    for arguments in _commands((ROOT / file).read_text()):
+        _parse(arguments)
+
+
+def test_commands_are_found() -> None:
+    assert _commands((DEPLOY / "ray-cluster.yaml").read_text())[0][:2] == ["--address", "auto"]
+    assert len(_commands((ROOT / "docs" / "scaling.md").read_text())) >= 5
 
 
 def _script(path: Path, body: str) -> None:
@@ -246,6 +281,7 @@ def test_slurm_job_runs_a_sweep_on_all_nodes_and_queues_itself_again(
     seen, calls = _run_job(allocation, signal.SIGUSR1)
     assert (seen["nodes"], seen["cpus"]) == (2, 6)
     assert calls == f"requeue {allocation['SLURM_JOB_ID']}\n"
+    _parse(seen["arguments"])
     options = _options(seen["arguments"])
     assert re.fullmatch(r"127\.0\.0\.1:\d+", options.pop("--address"))
     where = {
@@ -259,6 +295,7 @@ def test_slurm_job_runs_a_sweep_on_all_nodes_and_queues_itself_again(
     seen, calls = _run_job({**allocation, "SLURM_JOB_NUM_NODES": "1"}, signal.SIGTERM)
     assert (seen["nodes"], seen["cpus"]) == (1, 3)
     assert calls.count("requeue") == 1
+    _parse(seen["arguments"])
     again = _options(seen["arguments"])
     del again["--address"]
     assert again == {**where, "--resume": "night"}
