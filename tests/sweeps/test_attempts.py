@@ -28,6 +28,38 @@ def test_a_trial_is_tried_again_as_often_as_asked(tmp_path):
     assert not Attempts(Storage(tmp_path)).fail(0)
 
 
+def test_a_lost_node_is_not_the_trials_failure_until_it_loses_many(tmp_path):
+    attempts = Attempts(Storage(tmp_path), retries=0)
+    attempts.watch(3, lambda: "The actor died because its node has died. Node Id: 0f")
+    assert [attempts.fail(3) for _ in range(module.MOST_MOVES)] == [True] * module.MOST_MOVES
+    assert attempts.failures(3) == 0
+    assert not attempts.fail(3)
+    attempts.watch(4, lambda: "The actor 21a is unavailable: The actor is temporarily unavailable")
+    assert attempts.fail(4)
+    attempts.watch(5, lambda: "ValueError: its node")
+    assert not attempts.fail(5)
+
+
+@pytest.mark.parametrize(
+    ("error", "crowded"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", True),
+        ("ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on", True),
+        ("RuntimeError: DefaultCPUAllocator: can't allocate memory: 40 TB", False),
+        ("MemoryError: no room", False),
+    ],
+)
+def test_only_what_fewer_at_once_would_help_is_crowding(tmp_path, error, crowded):
+    attempts = Attempts(Storage(tmp_path))
+    attempts.watch(0, lambda: error)
+    attempts.relieve(fewer=True)
+    assert attempts.fail(0) == crowded
+    assert attempts.crowded == (error if crowded else None)
+    attempts.relieve(fewer=False)
+    assert not attempts.fail(0)
+    assert attempts.crowded is None
+
+
 def test_it_goes_on_from_the_newest_whole_checkpoint_of_all_its_starts(tmp_path):
     config = Config.from_flat(
         {"cell": "rnn", "embedding": "random", "embedding_dim": 4, "hidden_dim": 4}
