@@ -4,6 +4,8 @@ from pathlib import Path
 
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from optuna.exceptions import UpdateFinishedTrialError
 
 from sentiment.errors import InputError
@@ -43,3 +45,37 @@ def test_commits_do_not_wait_for_the_disk(tmp_path: Path) -> None:
 def test_another_programs_database_is_left_alone(store_uri: str) -> None:
     with pytest.raises(InputError, match="MLflow's, are in it"):
         open_study_storage(store_uri)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    moves=st.lists(
+        st.tuples(st.sampled_from(["ask", "report", "attribute", "tell", "fail"]), st.integers(0)),
+        max_size=25,
+    )
+)
+def test_what_is_kept_in_memory_is_what_the_database_has(
+    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int]]
+) -> None:
+    url = f"sqlite:///{tmp_path_factory.mktemp('study')}/study.db"
+    study = optuna.create_study(storage=open_study_storage(url), study_name="s")
+    running: list[optuna.Trial] = []
+    for step, (move, which) in enumerate(moves):
+        if move == "ask" or not running:
+            running.append(study.ask())
+            running[-1].suggest_float("x", 0.0, 1.0)
+            running[-1].set_user_attr("trial", step)
+        else:
+            trial = running[which % len(running)]
+            match move:
+                case "report":
+                    trial.report(which % 7, step)
+                case "attribute":
+                    trial.set_user_attr("ray", which % 5)
+                case "tell":
+                    study.tell(trial, 0.5)
+                    running.remove(trial)
+                case "fail":
+                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                    running.remove(trial)
+        assert study.get_trials() == optuna.load_study(storage=url, study_name="s").trials
