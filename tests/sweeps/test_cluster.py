@@ -36,7 +36,11 @@ def team(tmp_path_factory):
         postgresql("mlflow", "optuna") as database,
         mlflow_server(database("mlflow"), folder) as server,
     ):
-        yield Team(folder, database("optuna"), server)
+        team = Team(folder, database("optuna"), server)
+        yield team
+        for process in team.processes:
+            process.kill()
+            process.wait()
 
 
 class Team:
@@ -45,6 +49,7 @@ class Team:
         self.shared = folder / "shared"
         self.shared.mkdir()
         self.client = MlflowClient(server)
+        self.processes: list[subprocess.Popen[str]] = []
 
     def launch(self, cluster, folder: Path, *arguments: str) -> subprocess.Popen[str]:
         """Start the command in a folder, as on the machine that has it."""
@@ -53,7 +58,7 @@ class Team:
         command = [sys.executable, "-m", "sweeps.launch", "--address", cluster.address]
         command += ["--storage", str(self.shared), "--study-storage", self.studies]
         command += ["--tracking-uri", self.server, "--quiet"]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*command, *arguments],
             cwd=folder,
             env={**cluster.environment, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -61,6 +66,8 @@ class Team:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
+        self.processes.append(process)
+        return process
 
     def runs(self, name: str, role: str = "trial"):
         experiment = self.client.get_experiment_by_name("sentiment")
@@ -160,8 +167,8 @@ def test_a_node_that_goes_takes_its_trials_to_others(team, hidden, tmp_path, tmp
 @pytest.mark.slow
 def test_a_sweep_goes_on_from_another_machine(team, hidden, tmp_path, tmp_path_factory):
     with ray_cluster(tmp_path_factory.mktemp("nodes"), hidden, nodes=2) as cluster:
-        arguments = ["--dataset", "rotten-tomatoes", "--space", "space.yaml", "--max-epochs", "2"]
-        arguments += ["--trials", "5"]
+        arguments = ["--dataset", "rotten-tomatoes", "--space", "space.yaml", "--max-epochs", "6"]
+        arguments += ["--trials", "5", "--scheduler", "fifo"]
         here = team.launch(cluster, tmp_path / "here", *arguments, "--name", "cut")
         team.wait_for("cut", 3, here)
         beside = team.launch(cluster, tmp_path / "there", "--resume", "cut")
