@@ -38,17 +38,16 @@ class Attempts:
         crowded: why fewer trials are to run at once; None while the memory suffices.
     """
 
-    def __init__(self, storage: Storage, retries: int = 0, *, fewer: bool = False) -> None:
+    def __init__(self, storage: Storage, retries: int = 0) -> None:
         """Start with no failures.
 
         Args:
             storage: folder of Ray's own files, with a folder for every start of a trial.
             retries: how often a trial is tried again.
-            fewer: whether fewer trials at once are possible.
         """
         self.retries = retries
         self.storage = storage
-        self.fewer = fewer
+        self.fewer = False
         self.crowded: str | None = None
         self._failures: Counter[int] = Counter()
         self._moves: Counter[int] = Counter()

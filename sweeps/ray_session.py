@@ -222,7 +222,7 @@ def check_storage(storage: Storage, asked: str | None, joined: bool) -> None:
     finally:
         probe.remove()
         if not before:
-            storage.remove()
+            storage.remove_empty()
 
 
 def _ask_nodes(probe: Storage, nodes: dict[str, str]) -> Sequence[tuple[str, str | None]]:

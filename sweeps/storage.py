@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class Storage:
 
     def __truediv__(self, name: str) -> Storage:
         """Return a folder within this one."""
+        if self.local is not None:
+            return Storage(self.local / name)
         plain, question, options = self.address.partition("?")
         return Storage(f"{plain.rstrip('/')}/{name}{question}{options}")
 
@@ -121,6 +123,14 @@ class Storage:
             # What another process is still writing there stays.
             shutil.rmtree(self.local, ignore_errors=True)
         elif self.exists():
+            self.filesystem.delete_dir(self.path)
+
+    def remove_empty(self) -> None:
+        """Remove the folder if nothing is in it; what others have put there meanwhile stays."""
+        if self.local is not None:
+            with suppress(OSError):  # it isn't empty, or isn't there
+                self.local.rmdir()
+        elif self.exists() and not self.filesystem.get_file_info(fs.FileSelector(self.path)):
             self.filesystem.delete_dir(self.path)
 
     def write(self, name: str, text: str) -> None:

@@ -82,6 +82,20 @@ def test_a_relative_path_is_the_same_from_everywhere(tmp_path, monkeypatch):
     assert storage.path == str(tmp_path / "here" / "there")
 
 
+def test_a_question_mark_is_part_of_a_path_on_a_disk(tmp_path):
+    assert (Storage(tmp_path / "why?") / "00001-a").local == tmp_path / "why?" / "00001-a"
+
+
+def test_what_others_have_put_there_stays(storage):
+    (storage / "theirs").write("notes", "a")
+    storage.remove_empty()
+    assert storage.names() == ["theirs"]
+    (storage / "theirs").remove()
+    storage.remove_empty()
+    storage.remove_empty()
+    assert not storage.exists()
+
+
 def test_credentials_are_not_shown(bucket):
     storage = Storage(bucket.format(folder="a")) / "b"
     assert storage.path == "checkpoints/a/b"
