@@ -7,6 +7,7 @@ MLflow's and Optuna's. Nothing in the product knows of it.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import shutil
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -491,6 +493,21 @@ def planned(rounds: int, kills: int, seed: int) -> Iterator[list[tuple[str, str]
         ]
 
 
+def _round(
+    kills: list[tuple[str, str]], trials: int, seed: int, index: int, keep: Path | None
+) -> tuple[int, float, Outcome]:
+    """Run a round in a folder of its own; return its index, its seconds and its outcome."""
+    started = time.monotonic()
+    scratch = Path(tempfile.mkdtemp(prefix="chaos-"))
+    outcome = Round(scratch, trials, seed * 1000 + index).run(kills)
+    if outcome.clean:
+        outcome.wrong += retrained(scratch, index % trials)
+    if not outcome.clean and keep:
+        shutil.move(scratch, keep / f"round-{seed}-{index}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    return index, time.monotonic() - started, outcome
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the rounds, print each, and the figures at the end."""
     parser = cli.Parser(
@@ -501,28 +518,28 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=3, help="of a round")
     parser.add_argument("--trials", type=int, default=6, help="of a round's sweep")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="rounds at once")
     parser.add_argument("--keep", metavar="DIR", help="where rounds that fail are kept")
     args = parser.parse_args(argv)
     total, failed, trials = Counter[str](), 0, 0
     lost = doubled = orphaned = 0
-    for index, kills in enumerate(planned(args.rounds, args.kills, args.seed)):
-        started = time.monotonic()
-        scratch = Path(tempfile.mkdtemp(prefix="chaos-"))
-        outcome = Round(scratch, args.trials, args.seed * 1000 + index).run(kills)
-        if outcome.clean:
-            outcome.wrong += retrained(scratch, index % args.trials)
-        total += outcome.kills
-        trials += outcome.trials
-        lost += len(outcome.lost)
-        doubled += len(outcome.doubled)
-        orphaned += len(outcome.orphaned)
-        failed += not outcome.clean
-        done = ", ".join(outcome.kills.elements()) or "none"
-        state = "clean" if outcome.clean else f"NOT CLEAN: {outcome}"
-        print(f"round {index}: {time.monotonic() - started:.0f} s, {done}: {state}", flush=True)
-        if not outcome.clean and args.keep:
-            shutil.move(scratch, Path(args.keep) / f"round-{args.seed}-{index}")
-        shutil.rmtree(scratch, ignore_errors=True)
+    keep = Path(args.keep).resolve() if args.keep else None
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
+        rounds = [
+            pool.submit(_round, kills, args.trials, args.seed, index, keep)
+            for index, kills in enumerate(planned(args.rounds, args.kills, args.seed))
+        ]
+        for finished in as_completed(rounds):
+            index, seconds, outcome = finished.result()
+            total += outcome.kills
+            trials += outcome.trials
+            lost += len(outcome.lost)
+            doubled += len(outcome.doubled)
+            orphaned += len(outcome.orphaned)
+            failed += not outcome.clean
+            done = ", ".join(outcome.kills.elements()) or "none"
+            state = "clean" if outcome.clean else f"NOT CLEAN: {outcome}"
+            print(f"round {index}: {seconds:.0f} s, {done}: {state}", flush=True)
     print(f"rounds {args.rounds}, kills {total.total()}, trials {trials}")
     for kind, count in sorted(total.items()):
         print(f"  {kind}: {count}")

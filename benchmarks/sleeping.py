@@ -15,6 +15,8 @@ from typing import Any
 from ray import tune
 
 from sentiment.preparation import Prepared
+from sweeps.pace import Pace
+from sweeps.result import EARLIER, EXAMPLES, FINISHED
 
 EXAMPLES_A_REPORT = 1_000
 
@@ -62,6 +64,17 @@ class SleepWorker(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Sleep up to the next report."""
+        *earlier, last = self._pace.gather(self._sleep)
+        return {
+            **last,
+            EARLIER: earlier,
+            "facts": {"parameters/total": 0},
+            tune.result.DONE: last[FINISHED],
+            tune.result.SHOULD_CHECKPOINT: self._naps.bundle is not None and last[FINISHED],
+        }
+
+    def _sleep(self) -> dict[str, Any]:
+        """Sleep up to the next evaluation."""
         naps, began = self._naps, time.time()
         time.sleep(naps.seconds / naps.reports)
         self._done += 1
@@ -78,17 +91,13 @@ class SleepWorker(tune.Trainable):
             "epoch": share,
             "learning_rate": float(self._settings["learning_rate"]),
             "tokens_per_second": 1.0,
-            "examples": examples,
-            "finished": finished,
+            EXAMPLES: examples,
+            FINISHED: finished,
             "seconds/total": share * naps.seconds,
             "seconds/cpu": 0.0,
-            "best": {**valid, "examples": examples},
-            "facts": {"parameters/total": 0},
-            "earlier": [],
+            "best": {**valid, EXAMPLES: examples},
             "began": began,
             "ended": time.time(),
-            tune.result.DONE: finished,
-            tune.result.SHOULD_CHECKPOINT: naps.bundle is not None and finished,
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -99,3 +108,4 @@ class SleepWorker(tune.Trainable):
     def _start(self, config: dict[str, Any]) -> None:
         self._settings = config
         self._done = 0
+        self._pace = Pace()

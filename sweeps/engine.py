@@ -38,10 +38,11 @@ from sweeps.attempts import (
 from sweeps.display import View
 from sweeps.plan import REDUCTION, Rungs, Workers
 from sweeps.progress import Progress, TrialState
+from sweeps.result import EARLIER, EXAMPLES, FAILURE, FINISHED
 from sweeps.search import EndedTrial, StudySearch, mode_of
 from sweeps.storage import Storage
 from sweeps.tracking import Outcome, Role, SweepTracker
-from sweeps.trial import EARLIER, EXAMPLES, FAILURE, FINISHED, TrialWorker, hyperparameters
+from sweeps.trial import TrialWorker, hyperparameters
 
 RECORDED = (
     "train/loss",
@@ -76,6 +77,12 @@ class Halving(AsyncHyperBandScheduler):
         """
         super().__init__(**options)
         self._known = known
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """Training examples at which trials are compared, the first rung first."""
+        (bracket,) = self._brackets
+        return tuple(sorted(milestone for milestone, _ in bracket._rungs))
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Take a trial in, new or starting again."""
@@ -172,6 +179,7 @@ def run_trials(
             gpu_memory=workers.memory_share,
             threads=workers.cpus,
             system_metrics=system_metrics,
+            rungs=scheduler.rungs if isinstance(scheduler, Halving) else (),
         ),
         {"cpu": workers.cpus, "gpu": workers.gpus},
     )
@@ -363,7 +371,7 @@ class Recorder(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Record an evaluation, and those before it that a kill may have kept from the record."""
+        """Record an evaluation, and those before it that have not been reported."""
         self._patience.report(trial)
         state = self._state(trial)
         if FAILURE in result:

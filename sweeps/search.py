@@ -28,9 +28,10 @@ from ray.tune.search import Searcher
 from sentiment.config import Objective, unknown_name
 from sentiment.errors import InputError
 from sweeps.attempts import Attempts
+from sweeps.result import EARLIER, EXAMPLES, FAILURE, FINISHED
 from sweeps.space import Space
 from sweeps.study_storage import open_study_storage
-from sweeps.trial import CHECKPOINT, FAILURE
+from sweeps.trial import CHECKPOINT
 
 SamplerName = Literal["tpe", "random", "gp", "cmaes"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
@@ -190,7 +191,7 @@ class StudySearch(Searcher):
         if result:
             self._report(trial_id, result)
         last = result or {}
-        finished = last.get("finished", False) or last.get("examples", 0) >= self._budget
+        finished = last.get(FINISHED, False) or last.get(EXAMPLES, 0) >= self._budget
         self._tell(trial_id, finished=finished, error=error or FAILURE in last)
 
     def known_values(self, trial_id: str) -> Mapping[int, float]:
@@ -254,13 +255,14 @@ class StudySearch(Searcher):
         return True
 
     def _report(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        value, step = result.get(self._key), result.get("examples")
         values = self._values[trial_id]
-        # A retried trial goes through the same steps again, with the same seed.
-        if value is None or step is None or step in values or not math.isfinite(value):
-            return
-        self._trials[trial_id].report(float(value), int(step))
-        values[int(step)] = float(value)
+        for evaluation in (*result.get(EARLIER, ()), result):
+            value, step = evaluation.get(self._key), evaluation.get(EXAMPLES)
+            # A retried trial goes through the same steps again, with the same seed.
+            if value is None or step is None or step in values or not math.isfinite(value):
+                continue
+            self._trials[trial_id].report(float(value), int(step))
+            values[int(step)] = float(value)
 
     def _tell(self, trial_id: str, finished: bool, error: bool) -> None:
         trial = self._trials.pop(trial_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,11 @@ from sentiment.embeddings import coverage
 from sentiment.errors import InputError, TrainingError
 from sentiment.preparation import Prepared
 from sentiment.training import Evaluation, Trainer
+from sweeps.pace import Pace
+from sweeps.result import EARLIER, EXAMPLES, FAILURE, FINISHED
 from sweeps.storage import Storage
 from sweeps.system_metrics import SystemMetrics
 
-EXAMPLES = "examples"
-"""A result's key: training examples seen, the resource that the scheduler counts."""
-FINISHED = "finished"
-"""A result's key: whether the trial has used up its full budget."""
-FAILURE = "failure"
-"""A result's key: the traceback of a failure that another try would only repeat."""
-EARLIER = "earlier"
-"""A result's key: the evaluations before it, in the first result after a checkpoint."""
 CHECKPOINT = "checkpoint"
 """A configuration's key: the checkpoint from which the trial goes on, within the storage."""
 OWN_KEYS = ("trial", CHECKPOINT)
@@ -45,9 +39,10 @@ def hyperparameters(config: dict[str, Any]) -> dict[str, Any]:
 class TrialWorker(tune.Trainable):
     """Trains one trial after the other in one process, over data shared by all of a node.
 
-    A step is the training up to the next evaluation, and its result has the record's metrics. A
-    trial that goes on from a checkpoint first tells the evaluation at which that was written once
-    more: whoever was cut off before hearing of it, or before deciding on it, does so then.
+    A step is the training up to the next report (see `Pace`): an evaluation, with the record's
+    metrics, and those gathered before it. A trial that goes on from a checkpoint first tells the
+    evaluation at which that was written once more: whoever was cut off before hearing of it, or
+    before deciding on it, does so then.
     """
 
     def setup(  # type: ignore[override]
@@ -59,6 +54,7 @@ class TrialWorker(tune.Trainable):
         gpu_memory: float | None = None,
         threads: int = 1,
         system_metrics: bool = False,
+        rungs: Sequence[float] = (),
     ) -> None:
         """Take the shared data from the object store; the first step starts the trial.
 
@@ -74,6 +70,7 @@ class TrialWorker(tune.Trainable):
         self._prepared = prepared
         self._kept = storage
         self._threads = threads
+        self._rungs = rungs
         self._system = SystemMetrics(bool(ray.get_gpu_ids())) if system_metrics else None
         self._trainer: Trainer | None = None
         self._evaluations: Generator[Evaluation, None, None] | None = None
@@ -82,27 +79,28 @@ class TrialWorker(tune.Trainable):
         self._facts: dict[str, Any] = {}
         self._seconds = self._cpu_seconds = 0.0
         self._told = True
+        self._failure: str | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another trial into this process, whose imports and data are there already."""
         self.cleanup()
         self._settings = new_config
+        self._told, self._failure = True, None
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train up to the next evaluation."""
-        try:
-            if self._trainer is None:
+        """Train up to the next report."""
+        if self._trainer is None:
+            try:
                 self._begin()
-            return self._next()
-        except (TrainingError, InputError):
-            failure = {FAILURE: traceback.format_exc(), FINISHED: False, tune.result.DONE: True}
-            return {**failure, EXAMPLES: self._trainer.examples if self._trainer else 0}
+            except (TrainingError, InputError):
+                self._failure = traceback.format_exc()
+        return self._next()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the training as it is; Ray carries it to the sweep's storage."""
         assert self._trainer is not None, "no trial was started"
-        notes = {"results": self._results, "facts": self._facts}
+        notes = {"results": self._results, "facts": self._facts, FAILURE: self._failure}
         save_checkpoint(self._trainer, Path(checkpoint_dir), notes)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
@@ -112,10 +110,13 @@ class TrialWorker(tune.Trainable):
         assert self._trainer is not None
         notes = load_checkpoint(self._trainer, Path(checkpoint_dir))
         self._results = notes["results"]
+        self._failure = notes[FAILURE]
         self._facts = {**notes["facts"], "seconds/setup": self._facts["seconds/setup"]}
         self._seconds += self._results[-1]["seconds/total"]
         self._cpu_seconds += self._results[-1]["seconds/cpu"]
         self._told = False
+        # What fails here once more must not take evaluations along that nobody has heard of.
+        self._pace = Pace(together=False)
 
     def cleanup(self) -> None:
         """Let go of the model."""
@@ -146,6 +147,7 @@ class TrialWorker(tune.Trainable):
         self._trainer = trainer
         self._results = []
         self._told = True
+        self._pace = Pace(self._rungs)
         self._seconds = time.perf_counter() - started
         self._cpu_seconds = time.process_time() - cpu
         self._facts = {
@@ -157,12 +159,15 @@ class TrialWorker(tune.Trainable):
 
     def _next(self) -> dict[str, Any]:
         """Return the next result, or once more the one that a checkpoint ended with."""
-        earlier: list[dict[str, Any]] = []
-        if self._told:
-            self._results.append(self._evaluate())
-        else:
+        if not self._told:
             self._told = True
             earlier = self._results[:-1]
+        else:
+            gathered = [] if self._failure else self._pace.gather(self._try)
+            if not gathered:
+                failure = {FAILURE: self._failure, FINISHED: False, tune.result.DONE: True}
+                return {**failure, EXAMPLES: self._trainer.examples if self._trainer else 0}
+            earlier = gathered[:-1]
         result = self._results[-1]
         return {
             **result,
@@ -171,6 +176,17 @@ class TrialWorker(tune.Trainable):
             tune.result.DONE: result[FINISHED],
             tune.result.SHOULD_CHECKPOINT: True,
         }
+
+    def _try(self) -> dict[str, Any] | None:
+        """Train up to the next evaluation; None if the training can't go on."""
+        try:
+            result = self._evaluate()
+        except (TrainingError, InputError):
+            # What was evaluated before is told first.
+            self._failure = traceback.format_exc()
+            return None
+        self._results.append(result)
+        return result
 
     def _evaluate(self) -> dict[str, Any]:
         started, cpu, began = time.perf_counter(), time.process_time(), time.time()

@@ -241,6 +241,18 @@ def test_a_stopped_trial_is_pruned_with_its_evaluations():
     assert trial.intermediate_values == {100: 0.8, 200: 0.7}
 
 
+def test_evaluations_that_are_told_together_are_reported_each():
+    study = study_in(None)
+    search = search_over(study, 1)
+    search.suggest("a")
+    search.on_trial_result("a", evaluation(0.7, 200, earlier=[evaluation(0.6, 100)]))
+    last = evaluation(0.8, BUDGET, finished=True, earlier=[evaluation(0.9, 300)])
+    search.on_trial_complete("a", last)
+    trial = told(study)
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.9)
+    assert trial.intermediate_values == {100: 0.6, 200: 0.7, 300: 0.9, BUDGET: 0.8}
+
+
 @pytest.mark.parametrize(
     ("result", "error"),
     [

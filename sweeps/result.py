@@ -1,0 +1,10 @@
+"""Keys of what a trial's worker reports to the driver, beside the metrics of the record."""
+
+EXAMPLES = "examples"
+"""Training examples seen, the resource that the scheduler counts."""
+FINISHED = "finished"
+"""Whether the trial has used up its full budget."""
+FAILURE = "failure"
+"""The traceback of a failure that another try would only repeat."""
+EARLIER = "earlier"
+"""The evaluations before it that no result of this worker has had yet."""
