@@ -341,7 +341,10 @@ def judge(folder: Path, trials: int, outcome: Outcome) -> None:
         if run.info.status == "RUNNING":
             outcome.orphaned.append(f"run {run.info.run_name}")
     parents = [run for run in runs if run.data.tags["sweep.role"] == "sweep"]
-    if len(parents) != 1:
+    if not parents:
+        outcome.lost.append("the run of the sweep")
+        return
+    if len(parents) > 1:
         outcome.doubled.append(f"{len(parents)} runs of the sweep")
     parent = parents[0]
     if (parent.info.status, parent.data.tags["sweep.state"]) != ("FINISHED", "finished"):

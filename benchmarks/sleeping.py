@@ -16,7 +16,7 @@ from ray import tune
 
 from sentiment.preparation import Prepared
 from sweeps.pace import Pace
-from sweeps.result import EARLIER, EXAMPLES, FINISHED
+from sweeps.result import EARLIER, EXAMPLES, FINISHED, PRECISION
 
 EXAMPLES_A_REPORT = 1_000
 
@@ -93,6 +93,7 @@ class SleepWorker(tune.Trainable):
             "tokens_per_second": 1.0,
             EXAMPLES: examples,
             FINISHED: finished,
+            PRECISION: "float32",
             "seconds/total": share * naps.seconds,
             "seconds/cpu": 0.0,
             "best": {**valid, EXAMPLES: examples},

@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 
 DISTRIBUTION = "sentiment-sweeps"
+PRECISION_TAG = "provenance.precision"
 
 # A password with a slash should be quoted, and shows all the same if it isn't: what stands between
 # a colon and a slash is a password unless it is a port.
@@ -51,7 +52,7 @@ def provenance_tags(precision: str) -> dict[str, str]:
         "provenance.cpu": cpu_model(),
         "provenance.cpus": str(os.cpu_count()),
         "provenance.gpu": ", ".join(gpu_models()) or "none",
-        "provenance.precision": precision,
+        PRECISION_TAG: precision,
     }
     revision = code_revision()
     if revision is not None:

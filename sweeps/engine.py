@@ -38,7 +38,7 @@ from sweeps.attempts import (
 from sweeps.display import View
 from sweeps.plan import REDUCTION, Rungs, Workers
 from sweeps.progress import Progress, TrialState
-from sweeps.result import EARLIER, EXAMPLES, FAILURE, FINISHED
+from sweeps.result import EARLIER, EXAMPLES, FAILURE, FINISHED, PRECISION
 from sweeps.search import EndedTrial, StudySearch, mode_of
 from sweeps.storage import Storage
 from sweeps.tracking import Outcome, Role, SweepTracker
@@ -480,6 +480,7 @@ class Recorder(tune.Callback):
         state.value = result[self._progress.objective]
         state.best = dict(result["best"])
         state.finished = result[FINISHED]
+        state.precision = result[PRECISION]
         state.evaluated = int(result["ended"] * 1000)
         state.facts = {**result["facts"], "seconds/cpu": result["seconds/cpu"]}
         self._tracker.trial_metrics(state.key, result[EXAMPLES], metrics, state.evaluated)
@@ -499,7 +500,13 @@ class Recorder(tune.Callback):
             with (self._attempts.storage / state.checkpoint / MODEL_FOLDER).on_disk() as folder:
                 self._tracker.log_trial_model(state.key, folder, _best(state), step, at)
         self._tracker.end_trial(
-            state.key, outcome, metrics=_once(state), step=step, error=error, at=at
+            state.key,
+            outcome,
+            metrics=_once(state),
+            step=step,
+            error=error,
+            at=at,
+            precision=state.precision,
         )
         if isinstance(state.key, int):
             # The journal has the model now; what goes on needs no more.

@@ -22,7 +22,7 @@ from mlflow.entities import DatasetInput, Run
 
 from sentiment.config import Objective
 from sentiment.errors import InputError
-from sentiment.provenance import is_alive, process_tags, provenance_tags, redacted
+from sentiment.provenance import PRECISION_TAG, is_alive, process_tags, provenance_tags, redacted
 from sentiment.record import (
     RunStatus,
     close_run,
@@ -396,6 +396,7 @@ class SweepTracker:
         step: int = 0,
         error: str | None = None,
         at: int | None = None,
+        precision: str | None = None,
     ) -> None:
         """End a trial's run, and count it in the sweep's.
 
@@ -407,6 +408,7 @@ class SweepTracker:
             step: training examples that the best checkpoint has seen.
             error: the traceback of one that failed.
             at: milliseconds since the epoch at which it ended; now, if None.
+            precision: what its recurrent layers were computed in, if it has any.
         """
         trial, at = self._trials[key], now_ms() if at is None else at
         trial.outcome = outcome
@@ -416,7 +418,10 @@ class SweepTracker:
         self._log(key, rest, step, at)
         ending = {
             "status": STATUS[outcome],
-            "tags": {"sweep.outcome": outcome},
+            "tags": {
+                "sweep.outcome": outcome,
+                **({} if precision is None else {PRECISION_TAG: precision}),
+            },
             "error": None if error is None else redacted(error),
             "at": at,
         }

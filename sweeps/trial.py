@@ -21,7 +21,7 @@ from sentiment.errors import InputError, TrainingError
 from sentiment.preparation import Prepared
 from sentiment.training import Evaluation, Trainer
 from sweeps.pace import Pace
-from sweeps.result import EARLIER, EXAMPLES, FAILURE, FINISHED
+from sweeps.result import EARLIER, EXAMPLES, FAILURE, FINISHED, PRECISION
 from sweeps.storage import Storage
 from sweeps.system_metrics import SystemMetrics
 
@@ -202,6 +202,7 @@ class TrialWorker(tune.Trainable):
             **system,
             EXAMPLES: evaluation.examples,
             FINISHED: evaluation.finished,
+            PRECISION: self._trainer.precision,
             "seconds/total": self._seconds,
             "seconds/cpu": self._cpu_seconds,
             "best": {**self._trainer.best_metrics, EXAMPLES: self._trainer.best_examples},

@@ -223,6 +223,7 @@ def test_the_sweep_goes_on(swept):
     assert states.count(TrialState.COMPLETE) == 4
     run = swept.runs[CLEAN]
     assert "sweep.retries" not in run.data.tags
+    assert run.data.tags["provenance.precision"] == "float32"
     assert len(history(swept, CLEAN, "train/loss")) == EVALUATIONS
     # Trials that have ended keep no place on disk.
     assert list((swept.folder / "ray").glob("0000*/checkpoint_*")) == []
