@@ -4,7 +4,8 @@ torch's modules leave their fast kernels for a `PackedSequence`. The same mathem
 packed kernel of theirs. On the CPU, RNN and GRU run by loops of our own over the packed rows. The
 LSTM, and every cell on a GPU, runs by torch's padded kernel: each direction reads its sequences
 from their own start, the backward one reversed within their own length, and what the kernel makes
-after a sequence's end is never looked at, so it gets no gradient.
+after a sequence's end is never looked at, so it gets no gradient. Batches of so few steps that the
+loops' overhead shows, and an LSTM's single sequence, go to torch's packed kernel on the CPU.
 
 Shapes: N rows in packed order (see `layout`), T steps, B sequences, E features, H hidden units,
 D directions.
@@ -23,6 +24,8 @@ from sentiment import recurrence
 from sentiment.layout import Layout
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+_FEW_STEPS = 16
+"""Steps up to which torch's packed kernel is as fast as our loops: see docs/benchmarks.md."""
 
 
 class PackedRNN(nn.Module):
@@ -113,9 +116,11 @@ class PackedRNN(nn.Module):
             ]
             for suffix in self._suffixes(layer)
         ]
-        if self.cell == "lstm" or inputs.device.type != "cpu":
+        few = self._takes_torchs_packed(inputs, layout)
+        if few or self.cell == "lstm" or inputs.device.type != "cpu":
+            way = self._packed if few else self._padded
             directions = [
-                self._padded(inputs, layout, own, mirrored=direction == 1)
+                way(inputs, layout, own, mirrored=direction == 1)
                 for direction, own in enumerate(weights)
             ]
             return torch.stack(directions, dim=1)
@@ -127,6 +132,27 @@ class PackedRNN(nn.Module):
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"l{layer}", f"l{layer}_reverse"][: self.directions]
+
+    def _takes_torchs_packed(self, inputs: Tensor, layout: Layout) -> bool:
+        """Tell whether torch's packed kernel has the least overhead for a batch this small."""
+        if inputs.device.type != "cpu" or self.compute_dtype is not None:
+            return False
+        return layout.sequences == 1 if self.cell == "lstm" else layout.steps <= _FEW_STEPS
+
+    def _packed(
+        self, inputs: Tensor, layout: Layout, weights: list[Tensor], mirrored: bool
+    ) -> Tensor:
+        """Run one layer in one direction by torch's packed kernel."""
+        if mirrored:
+            inputs = _Select.apply(inputs, layout.mirrored, layout.mirrored)
+        start = inputs.new_zeros(1, layout.sequences, self.hidden_size)
+        sizes, options = torch.tensor(layout.sizes), (True, 1, 0.0, self.training, False)
+        if self.cell == "lstm":
+            outputs: Tensor = torch.lstm(inputs, sizes, [start, start], weights, *options)[0]
+        else:
+            kernel = torch.gru if self.cell == "gru" else torch.rnn_tanh
+            outputs = kernel(inputs, sizes, start, weights, *options)[0]
+        return outputs
 
     def _padded(
         self, inputs: Tensor, layout: Layout, weights: list[Tensor], mirrored: bool
