@@ -24,7 +24,7 @@ from sentiment import recurrence
 from sentiment.layout import Layout
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
-_FEW_STEPS = 16
+FEW_STEPS = 16
 """Steps up to which torch's packed kernel is as fast as our loops: see docs/benchmarks.md."""
 
 
@@ -67,6 +67,8 @@ class PackedRNN(nn.Module):
         self.dropout = dropout
         self.compute_dtype: torch.dtype | None = None
         """Precision of the matrix products where it is not the parameters' own."""
+        self.few_steps = FEW_STEPS
+        """Steps up to which a batch takes torch's packed kernel; with 0 none does."""
         rows = GATES[cell] * hidden_size
         for layer in range(layers):
             columns = input_size if layer == 0 else hidden_size * self.directions
@@ -135,9 +137,9 @@ class PackedRNN(nn.Module):
 
     def _takes_torchs_packed(self, inputs: Tensor, layout: Layout) -> bool:
         """Tell whether torch's packed kernel has the least overhead for a batch this small."""
-        if inputs.device.type != "cpu" or self.compute_dtype is not None:
+        if inputs.device.type != "cpu" or self.compute_dtype is not None or not self.few_steps:
             return False
-        return layout.sequences == 1 if self.cell == "lstm" else layout.steps <= _FEW_STEPS
+        return layout.sequences == 1 if self.cell == "lstm" else layout.steps <= self.few_steps
 
     def _packed(
         self, inputs: Tensor, layout: Layout, weights: list[Tensor], mirrored: bool

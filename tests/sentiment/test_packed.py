@@ -8,15 +8,16 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from sentiment.layout import Layout
-from sentiment.packed import PackedRNN
+from sentiment.packed import FEW_STEPS, PackedRNN
 
 TORCH = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
-def pair(cell, size, hidden, layers, bidirectional, dtype=torch.float32):
-    """Our layers and torch's with the same weights."""
+def pair(cell, size, hidden, layers, bidirectional, dtype=torch.float32, few_steps=0):
+    """Our layers and torch's with the same weights; ours by the kernels of large batches."""
     torch.manual_seed(7)
     ours = PackedRNN(cell, size, hidden, layers, bidirectional).to(dtype)
+    ours.few_steps = few_steps
     theirs = TORCH[cell](size, hidden, layers, bidirectional=bidirectional).to(dtype)
     theirs.load_state_dict(ours.state_dict())
     return ours, theirs
@@ -61,12 +62,13 @@ def assert_agree(ours, theirs, lengths, size, tolerance=1e-5):
 
 @pytest.mark.parametrize("cell", TORCH)
 @pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("few_steps", [0, FEW_STEPS])
 @pytest.mark.parametrize(
     ("layers", "lengths"),
     [(1, [9, 7, 7, 3, 1]), (2, [6, 6, 6]), (3, [5]), (1, [1]), (2, [1, 1, 1]), (3, [12, 1])],
 )
-def test_agrees_with_torch_packed(cell, bidirectional, layers, lengths):
-    ours, theirs = pair(cell, 5, 8, layers, bidirectional)
+def test_agrees_with_torch_packed(cell, bidirectional, few_steps, layers, lengths):
+    ours, theirs = pair(cell, 5, 8, layers, bidirectional, few_steps=few_steps)
     assert_agree(ours, theirs, lengths, 5)
 
 
@@ -76,9 +78,12 @@ def test_agrees_with_torch_packed(cell, bidirectional, layers, lengths):
     bidirectional=st.booleans(),
     layers=st.integers(1, 3),
     lengths=st.lists(st.integers(1, 30), min_size=1, max_size=9),
+    few_steps=st.sampled_from([0, FEW_STEPS]),
 )
-def test_agrees_with_torch_packed_on_random_lengths(cell, bidirectional, layers, lengths):
-    ours, theirs = pair(cell, 3, 16, layers, bidirectional)
+def test_agrees_with_torch_packed_on_random_lengths(
+    cell, bidirectional, layers, lengths, few_steps
+):
+    ours, theirs = pair(cell, 3, 16, layers, bidirectional, few_steps=few_steps)
     assert_agree(ours, theirs, lengths, 3)
 
 
