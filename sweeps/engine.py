@@ -57,6 +57,8 @@ RECORDED = (
 """Metrics of an evaluation that go into the record."""
 
 
+WORKERS_A_WAITING_TRIAL = 4
+"""Workers for each trial that is suggested before there is room for it."""
 _LONGEST_LINE = 160
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -165,9 +167,10 @@ def run_trials(
         RecordError: something can't be recorded.
         SweepError: most of the first trials have failed in the same way.
     """
-    # One more than there is room for waits its turn, so that a worker is kept for it.
-    # None does before a deadline, since it would start after it.
-    waiting = int(stopper is None)
+    # More than there is room for wait their turn, so that workers are kept for them, and so that
+    # many that end at once find their next trials suggested. None do before a deadline, since they
+    # would start after it.
+    waiting = max(1, workers.count // WORKERS_A_WAITING_TRIAL) if stopper is None else 0
     fitting = room or (lambda: workers.count)
     trainable = tune.with_resources(
         tune.with_parameters(
