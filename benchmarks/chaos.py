@@ -268,7 +268,9 @@ class Round:
         workers = [each for each in others if _command(each).startswith("ray::")]
         match target:
             case "worker":
-                training = [each for each in workers if "Trial" in _command(each)]
+                # Ray names a worker by what it does just then.
+                names = ("ray::TrialWorker", "ray::ResourceTrainable")
+                training = [each for each in workers if _command(each).startswith(names)]
                 chosen = [self._random.choice(training)] if training else []
             case "ray":
                 chosen = others
