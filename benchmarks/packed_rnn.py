@@ -105,7 +105,7 @@ def shapes(cells: list[str], rounds: int) -> str:
                 seconds = alternate(sides, 5 * rounds if small else 1, warm=small)
                 ratios.append(f"{seconds['packed'] / seconds['ours']:.2f}")
             rows.append([f"{cell.upper()} 128, {batch}", *ratios])
-            # The table takes half an hour: what is there so far can be seen.
+            # The table takes many minutes: what is there so far can be seen.
             print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
     return tables.markdown(header, rows)
 

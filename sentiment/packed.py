@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,6 +25,11 @@ from sentiment import recurrence
 from sentiment.layout import Layout
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+_KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "rnn": torch.rnn_tanh,
+    "gru": torch.gru,
+    "lstm": torch.lstm,
+}
 FEW_STEPS = 16
 """Steps up to which torch's packed kernel is as fast as our loops: see docs/benchmarks.md."""
 
@@ -147,14 +153,14 @@ class PackedRNN(nn.Module):
         """Run one layer in one direction by torch's packed kernel."""
         if mirrored:
             inputs = _Select.apply(inputs, layout.mirrored, layout.mirrored)
-        start = inputs.new_zeros(1, layout.sequences, self.hidden_size)
-        sizes, options = torch.tensor(layout.sizes), (True, 1, 0.0, self.training, False)
-        if self.cell == "lstm":
-            outputs: Tensor = torch.lstm(inputs, sizes, [start, start], weights, *options)[0]
-        else:
-            kernel = torch.gru if self.cell == "gru" else torch.rnn_tanh
-            outputs = kernel(inputs, sizes, start, weights, *options)[0]
-        return outputs
+        options = (True, 1, 0.0, self.training, False)
+        start = self._start(inputs, layout)
+        return _KERNELS[self.cell](inputs, torch.tensor(layout.sizes), start, weights, *options)[0]
+
+    def _start(self, inputs: Tensor, layout: Layout) -> Tensor | list[Tensor]:
+        """Return the state before the first step, as torch's kernel of the cell takes it."""
+        zeros = inputs.new_zeros(1, layout.sequences, self.hidden_size)
+        return [zeros, zeros] if self.cell == "lstm" else zeros
 
     def _padded(
         self, inputs: Tensor, layout: Layout, weights: list[Tensor], mirrored: bool
@@ -166,15 +172,10 @@ class PackedRNN(nn.Module):
             inputs = _Select.apply(inputs, rows, cells)
         elif not layout.rectangular:
             inputs = _Select.apply(inputs, layout.padded, layout.cell)
-        start = inputs.new_zeros(1, layout.sequences, self.hidden_size)
         options = (True, 1, 0.0, self.training, False, False)
+        start = self._start(inputs, layout)
         with self._precision(inputs.device):
-            if self.cell == "lstm":
-                read = inputs.view(*shape, -1)
-                outputs = torch.lstm(read, [start, start], weights, *options)[0]
-            else:
-                kernel = torch.gru if self.cell == "gru" else torch.rnn_tanh
-                outputs = kernel(inputs.view(*shape, -1), start, weights, *options)[0]
+            outputs = _KERNELS[self.cell](inputs.view(*shape, -1), start, weights, *options)[0]
         outputs = outputs.flatten(0, 1)
         if not layout.rectangular:
             outputs = _Gather.apply(outputs, layout.cell)

@@ -85,7 +85,7 @@ class TrialWorker(tune.Trainable):
         """Take another trial into this process, whose imports and data are there already."""
         self.cleanup()
         self._settings = new_config
-        self._told, self._failure = True, None
+        self._failure = None
         return True
 
     def step(self) -> dict[str, Any]:
