@@ -37,7 +37,7 @@ from sweeps.history import search_runs
 from sweeps.plan import Workers, plan_rungs
 from sweeps.progress import Progress
 from sweeps.ray_session import local_ray
-from sweeps.result import EARLIER
+from sweeps.result import evaluations
 from sweeps.search import StudySearch, make_study
 from sweeps.space import Space
 from sweeps.storage import Storage
@@ -197,7 +197,7 @@ class _Watch(Recorder):
             nap = _Nap(result["pid"], result["began"], result["ended"])
             self.naps[trial.trial_id] = nap
         nap.ended = result["ended"]
-        self.evaluations += [each["ended"] for each in (*result[EARLIER], result)]
+        self.evaluations += [each["ended"] for each in evaluations(result)]
         if not self.memory and len(self.starts) == self._workers:
             self.memory = sum(psutil.Process(pid).memory_full_info().uss for pid in self.starts)
         super().on_trial_result(iteration, trials, trial, result, **info)

@@ -38,7 +38,7 @@ from sweeps.attempts import (
 from sweeps.display import View
 from sweeps.plan import REDUCTION, Rungs, Workers
 from sweeps.progress import Progress, TrialState
-from sweeps.result import EARLIER, EXAMPLES, FAILURE, FINISHED, PRECISION
+from sweeps.result import EXAMPLES, FAILURE, FINISHED, PRECISION, evaluations
 from sweeps.search import EndedTrial, StudySearch, mode_of
 from sweeps.storage import Storage
 from sweeps.tracking import Outcome, Role, SweepTracker
@@ -380,9 +380,8 @@ class Recorder(tune.Callback):
         if FAILURE in result:
             state.error = result[FAILURE]
             return
-        for earlier in result[EARLIER]:
-            self._take(state, {**earlier, "facts": result["facts"]})
-        self._take(state, result)
+        for evaluation in evaluations(result):
+            self._take(state, {**evaluation, "facts": result["facts"]})
         self._view.update()
 
     @_kept

@@ -1,5 +1,8 @@
 """Keys of what a trial's worker reports to the driver, beside the metrics of the record."""
 
+from collections.abc import Mapping
+from typing import Any
+
 EXAMPLES = "examples"
 """Training examples seen, the resource that the scheduler counts."""
 FINISHED = "finished"
@@ -10,3 +13,8 @@ PRECISION = "precision"
 """In what the recurrent layers were computed: float32 or bfloat16."""
 EARLIER = "earlier"
 """The evaluations before it that no result of this worker has had yet."""
+
+
+def evaluations(result: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Return all evaluations of a result, in the order in which they were made."""
+    return (*result.get(EARLIER, ()), result)

@@ -28,7 +28,7 @@ from ray.tune.search import Searcher
 from sentiment.config import Objective, unknown_name
 from sentiment.errors import InputError
 from sweeps.attempts import Attempts
-from sweeps.result import EARLIER, EXAMPLES, FAILURE, FINISHED
+from sweeps.result import EXAMPLES, FAILURE, FINISHED, evaluations
 from sweeps.space import Space
 from sweeps.study_storage import open_study_storage
 from sweeps.trial import CHECKPOINT
@@ -256,7 +256,7 @@ class StudySearch(Searcher):
 
     def _report(self, trial_id: str, result: Mapping[str, Any]) -> None:
         values = self._values[trial_id]
-        for evaluation in (*result.get(EARLIER, ()), result):
+        for evaluation in evaluations(result):
             value, step = evaluation.get(self._key), evaluation.get(EXAMPLES)
             # A retried trial goes through the same steps again, with the same seed.
             if value is None or step is None or step in values or not math.isfinite(value):
