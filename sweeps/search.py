@@ -11,35 +11,23 @@ Numbers: a trial of the search has its own number, counted from 0 and kept in th
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import Trial, TrialState, create_trial
 from ray.tune.search import Searcher
 
-from sentiment.config import Objective, unknown_name
+from sentiment.config import Objective
 from sentiment.errors import InputError
 from sweeps.attempts import Attempts
 from sweeps.result import EXAMPLES, FAILURE, FINISHED, evaluations
+from sweeps.samplers import make_sampler
 from sweeps.space import Space
 from sweeps.study_storage import open_study_storage
 from sweeps.trial import CHECKPOINT
-
-SamplerName = Literal["tpe", "random", "gp", "cmaes"]
-SAMPLERS: tuple[str, ...] = get_args(SamplerName)
-
-# Random trials before the model of the objective is trusted: about one a dimension.
-STARTUP_TRIALS = 12
-# A Gaussian process counts completed trials alone, of which a scheduler leaves few.
-_GP_STARTUP_TRIALS = 6
 
 _NUMBER = "trial"  # user attribute: the search's own number of a trial
 _RAY_ID = "ray_trial"  # user attribute: Ray's id of the trial's latest start
@@ -274,111 +262,6 @@ class StudySearch(Searcher):
             self._study.tell(trial, best(values.values()), skip_if_finished=True)
         else:
             self._study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
-
-
-def make_sampler(name: str, space: Space, seed: int, drawn: int = 0) -> BaseSampler:
-    """Build one of Optuna's samplers for a space.
-
-    Args:
-        name: tpe, random, gp or cmaes.
-        space: what will be searched.
-        seed: of the sampler's random numbers, from 0.
-        drawn: trials that an interrupted start drew before. They shift the random numbers, or
-            else the sampler would draw them once more.
-
-    Raises:
-        InputError: there is no such sampler, or it can't search this space.
-    """
-    if name not in SAMPLERS:
-        raise InputError(unknown_name("sampler", name, SAMPLERS))
-    if drawn:
-        seed = int(np.random.SeedSequence((seed, drawn)).generate_state(1)[0])
-    joint = _jointly_searched(name, space)
-    if name == "cmaes" and len(joint) < 2:
-        raise InputError(
-            "--sampler cmaes: needs two or more ranges without `when`, and the space has "
-            f"{len(joint)}: take tpe, or turn choices of numbers into ranges"
-        )
-    if name == "gp" and not joint:
-        raise InputError("--sampler gp: the space has nothing to search: take random")
-    with warnings.catch_warnings():
-        # Optuna calls group and consider_pruned_trials experimental; we pin its major version.
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        match name:
-            case "tpe":
-                return TPESampler(
-                    seed=seed,
-                    n_startup_trials=STARTUP_TRIALS,
-                    multivariate=True,
-                    group=True,  # conditional dimensions are modelled too
-                    constant_liar=True,  # parallel trials keep away from one another
-                )
-            case "gp":
-                return _JointGP(joint, seed)
-            case "cmaes":
-                return _JointCmaEs(joint, seed)
-            case _:
-                return RandomSampler(seed=seed)
-
-
-class _JointGP(GPSampler):
-    """A Gaussian process over the dimensions that all trials have.
-
-    Optuna takes what the completed trials so far have in common, which after the first few may
-    hold a conditional dimension by accident.
-    """
-
-    def __init__(self, joint: dict[str, BaseDistribution], seed: int) -> None:
-        super().__init__(
-            seed=seed, n_startup_trials=_GP_STARTUP_TRIALS, warn_independent_sampling=False
-        )
-        self._joint = joint
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._joint
-
-
-class _JointCmaEs(CmaEsSampler):
-    """CMA-ES over the ranges that all trials have.
-
-    Optuna's own choice (see `_JointGP`) would make it fail at, or give up after, a change of what
-    the completed trials have in common.
-    """
-
-    def __init__(self, joint: dict[str, BaseDistribution], seed: int) -> None:
-        # Under a scheduler few trials complete, too few for a generation.
-        super().__init__(seed=seed, consider_pruned_trials=True, warn_independent_sampling=False)
-        self._joint = joint
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._joint
-
-
-def sampler_note(name: str, space: Space) -> str | None:
-    """Say what a sampler can't do with a space, if there is something to say."""
-    if name not in ("gp", "cmaes"):
-        return None
-    joint = _jointly_searched(name, space)
-    rest = [each for each in space.dimensions if each not in joint]
-    notes = [f"draws {', '.join(rest)} at random"] if rest else []
-    if name == "gp":
-        notes.append("learns from trials that reach the full budget alone")
-    return f"{name} {' and '.join(notes)}" if notes else None
-
-
-def _jointly_searched(name: str, space: Space) -> dict[str, BaseDistribution]:
-    """Return what gp models (all that is unconditional) or cmaes (the ranges among that)."""
-    return {
-        each: distribution
-        for each, distribution in space.distributions().items()
-        if not space.dimensions[each].when
-        and not distribution.single()
-        and (name == "gp" or not isinstance(distribution, CategoricalDistribution))
-    }
 
 
 def make_study(

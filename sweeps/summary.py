@@ -22,7 +22,8 @@ from sweeps.confirmation import Confirmation
 from sweeps.history import TrialRecord, best_trials
 from sweeps.plan import Rungs
 from sweeps.retention import Removed
-from sweeps.search import PastTrial, first_suggestions, sampler_note
+from sweeps.samplers import sampler_note
+from sweeps.search import PastTrial, first_suggestions
 from sweeps.settings import SweepSettings
 from sweeps.space import Space
 

@@ -69,13 +69,8 @@ from sweeps.ray_session import (
 from sweeps.report import publish, where
 from sweeps.resume import ResumedSweep
 from sweeps.retention import keep_best_models
-from sweeps.search import (
-    PastTrial,
-    StudySearch,
-    make_sampler,
-    make_study,
-    warm_start,
-)
+from sweeps.samplers import make_sampler
+from sweeps.search import PastTrial, StudySearch, make_study, warm_start
 from sweeps.settings import SweepSettings
 from sweeps.space import NOT_RANGES, Space
 from sweeps.storage import Storage
