@@ -40,7 +40,7 @@ class SweepSettings:
     data: DataConfig = field(default_factory=DataConfig)
     space: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    max_epochs: float = 2.0
+    max_epochs: float = 1.5
     objective: Objective = "valid/accuracy"
     sampler: str = "tpe"
     scheduler: str = "asha"
