@@ -75,7 +75,7 @@ def sweep(plan: dict[str, Any], folder: Path, scheduler: str, precision: str) ->
     reviews = len(dataset.splits["train"].texts)
     rungs = plan_rungs(configs[0].training.epochs, reviews)
     halving = scheduler == "asha"
-    each = rungs.evaluations_per_epoch if halving else 1.0
+    evaluations = rungs.evaluations if halving else {"evaluations_per_epoch": 1.0}
     workers = Workers(plan["workers"], 1, 0.0)
     client, experiment = open_store(f"sqlite:///{folder.absolute()}/mlflow.db")
     tracker = SweepTracker.start(
@@ -105,10 +105,7 @@ def sweep(plan: dict[str, Any], folder: Path, scheduler: str, precision: str) ->
         with local_ray(workers, 0):
             run_trials(
                 FixedSearch(
-                    {
-                        number: config.replace(evaluations_per_epoch=each)
-                        for number, config in enumerate(configs)
-                    }
+                    {number: config.replace(**evaluations) for number, config in enumerate(configs)}
                 ),
                 make_scheduler(scheduler, rungs, "valid/accuracy"),
                 prepared=without_texts(prepared),

@@ -128,6 +128,12 @@ class TrainingConfig(Section):
     evaluations_per_epoch: float = Field(
         4, gt=0, description="evaluations on the validation split in each epoch"
     )
+    early_evaluations: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="more of them before the first, each at half the way to the next",
+    )
     max_steps: int = Field(
         0, ge=0, le=_LARGEST, description="end after that many steps; 0: no limit"
     )

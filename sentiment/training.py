@@ -168,14 +168,13 @@ class Trainer:
         Raises:
             TrainingError: the loss is not finite; the message names the step.
         """
-        interval = self.train_texts.size / self.config.training.evaluations_per_epoch
-        evaluations = int(self.examples / interval)
+        evaluations = self._evaluations_due()
         running = _Running(self.device)
         for index, parts in self._batches():
             self._train_step(index, parts, running)
             finished = self.step == self.total_steps
-            if finished or self.examples >= (evaluations + 1) * interval:
-                evaluations = int(self.examples / interval)
+            if finished or self._evaluations_due() > evaluations:
+                evaluations = self._evaluations_due()
                 yield self._evaluation(running, finished)
                 running = _Running(self.device)
 
@@ -258,6 +257,13 @@ class Trainer:
         frozen = {name for name, one in self.model.named_parameters() if not one.requires_grad}
         every = self.model.state_dict()
         return {name: value for name, value in every.items() if name not in frozen}
+
+    def _evaluations_due(self) -> int:
+        """Count the evaluations that belong to the examples seen so far."""
+        training = self.config.training
+        interval = self.train_texts.size / training.evaluations_per_epoch
+        early = (interval / 2**halvings for halvings in range(1, training.early_evaluations + 1))
+        return int(self.examples / interval) + sum(self.examples >= each for each in early)
 
     def _count_steps(self) -> int:
         """Count the steps until the budget is used up; the plan of batches is known ahead."""

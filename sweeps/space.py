@@ -46,6 +46,7 @@ _SHIPPED_FOLDER = Path(__file__).parent / "spaces"
 BY_FLAG: dict[str, str] = {
     "epochs": "--max-epochs",
     "evaluations_per_epoch": "--max-epochs",
+    "early_evaluations": "--max-epochs",
     "objective": "--objective",
     "precision": "--precision",
     "seed": "--seed",

@@ -492,7 +492,7 @@ class Sweep:
             self._say(f"warm start: {told.used} trials told, {told.skipped} outside the space")
         base = {
             "epochs": settings.max_epochs,
-            "evaluations_per_epoch": self.rungs.evaluations_per_epoch,
+            **self.rungs.evaluations,
             "objective": settings.objective,
             "precision": settings.precision,
         }

@@ -52,6 +52,7 @@ def told(evaluations):
             "batch_size": st.integers(7, 64),
             "epochs": st.sampled_from([0.7, 1.0, 2.3]),
             "evaluations_per_epoch": st.sampled_from([1.0, 2.5, 7.0]),
+            "early_evaluations": st.sampled_from([0, 1]),
         }
     ),
     part=st.integers(0, 99),  # in hundredths; training flushes the denormals that floats draws

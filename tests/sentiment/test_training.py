@@ -100,6 +100,13 @@ def test_evaluations_stand_at_fractions_of_an_epoch_and_at_the_end():
     assert evaluations[-1].metrics["epoch"] == pytest.approx(396 / 300)
 
 
+def test_early_evaluations_halve_the_way_to_the_next():
+    settings = {"epochs": 1, "evaluations_per_epoch": 2, "early_evaluations": 2}
+    trainer = Trainer(config_of(**settings), corpus_of())
+    # 300 texts in batches of 16, one of 12: due at 37.5, 75, 150 and 300.
+    assert [e.examples for e in trainer.evaluations()] == [48, 80, 160, 300]
+
+
 def test_max_steps_ends_training():
     trainer = Trainer(config_of(max_steps=5), corpus_of())
     (only,) = trainer.evaluations()

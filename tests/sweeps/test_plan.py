@@ -104,10 +104,13 @@ def test_fewer_workers_get_more_memory_each():
 def test_the_first_rung_is_well_under_an_epoch_and_evaluated(epochs, examples):
     rungs = plan_rungs(epochs, examples)
     assert 1 <= rungs.first <= max(1, 0.4 * examples)
-    # An evaluation is due at every multiple of the interval, so at or after each rung.
-    interval = examples / rungs.evaluations_per_epoch
+    # One is due at half the interval and at every multiple of it, so at or after each rung.
+    assert rungs.evaluations["early_evaluations"] == 1
+    interval = examples / rungs.evaluations["evaluations_per_epoch"]
     for rung in rungs.milestones:
         due = max(1, math.ceil(rung / interval - 1e-6)) * interval
+        if rung == rungs.first:
+            due = interval / 2
         assert rung == 1 or -1e-6 < due - rung < 1 + 1e-6
     assert list(rungs.milestones) == sorted(set(rungs.milestones))
     assert rungs.milestones[-1] <= max(1, rungs.budget)
@@ -116,7 +119,7 @@ def test_the_first_rung_is_well_under_an_epoch_and_evaluated(epochs, examples):
 def test_the_default_budget():
     rungs = plan_rungs(3, 17_500)
     assert rungs.milestones == (6562, 13125, 26250)
-    assert (rungs.budget, rungs.evaluations_per_epoch) == (52_500, pytest.approx(8 / 3))
+    assert (rungs.budget, rungs.evaluations_per_epoch) == (52_500, pytest.approx(4 / 3))
     with pytest.raises(InputError, match="--max-epochs"):
         plan_rungs(0, 10)
 
