@@ -40,7 +40,8 @@ from sweeps.engine import RECORDED
 NAME = "chaos"
 BATCH = 64
 EPOCHS = 0.5
-EVALUATIONS = 8
+DUE = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
+"""Shares of the budget at which a trial is evaluated."""
 SPACE = f"""
 cell: {{choice: [rnn, gru]}}
 hidden_dim: {{int: [8, 16], log: true}}
@@ -400,19 +401,19 @@ def _judge_trial(
     if not run.data.params.get("learning_rate"):
         outcome.lost.append(f"parameters of trial {number}")
     examples = 5_970
-    interval = EPOCHS * examples / EVALUATIONS
+    points = [share * EPOCHS * examples for share in DUE]
     for name in RECORDED:
         steps = _steps(client, run, name, f"trial {number}", outcome)
         due = [step for step in steps if step]
-        for place, step in enumerate(due, start=1):
-            if not place * interval <= step < place * interval + BATCH:
+        for place, (step, point) in enumerate(zip(due, points, strict=False), start=1):
+            if not point <= step < point + BATCH:
                 outcome.lost.append(f"{name} of trial {number}: step {step} is evaluation {place}")
         if set(due) != set(trial.intermediate_values):
             outcome.lost.append(f"{name} of trial {number}: {due} are not Optuna's steps")
     accuracy = {m.step: m.value for m in _history(client, run, "valid/accuracy")}
     if accuracy != trial.intermediate_values:
         outcome.wrong.append(f"trial {number}: Optuna has other values")
-    if ended == "completed" and len(accuracy) != EVALUATIONS:
+    if ended == "completed" and len(accuracy) != len(DUE):
         outcome.lost.append(f"trial {number} completed after {len(accuracy)} evaluations")
     for name, best in (("best/valid/accuracy", max(accuracy.values(), default=-1)),):
         if run.data.metrics.get(name) != best:
