@@ -182,6 +182,12 @@ class Cluster:
             hidden=self._hidden,
         )
 
+    def wait(self) -> None:
+        """Wait until all nodes have joined."""
+        for node in self.nodes:
+            log = self._log(node)
+            wait_until(lambda log=log: "Ray runtime started" in log.read_text(), node, log)
+
     def stop(self) -> None:
         """End all nodes."""
         for node in self.nodes:
@@ -220,6 +226,8 @@ def ray_cluster(folder: Path, hidden: Sequence[Path], nodes: int) -> Iterator[Cl
     try:
         for _ in range(nodes):
             cluster.add_node()
+        # A launch that comes first would find no room.
+        cluster.wait()
         yield cluster
     finally:
         cluster.stop()
