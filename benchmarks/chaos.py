@@ -7,6 +7,7 @@ MLflow's and Optuna's. Nothing in the product knows of it.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import random
@@ -405,7 +406,8 @@ def _judge_trial(
     for name in RECORDED:
         steps = _steps(client, run, name, f"trial {number}", outcome)
         due = [step for step in steps if step]
-        for place, (step, point) in enumerate(zip(due, points, strict=False), start=1):
+        for place, step in enumerate(due, start=1):
+            point = points[place - 1] if place <= len(points) else math.inf
             if not point <= step < point + BATCH:
                 outcome.lost.append(f"{name} of trial {number}: step {step} is evaluation {place}")
         if set(due) != set(trial.intermediate_values):

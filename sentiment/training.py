@@ -173,8 +173,9 @@ class Trainer:
         for index, parts in self._batches():
             self._train_step(index, parts, running)
             finished = self.step == self.total_steps
-            if finished or self._evaluations_due() > evaluations:
-                evaluations = self._evaluations_due()
+            due = self._evaluations_due()
+            if finished or due > evaluations:
+                evaluations = due
                 yield self._evaluation(running, finished)
                 running = _Running(self.device)
 

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
+from toy_space import TOY
 
 from sentiment.errors import InputError
 from sweeps.attempts import Attempts
@@ -36,18 +37,6 @@ from sweeps.storage import Storage
 
 METRIC = "valid/accuracy"
 BUDGET = 400
-
-TOY = Space.from_mapping(
-    {
-        "cell": {"choice": ["gru", "lstm"]},
-        "dropout": {"float": [0.0, 0.6]},
-        "hidden_dim": {"int": [32, 256], "step": 32},
-        "learning_rate": {"float": [1e-4, 1e-2], "log": True},
-        "optimizer": {"choice": ["sgd", "adam"]},
-        "momentum": {"float": [0.0, 0.9], "when": {"optimizer": "sgd"}},
-        "pooling": "max",
-    }
-)
 
 
 def quality(config: dict[str, Any]) -> float:
