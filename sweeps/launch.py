@@ -123,7 +123,11 @@ def _parser() -> argparse.ArgumentParser:
         "--space", metavar="FILE", help="cpu, gpu or a YAML file (default: by device)"
     )
     search.add_argument(
-        "--max-epochs", type=float, default=1.5, metavar="E", help="full budget of a trial"
+        "--max-epochs",
+        type=float,
+        default=SweepSettings.max_epochs,
+        metavar="E",
+        help="full budget of a trial",
     )
     search.add_argument("--objective", default="valid/accuracy", help="also valid/loss, valid/f1")
     search.add_argument("--sampler", default="tpe", help="tpe, random, gp or cmaes")
