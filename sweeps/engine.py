@@ -470,7 +470,8 @@ class Recorder(tune.Callback):
             name = str(key) if self._role == "baseline" else describe(checked)
             if self._role == "confirmation":
                 name = f"confirmation {name} seed {checked.training.seed}"
-            state = self._progress.trials[key] = TrialState(key, name, settings)
+            state = TrialState(key, name, settings, checked.training.epochs)
+            self._progress.trials[key] = state
             parameters = run_parameters(checked, self._dataset, self._fingerprint)
             self._tracker.start_trial(key, parameters, name, role=self._role, tags=self._tags)
         return state

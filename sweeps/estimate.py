@@ -8,14 +8,11 @@ import numpy as np
 import optuna
 import torch
 
-from sentiment.config import Config
-from sentiment.datasets import Dataset
-from sentiment.packed import GATES
+from sweeps.cost import TrialCost
 from sweeps.plan import REDUCTION, Rungs, Workers
 from sweeps.space import Space
 
 SAMPLES = 64
-CHARACTERS_A_TOKEN = 4.9
 EFFICIENCY = 0.35
 """Share of the speed of a matrix product that a whole training step reaches."""
 START_SECONDS = 90.0
@@ -24,7 +21,7 @@ START_SECONDS = 90.0
 
 def estimate_seconds(
     space: Space,
-    dataset: Dataset,
+    cost: TrialCost,
     rungs: Rungs,
     workers: Workers,
     *,
@@ -35,12 +32,10 @@ def estimate_seconds(
 ) -> float:
     """Estimate a sweep's duration from its arithmetic and the speed of one matrix product.
 
-    A weight costs two operations a token forward and four backward. With successive halving half
-    of the trials that reach a rung go on to the next. The winner's settings with other seeds run
-    to their end, as many at once as there are workers.
+    With successive halving half of the trials that reach a rung go on to the next. The winner's
+    settings with other seeds run to their end, as many at once as there are workers.
     """
-    lengths = np.array([len(text) for text in dataset.splits["train"].texts]) / CHARACTERS_A_TOKEN
-    operations = np.mean([_operations(space, lengths, seed) for seed in range(SAMPLES)])
+    operations = np.mean([_operations(space, cost, seed) for seed in range(SAMPLES)])
     budget = float(rungs.budget)
     if halving:
         ends = [*rungs.milestones, rungs.budget]
@@ -53,17 +48,10 @@ def estimate_seconds(
     return START_SECONDS + float(search + confirmation)
 
 
-def _operations(space: Space, lengths: np.ndarray, seed: int) -> float:
+def _operations(space: Space, cost: TrialCost, seed: int) -> float:
     """Return the operations of a training example under random settings."""
     sampler = optuna.samplers.RandomSampler(seed=seed)
-    trial = optuna.create_study(sampler=sampler).ask()
-    config = Config.from_flat(space.suggest(trial))
-    model = config.model
-    tokens = np.minimum(lengths, config.text.max_length or np.inf).mean()
-    hidden, directions = model.hidden_dim, 1 + model.bidirectional
-    inputs = model.embedding_dim + (model.layers - 1) * hidden * directions
-    weights = directions * GATES[model.cell] * hidden * (inputs + model.layers * hidden)
-    return float(6 * tokens * weights)
+    return cost(space.suggest(optuna.create_study(sampler=sampler).ask()))
 
 
 def _speed(dtype: torch.dtype, seconds: float = 0.2) -> float:

@@ -24,7 +24,7 @@ from sentiment.config import Objective
 from sentiment.errors import InputError
 from sweeps.attempts import Attempts
 from sweeps.result import EXAMPLES, FAILURE, FINISHED, evaluations
-from sweeps.samplers import make_sampler
+from sweeps.samplers import Cost, make_sampler
 from sweeps.space import Space
 from sweeps.study_storage import open_study_storage
 from sweeps.trial import CHECKPOINT
@@ -271,6 +271,7 @@ def make_study(
     space: Space,
     sampler: str = "tpe",
     seed: int = 1234,
+    cost: Cost | None = None,
 ) -> Study:
     """Open a study, or create it.
 
@@ -284,13 +285,14 @@ def make_study(
         space: what will be searched; a study that exists must have the same.
         sampler: see `make_sampler`.
         seed: of the sampler.
+        cost: of a trial, for the sampler.
 
     Raises:
         InputError: the storage can't be opened, the sampler does not fit, or the study in the
             storage has another objective or space.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    fitting = make_sampler(sampler, space, seed)
+    fitting = make_sampler(sampler, space, seed, cost=cost)
     study = optuna.create_study(
         storage=None if storage_url is None else open_study_storage(storage_url),
         study_name=name,
@@ -312,7 +314,7 @@ def make_study(
             )
     drawn = sum(_NUMBER in trial.user_attrs for trial in study.get_trials(deepcopy=False))
     if drawn:
-        study.sampler = make_sampler(sampler, space, seed, drawn)
+        study.sampler = make_sampler(sampler, space, seed, drawn, cost)
     return study
 
 
@@ -388,12 +390,13 @@ def first_suggestions(
     count: int,
     objective: Objective = "valid/accuracy",
     past: Iterable[PastTrial] = (),
+    cost: Cost | None = None,
 ) -> list[dict[str, Any]]:
     """Return the settings of a sweep's first trials, as long as none has ended.
 
     Raises:
         InputError: the sampler does not fit the space.
     """
-    study = make_study(None, "preview", objective, space, sampler, seed)
+    study = make_study(None, "preview", objective, space, sampler, seed, cost)
     warm_start(study, past, space)
     return [space.suggest(study.ask()) for _ in range(count)]

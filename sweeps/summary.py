@@ -22,7 +22,7 @@ from sweeps.confirmation import Confirmation
 from sweeps.history import TrialRecord, best_trials
 from sweeps.plan import Rungs
 from sweeps.retention import Removed
-from sweeps.samplers import sampler_note
+from sweeps.samplers import Cost, sampler_note
 from sweeps.search import PastTrial, first_suggestions
 from sweeps.settings import SweepSettings
 from sweeps.space import Space
@@ -85,6 +85,7 @@ def plan_lines(
     rungs: Rungs,
     dtype: torch.dtype,
     past: Sequence[PastTrial],
+    cost: Cost | None,
 ) -> Iterator[str]:
     """Yield the lines of a plan: data, search, rungs, space, first suggestions."""
     for name, split in dataset.splits.items():
@@ -105,9 +106,10 @@ def plan_lines(
         yield f"  {row}"
     count = min(SHOWN, settings.trials)
     yield f"the first {count} suggestions:"
-    for number, suggestion in enumerate(
-        first_suggestions(space, settings.sampler, settings.seed, count, settings.objective, past)
-    ):
+    suggestions = first_suggestions(
+        space, settings.sampler, settings.seed, count, settings.objective, past, cost
+    )
+    for number, suggestion in enumerate(suggestions):
         shown = {name: value for name, value in suggestion.items() if name in space.dimensions}
         yield f"  {number:03d} {json.dumps(shown)}"
 

@@ -34,6 +34,7 @@ from sentiment.tracking_server import one_try_each, several_tries
 from sweeps import baselines, descriptions, registry
 from sweeps.attempts import Attempts, Patience
 from sweeps.confirmation import Confirmation, confirmation_configs, summarize
+from sweeps.cost import TrialCost
 from sweeps.descriptions import Subject
 from sweeps.display import make_view
 from sweeps.engine import (
@@ -171,14 +172,22 @@ class Sweep:
                 f"{self.dataset.name} is other data than the sweep {resumed.name} has seen: "
                 "give it the same, or start a new sweep"
             )
-        examples = len(self.dataset.splits["train"].texts)
-        self.rungs: Rungs = plan_rungs(settings.max_epochs, examples)
+        texts = self.dataset.splits["train"].texts
+        # What takes long on a GPU is the number of steps, hardly the size of a layer.
+        self._cost = None if on_gpu else TrialCost(texts)
+        self.rungs: Rungs = plan_rungs(settings.max_epochs, len(texts))
         self._check_configs()
 
     def print_plan(self) -> None:
         """Print what a run would do."""
         for line in plan_lines(
-            self.settings, self.dataset, self.space, self.rungs, self.dtype, self._past_trials()
+            self.settings,
+            self.dataset,
+            self.space,
+            self.rungs,
+            self.dtype,
+            self._past_trials(),
+            self._cost,
         ):
             self._say(line)
         if self.settings.baselines:
@@ -186,12 +195,12 @@ class Sweep:
             self._say(f"baselines: {', '.join(names)}, {baselines.TFIDF}; their time comes on top")
         if self.settings.final_seeds:
             self._say(f"then the winner's settings again with {self.settings.final_seeds} seeds")
-        if self.workers.gpus:
+        if self._cost is None:
             self._say("time: not estimated for GPUs")
             return
         seconds = estimate_seconds(
             self.space,
-            self.dataset,
+            self._cost,
             self.rungs,
             self.workers,
             trials=self.settings.trials,
@@ -486,6 +495,7 @@ class Sweep:
             self.space,
             settings.sampler,
             settings.seed,
+            self._cost,
         )
         if past:
             told = warm_start(study, past, self.space)

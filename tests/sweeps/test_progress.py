@@ -19,7 +19,7 @@ def progress_of(**changes):
         (3, None, 0.8, 5.0),
         (4, None, None, 0.0),
     ):
-        state = TrialState(key, f"lstm-{key}", {"cell": "lstm", "seed": 1}, outcome)
+        state = TrialState(key, f"lstm-{key}", {"cell": "lstm", "seed": 1}, 1.5, outcome)
         state.seconds = seconds
         if best is not None:
             state.best = {"valid/accuracy": best, "examples": 100}
@@ -43,11 +43,24 @@ def test_counts_and_best():
 def test_time_left_follows_from_the_trials_that_ended():
     progress = progress_of()
     mean = 15.0
-    # Five not started, one running for 5 s, one for 0 s, on two workers.
-    assert progress.seconds_left() == pytest.approx((5 * mean + 10 + 15) / 2)
+    # Five not started; of the two that run one was evaluated after 5 s, a third of its budget.
+    progress.trials[3].epoch = 0.5
+    assert progress.seconds_left() == pytest.approx((5 * mean + 10 + mean) / 2)
+    # One that runs longer than the mean tells that those to come cost more.
+    progress.trials[3].seconds = 35.0
+    mean = (30 + 10 + 5 + 35) / 4
+    assert progress.seconds_left() == pytest.approx((5 * mean + 70 + mean) / 2)
     assert Progress(10, 2, "valid/accuracy").seconds_left() is None
     soon = progress_of(deadline=time.monotonic() + 3)
     assert soon.seconds_left() == pytest.approx(3, abs=0.5)
+
+
+def test_time_left_goes_by_the_latest_trials():
+    progress = Progress(50, 2, "valid/accuracy")
+    for key in range(40):
+        seconds = 60.0 if key >= 28 else 1.0
+        progress.trials[key] = TrialState(key, "gru", {}, 1.5, "completed", seconds=seconds)
+    assert progress.seconds_left() == pytest.approx(10 * 60 / 2)
 
 
 def test_a_line_says_it_all():

@@ -1,9 +1,10 @@
-"""Which sampler fits which space, and how the start of TPE is spread."""
+"""Which sampler fits which space, how the start of TPE is spread, and what it spends."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from optuna.trial import TrialState
 from toy_space import TOY
 
 from sentiment.errors import InputError
-from sweeps.samplers import STARTUP_TRIALS, make_sampler, sampler_note, value_at
+from sweeps.samplers import STARTUP_TRIALS, Cost, make_sampler, sampler_note, value_at
 from sweeps.search import first_suggestions
 from sweeps.space import Space
 
@@ -130,6 +131,65 @@ def test_the_model_takes_over_after_a_dozen_ended():
     for _ in range(STARTUP_TRIALS // 2 - 1):
         study.tell(study.ask(), 0.5)
     assert study.ask().relative_params
+
+
+# What TPE spends
+
+
+def taken(cost: Cost | None, value: Callable[[dict[str, Any]], float]) -> list[dict[str, Any]]:
+    """Return what TPE suggests after its start, in a search for the largest value."""
+    study = optuna.create_study(
+        sampler=make_sampler("tpe", TOY, 3, cost=cost), direction="maximize"
+    )
+    settings = []
+    for _ in range(60):
+        trial = study.ask()
+        settings.append(TOY.suggest(trial))
+        study.tell(trial, value(settings[-1]))
+    return settings[STARTUP_TRIALS:]
+
+
+def mean_width(settings: list[dict[str, Any]]) -> float:
+    return float(np.mean([each["hidden_dim"] for each in settings]))
+
+
+def test_of_equals_the_cheap_are_taken():
+    def indifferent(settings: dict[str, Any]) -> float:
+        return 1 - abs(settings["dropout"] - 0.3)
+
+    thrifty = taken(lambda settings: settings.get("hidden_dim", 1) ** 2, indifferent)
+    lavish = taken(lambda settings: settings.get("hidden_dim", 1) ** -2, indifferent)
+    plain = taken(None, indifferent)
+    assert mean_width(thrifty) < 0.7 * mean_width(plain) < 0.7 * mean_width(lavish)
+    # What decides is found as well as before.
+    for found in (thrifty, plain):
+        assert np.median([indifferent(settings) for settings in found]) > 0.9
+
+
+def test_what_is_better_is_taken_although_it_is_dear():
+    found = taken(
+        lambda settings: settings.get("hidden_dim", 1),
+        lambda settings: settings["hidden_dim"] / 256,
+    )
+    assert mean_width(found[20:]) > 224
+
+
+def test_the_cost_sees_what_the_space_fixes():
+    seen: list[Mapping[str, Any]] = []
+
+    def cost(settings: Mapping[str, Any]) -> float:
+        seen.append(settings)
+        return 1.0
+
+    flat = taken(cost, lambda settings: settings["dropout"])
+    assert flat == taken(None, lambda settings: settings["dropout"]), "equal costs change nothing"
+    assert all(settings["pooling"] == "max" for settings in seen)
+    joint = [settings for settings in seen if "momentum" not in settings]
+    assert {settings["cell"] for settings in joint} == {"gru", "lstm"}
+    assert all(isinstance(settings["hidden_dim"], int) for settings in joint)
+
+
+# Values by their share of a distribution
 
 
 @pytest.mark.parametrize(
