@@ -73,6 +73,9 @@ class ModelConfig(Section):
         le=_WIDEST,
         description="size of random, word2vec and fasttext vectors; the others bring their own",
     )
+    lower_case_backup: bool = Field(
+        True, description="give a word without a vector that of its lower-case form"
+    )
     freeze_embedding: bool = Field(False, description="keep the vectors as they are")
     init_std: float = Field(
         0.1, ge=0, description="standard deviation of the vectors drawn for words without one"

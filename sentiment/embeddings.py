@@ -46,10 +46,12 @@ class VectorSpec(NamedTuple):
     Attributes:
         source: one of `SOURCES`, or a file.
         dim: size of vectors that are trained; 0 for sources that bring their own.
+        lower_case_backup: whether such sources are asked for a word's lower-case form too.
     """
 
     source: str
     dim: int
+    lower_case_backup: bool = False
 
     @classmethod
     def of(cls, model: ModelConfig) -> VectorSpec:
@@ -60,13 +62,15 @@ class VectorSpec(NamedTuple):
         """
         source = model.embedding
         if source in SOURCES:
-            return cls(source, model.embedding_dim if source in TRAINED else 0)
+            if source in TRAINED:
+                return cls(source, model.embedding_dim)
+            return cls(source, 0, source != "random" and model.lower_case_backup)
         path = Path(source)
         if not path.is_file():
             if os.sep in source or path.suffix in _FILE_SUFFIXES or path.exists():
                 raise InputError(f"embedding={source}: there is no such file")
             raise InputError(f"{unknown_name('embedding', source, SOURCES)}, or a file")
-        return cls(source, 0)
+        return cls(source, 0, model.lower_case_backup)
 
 
 @dataclass(frozen=True)
@@ -126,9 +130,7 @@ def load_many(
     """
     wanted = sorted(set(specs))
     vectors = {
-        spec: _pretrained(spec.source, corpus, progress)
-        for spec in wanted
-        if spec.source not in TRAINED
+        spec: _pretrained(spec, corpus, progress) for spec in wanted if spec.source not in TRAINED
     }
     key = text_key(text)
     trained = {
@@ -150,8 +152,9 @@ def load_many(
 
 
 def _pretrained(
-    source: str, corpus: Corpus, progress: Callable[[str], None] | None
+    spec: VectorSpec, corpus: Corpus, progress: Callable[[str], None] | None
 ) -> WordVectors | None:
+    source = spec.source
     if source == "random":
         return None
     if source == "glove":
@@ -160,8 +163,9 @@ def _pretrained(
         table = named(source, progress)
     else:
         table = from_file(Path(source), progress)
-    look_up = align_ngrams if source.startswith("charngram.") else align
-    return WordVectors(*look_up(table, corpus.words), source)
+    if source.startswith("charngram."):
+        return WordVectors(*align_ngrams(table, corpus.words), source)
+    return WordVectors(*align(table, corpus.words, spec.lower_case_backup), source)
 
 
 def embedding_matrix(

@@ -175,17 +175,31 @@ def from_file(path: Path, progress: Callable[[str], None] | None = None) -> Tabl
     return _read_table(cached("pretrained", fingerprint([_FORMAT, sha256_of(path)]), build))
 
 
-def align(table: Table, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def align(
+    table: Table, words: Sequence[str], lower_case_backup: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Look words up.
+
+    Args:
+        table: what to look in.
+        words: what to look for.
+        lower_case_backup: a word that is not there gets what its lower-case form has, as in
+            torchtext's `Vectors.get_vecs_by_tokens`.
 
     Returns:
         float32 (v, d) vectors, zero where there is none, and bool (v,), which were found.
     """
-    wanted = {word: rank for rank, word in enumerate(words)}
-    rows: dict[int, int] = {}
+    forms = [(word, word.lower()) if lower_case_backup else (word,) for word in words]
+    wanted = {form for each in forms for form in each}
+    known: dict[str, int] = {}
     for row, word in enumerate(table.words):
         if word in wanted:
-            rows.setdefault(wanted[word], row)
+            known.setdefault(word, row)
+    rows = {
+        rank: next(known[form] for form in each if form in known)
+        for rank, each in enumerate(forms)
+        if any(form in known for form in each)
+    }
     return _gather(table, rows, len(words))
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from contextlib import nullcontext
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 from sentiment import cli
@@ -122,19 +123,13 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--space", metavar="FILE", help="cpu, gpu or a YAML file (default: by device)"
     )
-    search.add_argument(
-        "--max-epochs",
-        type=float,
-        default=SweepSettings.max_epochs,
-        metavar="E",
-        help="full budget of a trial",
-    )
-    search.add_argument("--objective", default="valid/accuracy", help="also valid/loss, valid/f1")
-    search.add_argument("--sampler", default="tpe", help="tpe, random, gp or cmaes")
-    search.add_argument("--scheduler", default="asha", help=" or ".join(SCHEDULERS))
-    search.add_argument("--seed", type=int, default=1234, metavar="N", help="of everything random")
+    search.add_argument("--max-epochs", type=float, metavar="E", help="full budget of a trial")
+    search.add_argument("--objective", help="also valid/loss, valid/f1")
+    search.add_argument("--sampler", help="tpe, random, gp or cmaes")
+    search.add_argument("--scheduler", help=" or ".join(SCHEDULERS))
+    search.add_argument("--seed", type=int, metavar="N", help="of everything random")
     search.add_argument("--time-budget", metavar="T", help="90, 30m or 2h; then it winds up")
-    search.add_argument("--retries", type=int, default=1, metavar="N", help="of a trial that fails")
+    search.add_argument("--retries", type=int, metavar="N", help="of a trial that fails")
     search.add_argument(
         "--trial-timeout",
         metavar="T",
@@ -145,7 +140,6 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--final-seeds",
         type=int,
-        default=0,
         metavar="N",
         help="train the winner again with N seeds",
     )
@@ -169,13 +163,11 @@ def _parser() -> argparse.ArgumentParser:
     machine.add_argument(
         "--storage", metavar="S", help="checkpoints: a folder that all nodes share, s3:// or gs://"
     )
-    machine.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
+    machine.add_argument("--precision", help="auto, float32 or bfloat16")
     cli.add_store_arguments(parser)
     record = parser.add_argument_group("sweep")
     record.add_argument("--name", help="of the sweep (default: data set, date and time)")
-    record.add_argument(
-        "--model-name", default="sentiment", metavar="NAME", help="registered model"
-    )
+    record.add_argument("--model-name", metavar="NAME", help="registered model")
     record.add_argument(
         "--resume",
         nargs="?",
@@ -187,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
         "--study-storage", metavar="URL", help="postgresql://… (default: a file beside the store)"
     )
     record.add_argument(
-        "--keep-models", type=int, default=10, metavar="N", help="keep the N best trials' models"
+        "--keep-models", type=int, metavar="N", help="keep the N best trials' models"
     )
     record.add_argument(
         "--system-metrics", action="store_true", help="record CPU, memory and GPU of the workers"
@@ -195,6 +187,14 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--dry-run", action="store_true", help="print the plan and end")
     record.add_argument("--quiet", action="store_true", help="no live view")
     record.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    flags = vars(parser.parse_args([]))
+    parser.set_defaults(
+        **{
+            each.name: each.default
+            for each in fields(SweepSettings)
+            if each.name in flags and each.default is not MISSING
+        }
+    )
     return parser
 
 

@@ -60,6 +60,7 @@ NOT_RANGES: tuple[str, ...] = (
     "strip_markup",
     "embedding",
     "embedding_dim",
+    "lower_case_backup",
 )
 """Each value of these needs a corpus or vectors of its own, built before the first trial."""
 

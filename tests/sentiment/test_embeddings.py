@@ -73,14 +73,51 @@ def test_random_has_no_vectors() -> None:
 
 
 def test_glove_is_the_packaged_one() -> None:
-    vectors = load("glove", corpus_of("the", "great", "The", "aa1bb2", "unk"))
-    assert vectors.found.tolist() == [True, True, False, False, True]
+    vectors = load("glove", corpus_of("the", "great", "aa1bb2", "unk"))
+    assert vectors.found.tolist() == [True, True, False, True]
     # As the published glove.6B.50d.txt has them.
     np.testing.assert_array_equal(
         vectors.vectors[0, :4], np.array([0.418, 0.24968, -0.41242, 0.1217], np.float32)
     )
     assert vectors.dim == 50
-    assert not vectors.vectors[2:4].any()
+    assert not vectors.vectors[2].any()
+
+
+def look_up(words: list[str], backup: bool, **changes: str) -> WordVectors:
+    model = ModelConfig(**{"embedding": "glove", "lower_case_backup": backup, **changes})
+    vectors = load_vectors(model, corpus_of(*words), TEXT)
+    assert vectors is not None
+    return vectors
+
+
+def test_a_word_without_a_vector_takes_that_of_its_lower_case_form() -> None:
+    words = ["the", "The", "THE", "aA1bB2"]
+    vectors = look_up(words, backup=True)
+    assert vectors.found.tolist() == [True, True, True, False]
+    np.testing.assert_array_equal(vectors.vectors[1], vectors.vectors[0])
+    assert look_up(words, backup=False).found.tolist() == [True, False, False, False]
+
+
+def test_the_backup_is_torchtexts(tmp_path: Path) -> None:
+    from torchtext import vocab
+
+    path = tmp_path / "cased.txt"
+    path.write_text("Apple 1 2 3\napple 4 5 6\npear 7 8 9\nPLUM 1 1 1\n")
+    words = ["Apple", "apple", "APPLE", "Pear", "plum", "PLUM"]
+    theirs = vocab.Vectors(path.name, cache=str(tmp_path))
+    for backup in (False, True):
+        ours = look_up(words, backup, embedding=str(path))
+        expected = theirs.get_vecs_by_tokens(words, lower_case_backup=backup).numpy()
+        np.testing.assert_array_equal(ours.vectors, expected)
+        assert ours.found.tolist() == expected.any(axis=1).tolist()
+
+
+def test_what_is_drawn_or_trained_has_no_backup() -> None:
+    for source, dim in (("random", 0), ("word2vec", 100), ("fasttext", 100)):
+        for backup in (False, True):
+            model = ModelConfig(embedding=source, lower_case_backup=backup)
+            assert VectorSpec.of(model) == VectorSpec(source, dim)
+    assert VectorSpec.of(ModelConfig(embedding="glove")).lower_case_backup
 
 
 # --- files

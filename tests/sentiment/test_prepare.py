@@ -63,7 +63,7 @@ def test_every_configuration_finds_what_it_needs(reviews: Path, cache: Path) -> 
         VectorSpec("random", 0),
         VectorSpec("word2vec", 5),
         VectorSpec("word2vec", 6),
-        VectorSpec("glove", 0),
+        VectorSpec("glove", 0, lower_case_backup=True),
     }
     for config, dim in zip(configs, (None, None, 5, 6, 50, 50), strict=True):
         corpus, vectors = prepared.for_config(config)
