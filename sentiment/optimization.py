@@ -51,7 +51,8 @@ def make_schedule(
                 optimizer,
                 config.learning_rate,
                 total_steps=steps + 1,
-                pct_start=WARM_UP,
+                # A warm-up that ends with the step it starts at would divide by zero.
+                pct_start=max(WARM_UP, 2 / (steps + 1)),
                 cycle_momentum=False,
             )
         case "cosine":

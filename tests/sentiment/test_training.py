@@ -69,6 +69,26 @@ def test_every_cell_and_optimizer_learns(cell, optimizer):
     assert max(e.metrics["valid/accuracy"] for e in evaluations) > 0.9
 
 
+@pytest.mark.parametrize("steps", [*range(1, 31), 99, 100])
+def test_one_cycle_rises_to_its_peak_and_falls_whatever_the_number_of_steps(steps):
+    weight = torch.nn.Parameter(torch.zeros(1))
+    training = config_of(schedule="one_cycle", learning_rate=0.02).training
+    optimizer = make_optimizer([weight], training)
+    schedule = make_schedule(optimizer, training, steps)
+    rates = schedule.get_last_lr()
+    for _ in range(steps):
+        optimizer.step()
+        schedule.step()
+        rates += schedule.get_last_lr()
+    peak = rates.index(max(rates))
+    assert 1 <= peak <= max(1, steps // 10)
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert max(rates) <= 0.02
+    if steps >= 99:
+        assert max(rates) == pytest.approx(0.02, rel=0.05)
+
+
 @pytest.mark.parametrize("schedule", ["constant", "one_cycle", "cosine"])
 def test_the_schedule_ends_where_it_should(schedule):
     trainer = Trainer(config_of(schedule=schedule), corpus_of())
