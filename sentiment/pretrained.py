@@ -189,17 +189,17 @@ def align(
     Returns:
         float32 (v, d) vectors, zero where there is none, and bool (v,), which were found.
     """
-    forms = [(word, word.lower()) if lower_case_backup else (word,) for word in words]
-    wanted = {form for each in forms for form in each}
+    backups = [word.lower() for word in words] if lower_case_backup else words
+    wanted = {*words, *backups}
     known: dict[str, int] = {}
     for row, word in enumerate(table.words):
         if word in wanted:
             known.setdefault(word, row)
-    rows = {
-        rank: next(known[form] for form in each if form in known)
-        for rank, each in enumerate(forms)
-        if any(form in known for form in each)
-    }
+    rows: dict[int, int] = {}
+    for rank, (word, backup) in enumerate(zip(words, backups, strict=True)):
+        found = known.get(word, known.get(backup))
+        if found is not None:
+            rows[rank] = found
     return _gather(table, rows, len(words))
 
 

@@ -118,6 +118,24 @@ def _parser() -> argparse.ArgumentParser:
         description="Search the settings of a text classifier, record every trial in MLflow, and "
         "register the best model.",
     )
+    _add_search_arguments(parser)
+    cli.add_data_arguments(parser)
+    parser.add_argument("--language", metavar="L", help="of the spacy tokenizer (default: en)")
+    _add_machine_arguments(parser)
+    cli.add_store_arguments(parser)
+    _add_record_arguments(parser)
+    flags = vars(parser.parse_args([]))
+    parser.set_defaults(
+        **{
+            each.name: each.default
+            for each in fields(SweepSettings)
+            if each.name in flags and each.default is not MISSING
+        }
+    )
+    return parser
+
+
+def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
     search = parser.add_argument_group("search")
     search.add_argument("--trials", type=int, metavar="N", help="trials (default: 50)")
     search.add_argument(
@@ -144,8 +162,9 @@ def _parser() -> argparse.ArgumentParser:
         help="train the winner again with N seeds",
     )
     cli.add_set_argument(search)
-    cli.add_data_arguments(parser)
-    parser.add_argument("--language", metavar="L", help="of the spacy tokenizer (default: en)")
+
+
+def _add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     machine = parser.add_argument_group("machine")
     machine.add_argument(
         "--concurrency", type=int, metavar="N", help="trials at once (default: all that fit)"
@@ -164,7 +183,9 @@ def _parser() -> argparse.ArgumentParser:
         "--storage", metavar="S", help="checkpoints: a folder that all nodes share, s3:// or gs://"
     )
     machine.add_argument("--precision", help="auto, float32 or bfloat16")
-    cli.add_store_arguments(parser)
+
+
+def _add_record_arguments(parser: argparse.ArgumentParser) -> None:
     record = parser.add_argument_group("sweep")
     record.add_argument("--name", help="of the sweep (default: data set, date and time)")
     record.add_argument("--model-name", metavar="NAME", help="registered model")
@@ -187,15 +208,6 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--dry-run", action="store_true", help="print the plan and end")
     record.add_argument("--quiet", action="store_true", help="no live view")
     record.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    flags = vars(parser.parse_args([]))
-    parser.set_defaults(
-        **{
-            each.name: each.default
-            for each in fields(SweepSettings)
-            if each.name in flags and each.default is not MISSING
-        }
-    )
-    return parser
 
 
 def _settings(args: argparse.Namespace) -> SweepSettings:

@@ -64,7 +64,7 @@ def start(space: Space, seed: int, trials: int = STARTUP_TRIALS) -> list[dict[st
     return first_suggestions(space, "tpe", seed, trials)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(8))
 def test_each_dozen_takes_every_choice_as_often(seed):
     shown = start(Space.load("cpu"), seed, 3 * STARTUP_TRIALS)
     for first in range(0, len(shown), STARTUP_TRIALS):
@@ -81,7 +81,7 @@ def test_each_dozen_takes_every_choice_as_often(seed):
             assert Counter(each[name] for each in dozen) == expected
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(8))
 def test_a_dozen_takes_every_twelfth_of_a_range_once(seed):
     shown = start(Space.load("cpu"), seed)
     twelfths = sorted(int(each["dropout"] / 0.6 * STARTUP_TRIALS) for each in shown)
