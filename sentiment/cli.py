@@ -11,15 +11,19 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
 from sentiment.config import Config
-from sentiment.datasets import DataConfig
+from sentiment.data_config import DataConfig, flag
 from sentiment.errors import InputError, TrainingError
 from sentiment.full_disk import full_disk
 from sentiment.provenance import redacted
+
+if TYPE_CHECKING:
+    from sentiment.datasets import Dataset
 
 _NOT_OF_TYPE = re.compile(r"(?P<flag>[^:]+): invalid (?P<type>int|float) value: (?P<value>.+)")
 _LONGEST_MESSAGE = 2_000
@@ -49,6 +53,25 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"formatter_class": Help, **options})
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the arguments, which must be UTF-8, in a working folder whose name is.
+
+        Names of files are among them. What is not UTF-8 would fail where it is recorded, after
+        the work.
+
+        Raises:
+            InputError: an argument, or the working folder's name, is not UTF-8, or what
+                `argparse` finds wrong.
+        """
+        parsed = super().parse_args(args, namespace)
+        for argument in sys.argv[1:] if args is None else args:
+            if not _is_utf8(argument):
+                raise InputError(f"{argument}: not UTF-8; rename it, or write it in UTF-8")
+        folder = Path.cwd()
+        if not _is_utf8(str(folder)):
+            raise InputError(f"{folder}: the working folder's name is not UTF-8; work in another")
+        return parsed
+
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong with the arguments, in place of printing all flags.
 
@@ -62,18 +85,35 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{line}; see {self.prog} --help")
 
 
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one flag for each field of `DataConfig`."""
     group = parser.add_argument_group("data")
     for name, field in DataConfig.model_fields.items():
-        numeric = float in (field.annotation, *typing.get_args(field.annotation))
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=float if numeric else str,
-            default=field.default,
-            metavar=name.rpartition("_")[2].upper(),
-            help=(field.description or "").replace("%", "%%"),
-        )
+        text = (field.description or "").replace("%", "%%")
+        kinds = (field.annotation, *typing.get_args(field.annotation))
+        metavar = name.rpartition("_")[2].upper()
+        if bool in kinds:
+            group.add_argument(flag(name), action="store_true", help=text)
+        elif any(typing.get_origin(kind) is tuple for kind in kinds):
+            # None, since argparse would add what is given to another default.
+            default = f" (default: {' '.join(field.default)})" if field.default else ""
+            group.add_argument(flag(name), action="append", metavar=metavar, help=text + default)
+        else:
+            group.add_argument(
+                flag(name),
+                type=next((kind for kind in (float, int) if kind in kinds), str),
+                default=field.default,
+                metavar=metavar,
+                help=text,
+            )
 
 
 def data_config(args: argparse.Namespace) -> DataConfig:
@@ -82,7 +122,20 @@ def data_config(args: argparse.Namespace) -> DataConfig:
     Raises:
         InputError: a value does not fit its field.
     """
-    return checked_data_config({name: getattr(args, name) for name in DataConfig.model_fields})
+    given = {name: getattr(args, name) for name in DataConfig.model_fields}
+    return checked_data_config({name: value for name, value in given.items() if value is not None})
+
+
+def data_flags(config: DataConfig) -> list[str]:
+    """Return the arguments that say what differs from the defaults, as `data_config` reads them."""
+    words: list[str] = []
+    for name, value in config.model_dump(exclude_defaults=True).items():
+        if value is True:
+            words.append(flag(name))
+        else:
+            for each in value if isinstance(value, tuple | list) else [value]:
+                words += [flag(name), str(each)]
+    return words
 
 
 def checked_data_config(values: Mapping[str, Any]) -> DataConfig:
@@ -134,6 +187,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def store_flag(tracking_uri: str | None) -> str:
     """Return what a further command must be given to find the same store: nothing, or a flag."""
     return "" if tracking_uri is None else f" --tracking-uri {shlex.quote(redacted(tracking_uri))}"
+
+
+def tell_left_out(dataset: Dataset) -> None:
+    """Say on standard error which rows of the user's files were left out, if any were."""
+    if dataset.account is not None and dataset.account.left_out:
+        print(f"note: {dataset.account}", file=sys.stderr)
 
 
 def warn_of_padding(config: Config) -> None:

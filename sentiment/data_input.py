@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag
 
 from sentiment import imdb
 from sentiment.datasets import PACKAGE_PAGE, DataConfig, Dataset
+from sentiment.sources import absolute
 
 DIGEST_LENGTH = 12
 """Characters of the fingerprint that are the digest; MLflow's pages show it whole."""
@@ -38,9 +38,12 @@ def dataset_input(dataset: Dataset, config: DataConfig) -> DatasetInput:
     )
 
 
-def _source(config: DataConfig) -> tuple[str, dict[str, str]]:
+def _source(config: DataConfig) -> tuple[str, dict[str, str | list[str]]]:
     """Return MLflow's type of the source, and the source."""
-    local = config.data or config.data_dir
-    if local is not None:
-        return "local", {"uri": str(Path(local).expanduser().absolute())}
+    local = absolute(config)
+    if local.data is not None:
+        files = {"files": list(local.data)} if len(local.data) > 1 else {}
+        return "local", {"uri": local.data[0], **files}
+    if local.data_dir is not None:
+        return "local", {"uri": local.data_dir}
     return "http", {"url": imdb.URL if config.dataset == "imdb" else PACKAGE_PAGE}

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
 from sentiment import imdb
-from sentiment.config import Section, unknown_name
+from sentiment.config import unknown_name
+from sentiment.data_config import DATASETS, OF_FILES, DataConfig, flag
 from sentiment.errors import InputError
-from sentiment.splits import Split, hold_out
-from sentiment.tables import read_table
+from sentiment.labels import Classes
+from sentiment.rare_labels import find_rare, joint_label, needed, refusal, without_rare
+from sentiment.sources import check_utf8
+from sentiment.splits import RareLabelsError, Split, hold_out
+from sentiment.tables import Account, Table, read_table
 
 __all__ = ["DATASETS", "DataConfig", "Dataset", "Split", "load_dataset"]
-
-# The default first.
-DATASETS = ("imdb-25k", "imdb", "rotten-tomatoes")
 
 Progress = Callable[[str], None]
 
@@ -37,29 +37,6 @@ _VALIDATION_SHARE = 0.15  # of everything, if the test split is drawn too, else 
 _IMDB_VALIDATION_SHARE = 0.30
 
 
-class DataConfig(Section):
-    """Which texts are learnt from."""
-
-    dataset: str = Field(DATASETS[0], description=f"name of the data set: {', '.join(DATASETS)}")
-    data: str | None = Field(
-        None, description="file with texts of your own: .csv, .tsv, .jsonl or .parquet"
-    )
-    data_dir: str | None = Field(
-        None, description="for imdb: the folder aclImdb or its tarball, instead of the download"
-    )
-    text_column: str = Field("text", description="column of the texts, for --data")
-    label_column: str = Field("label", description="column of the labels, for --data")
-    split_column: str | None = Field(
-        None, description="column that says train, valid or test, for --data"
-    )
-    validation_share: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="share of validation in what is not test; the data set's own if not given",
-    )
-
-
 @dataclass(frozen=True)
 class Dataset:
     """Labelled texts in splits.
@@ -70,12 +47,24 @@ class Dataset:
         splits: `train`, `valid`, `test` and, if there are unlabelled texts, `unsup`. No text
             of `test` stands in another split, nor one of `valid` in `train` or `unsup`.
         fingerprint: hexadecimal sha256 over label names, texts, labels and splits.
+        account: what became of the rows of the user's files; None for a data set by name.
+        former_fingerprint: that of an earlier version, which took labels as they are written;
+            None if it is the same.
     """
 
     name: str
     label_names: tuple[str, ...]
     splits: dict[str, Split]
     fingerprint: str
+    account: Account | None = None
+    former_fingerprint: str | None = None
+
+    def is_known_as(self, fingerprint: str | None) -> bool:
+        """Whether that is what the data set's fingerprint is, or was in an earlier version."""
+        return fingerprint is not None and fingerprint in (
+            self.fingerprint,
+            self.former_fingerprint,
+        )
 
 
 def load_dataset(config: DataConfig, progress: Progress | None = None) -> Dataset:
@@ -92,8 +81,11 @@ def load_dataset(config: DataConfig, progress: Progress | None = None) -> Datase
         return _from_file(config, progress)
     if config.dataset not in DATASETS:
         raise InputError(unknown_name("data set", config.dataset, DATASETS))
-    if config.split_column is not None:
-        raise InputError("--split-column is for a file of your own: name it with --data")
+    for name in OF_FILES:
+        if getattr(config, name) != DataConfig.model_fields[name].default:
+            raise InputError(f"{flag(name)} is for a file of your own: name it with --data")
+    if config.data_dir is not None:
+        check_utf8(str(Path(config.data_dir).expanduser().absolute()), "folder")
     if config.dataset == "imdb":
         return _divide(
             "imdb",
@@ -146,33 +138,75 @@ def _from_file(config: DataConfig, progress: Progress | None) -> Dataset:
     if config.dataset != DATASETS[0] or config.data_dir is not None:
         raise InputError("--data takes the place of --dataset and --data-dir: give one of them")
     assert config.data is not None
-    path = Path(config.data).expanduser()
-    table = read_table(path, config.text_column, config.label_column, config.split_column)
-    values = sorted(set(table.labels))
-    if len(values) < 2:
-        raise InputError(
-            f"{path}: column {config.label_column!r} has one class only, {values[0]!r}; "
-            "two or more are needed"
-        )
-    number = {value: index for index, value in enumerate(values)}
-    label_names = imdb.LABEL_NAMES if values == ["0", "1"] else tuple(values)
-    everything = Split(table.texts, np.array([number[label] for label in table.labels], np.int64))
+    table = read_table(config)
+    where = table.account.where
+    column = f"{where}: column {config.label_column!r}"
+    while True:
+        classes = Classes.of(table.labels, table.account.spellings)
+        if len(classes.values) < 2:
+            known = ", ".join(map(classes.shown, classes.values))
+            raise InputError(
+                f"{column} has one class only, {known}; two or more are needed: is "
+                "--label-column another?"
+                if known
+                else f"{column} has no class left; {table.account}"
+            )
+        given = _given_splits(table, classes, config)
+        rare = find_rare(table, config.min_label_count)
+        if not rare:
+            try:
+                dataset = _divide(
+                    table.account.name, classes.names, given, config.validation_share, progress
+                )
+                break
+            except RareLabelsError as error:
+                # Of repeated texts, or such that stand with other labels too.
+                texts = [
+                    {*given["train"].where(given["train"].labels == label).texts}
+                    for label in error.labels
+                ]
+                rare = {
+                    classes.values[label]: len(found)
+                    for label, found in zip(error.labels, texts, strict=True)
+                }
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from error
+        if config.rare_labels == "refuse" or set(rare) == {joint_label(config)}:
+            least = max(needed(table), config.min_label_count or 0)
+            raise refusal(column, rare, classes, least)
+        table = without_rare(table, rare, config)
+    if progress:
+        progress(str(table.account))
+    return replace(
+        dataset, account=table.account, former_fingerprint=_former_fingerprint(dataset, classes)
+    )
+
+
+def _given_splits(table: Table, classes: Classes, config: DataConfig) -> dict[str, Split]:
+    everything = Split(table.texts, classes.numbers(table.labels))
     if table.splits is None:
-        given = {"train": everything}
-    else:
-        column = np.array(table.splits)
-        given = {name: everything.where(column == name) for name in dict.fromkeys(table.splits)}
+        return {"train": everything}
+    column = np.array(table.splits)
+    given = {name: everything.where(column == name) for name in dict.fromkeys(table.splits)}
+    where = table.account.where
+    if config.split_column is not None:
+        where += f": column {config.split_column!r}"
     if "train" not in given:
-        raise InputError(f"{path}: column {config.split_column!r} never says train")
+        raise InputError(f"{where} never says train: is --split-column another?")
     if "valid" in given and config.validation_share is not None:
-        raise InputError(
-            f"{path}: column {config.split_column!r} has a validation split already; "
-            "leave out the validation share"
-        )
-    try:
-        return _divide(path.name, label_names, given, config.validation_share, progress)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{where} has a validation split already; leave out --validation-share")
+    return given
+
+
+def _former_fingerprint(dataset: Dataset, classes: Classes) -> str | None:
+    """Return the fingerprint under labels as they are written, where each is in one way."""
+    written = [list(classes.spellings[value]) for value in classes.values]
+    if any(len(spellings) > 1 for spellings in written):
+        return None
+    names = tuple(spellings[0] for spellings in written)
+    if names == classes.values or list(names) != sorted(names):
+        return None
+    return _fingerprint(names, dataset.splits)
 
 
 def _divide(
@@ -211,9 +245,9 @@ def _divide(
 
 def _require_classes(train: Split, label_names: tuple[str, ...]) -> None:
     present = set(train.labels.tolist())
-    for label, name in enumerate(label_names):
-        if label not in present:
-            raise InputError(f"class {name!r} has no text in the train split: give some")
+    absent = [label for label in range(len(label_names)) if label not in present]
+    if absent:
+        raise RareLabelsError(absent, label_names, "has no text in the train split: give some")
 
 
 def _fingerprint(label_names: tuple[str, ...], splits: Mapping[str, Split]) -> str:

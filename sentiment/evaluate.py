@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.errors import InputError
+from sentiment.labels import class_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     bundle = Bundle.load(resolve_model(args.model, args.tracking_uri))
     cli.warn_of_padding(bundle.config)
     dataset = load_dataset(cli.data_config(args))
+    cli.tell_left_out(dataset)
     configure_threads(available_cores())
     scores = score_split(bundle, dataset, args.split)
     if args.json:
@@ -48,9 +50,9 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{dataset.name} {args.split}, {scores.count:,} texts")
     for name, value in scores.metrics(args.split).items():
         print(f"  {name:<16} {value:.4f}")
-    if dataset.fingerprint != bundle.metadata.get("dataset_fingerprint"):
+    if not dataset.is_known_as(bundle.metadata.get("dataset_fingerprint")):
         print(f"  (trained on other data: {bundle.metadata.get('dataset')})")
-    print_confusion(bundle.label_names, scores.confusion)
+    print_confusion(dataset.label_names, scores.confusion)
 
 
 def score_split(bundle: Bundle, dataset: Dataset, split: str) -> Scores:
@@ -71,6 +73,8 @@ def split_log_probabilities(
 ) -> np.ndarray:
     """Return a saved model's float32 log probabilities (n, C) of a split's n raw texts.
 
+    The classes stand in the data's order, and are compared by the values of their labels.
+
     Args:
         bundle: the model.
         dataset: the data set.
@@ -80,12 +84,14 @@ def split_log_probabilities(
     Raises:
         InputError: the data has labels that the model does not know.
     """
-    if dataset.label_names != bundle.label_names:
+    order = class_order(bundle.label_names, dataset.label_names)
+    if order is None:
         raise InputError(
             f"the model tells {', '.join(bundle.label_names)} apart, {dataset.name} has the labels "
-            f"{', '.join(dataset.label_names)}: give the data that the model is for"
+            f"{', '.join(dataset.label_names)}: give the data that the model is for, or name its "
+            "labels as the model does by --label-map OLD=NEW"
         )
-    return bundle.log_probabilities(dataset.splits[split].texts, workers)
+    return bundle.log_probabilities(dataset.splits[split].texts, workers)[:, order]
 
 
 def print_confusion(names: tuple[str, ...], confusion: np.ndarray) -> None:

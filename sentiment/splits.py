@@ -18,6 +18,20 @@ from sentiment.errors import InputError
 SEED = 1234
 
 
+class RareLabelsError(InputError):
+    """Classes that have too few texts to stand in every split.
+
+    Attributes:
+        labels: their numbers.
+    """
+
+    def __init__(self, labels: Sequence[int], label_names: Sequence[str], problem: str) -> None:
+        self.labels = tuple(labels)
+        named = ", ".join(repr(label_names[label]) for label in labels[:10])
+        more = f" and {len(labels) - 10:,} more" if len(labels) > 10 else ""
+        super().__init__(f"class {named}{more} {problem}")
+
+
 @dataclass(frozen=True)
 class Split:
     """One part of a data set.
@@ -62,7 +76,7 @@ def hold_out(
         What is left, and what was drawn; each in the order of `whole`.
 
     Raises:
-        InputError: a class has too few different texts to stand in both.
+        RareLabelsError: classes have too few different texts to stand in both.
     """
     labels: list[int] = whole.labels.tolist()
     wanted = {
@@ -102,12 +116,14 @@ def hold_out(
     for label in wanted:
         if not held[rows_with[label]].any():  # each of its texts is repeated more often than fits
             held[min(groups_with[label], key=len)] = True
-    for label in wanted:
-        if held[rows_with[label]].all():
-            raise InputError(
-                f"class {label_names[label]!r} has too few different texts to draw a {purpose} "
-                "split from: give more texts of it, or leave the class out"
-            )
+    rare = sorted(label for label in wanted if held[rows_with[label]].all())
+    if rare:
+        raise RareLabelsError(
+            rare,
+            label_names,
+            f"has too few different texts to draw a {purpose} split from: give more texts of it, "
+            "or leave the class out",
+        )
     return whole.where(~held), whole.where(held)
 
 

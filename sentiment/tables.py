@@ -1,28 +1,62 @@
-"""The user's own table of texts: CSV, TSV, JSONL or Parquet. Errors name the file and the row."""
+"""The user's own tables of texts, whatever their form. Errors name the file and the row.
+
+Every row is accounted for: it is read, refused, or left out with a count of why.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sentiment.columns import MISSING, RawTable
+from sentiment.data_config import DataConfig
 from sentiment.errors import InputError
+from sentiment.labels import (
+    LabelMap,
+    check_lookalikes,
+    is_none,
+    memoized,
+    normal_label,
+    spelling,
+)
+from sentiment.readers import check_flags, read_source
+from sentiment.sources import Source, common_name, find_sources, split_name
+from sentiment.values import is_blank, is_unicode, joined
 
-_SPLIT_NAMES = {
-    "train": "train",
-    "valid": "valid",
-    "validation": "valid",
-    "dev": "valid",
-    "test": "test",
-}
+_PLACES = 3
+"""Rows that a message names of each kind."""
 
-# Rows in the order of the file, each with the words that say where it stands.
-Rows = Iterator[tuple[str, Mapping[str, Any]]]
+
+@dataclass
+class Account:
+    """What became of the rows of a table.
+
+    Attributes:
+        name: what the data set is called: the first file, and how many more there are.
+        where: the first file's path, for messages.
+        read: rows that the files have.
+        kept: rows whose texts are used.
+        left_out: rows that are not, by the reason.
+        form: what was detected in the files, or differs from the usual.
+        spellings: how the files write each label, and how often.
+    """
+
+    name: str
+    where: str
+    read: int = 0
+    kept: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    form: list[str] = field(default_factory=list)
+    spellings: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        form = f" ({', '.join(dict.fromkeys(self.form))})" if self.form else ""
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.left_out.items())
+        skipped = f"{self.left_out.total():,} skipped{f': {reasons}' if reasons else ''}"
+        return f"{self.name}: {self.read:,} rows read{form}, {skipped}"
 
 
 @dataclass(frozen=True)
@@ -31,178 +65,169 @@ class Table:
 
     Attributes:
         texts: none of them blank.
-        labels: as strings, none of them blank.
-        splits: `train`, `valid` or `test` for each text; None if there is no such column.
+        labels: in their normal form or under the names of the label map, none of them blank.
+        splits: `train`, `valid` or `test` for each text; None if that is not said.
+        account: what became of the rows.
     """
 
     texts: list[str]
     labels: list[str]
     splits: list[str] | None
+    account: Account
 
 
-def read_table(
-    path: Path, text_column: str, label_column: str, split_column: str | None = None
-) -> Table:
-    """Read a table by the columns that hold its texts, labels and, if named, splits.
+def read_table(config: DataConfig) -> Table:
+    """Read the files of `config.data` into one table.
 
     Raises:
-        InputError: the file can't be read or is torn, a column is missing, a text is empty or
-            not a string, a label is missing, a split has an unknown name.
+        InputError: a file can't be read, is torn or of another form than it is said to be; a
+            column is missing; a text or label is missing, unless such rows are left out; a split
+            has an unknown name; labels look like one written in two ways.
     """
-    read = _READERS.get(path.suffix.lower())
-    if read is None:
-        raise InputError(
-            f"{path}: unknown kind of file {path.suffix!r}, it must end in {', '.join(_READERS)}"
-        )
-    texts, labels, splits = [], [], []
-    columns = [text_column, label_column, *([split_column] if split_column else [])]
-    for place, row in read(path, columns):
-        for column in columns:
-            if column not in row:
-                raise InputError(_no_column(f"{path}, {place}", column, row))
-        try:
-            texts.append(_text(row[text_column]))
-            labels.append(_label(row[label_column]))
-            if split_column:
-                splits.append(_split(row[split_column]))
-        except ValueError as error:
-            raise InputError(f"{path}, {place}: {error}") from error
-    if not texts:
-        raise InputError(f"{path}: there are no rows")
-    return Table(texts, labels, splits if split_column else None)
+    assert config.data is not None
+    _check_columns(config)
+    sources = find_sources(config.data)
+    check_flags(config, sources)
+    rows = _Rows(config, sources)
+    for source in sources:
+        for path, raw in read_source(source, config):
+            rows.add(path, raw, source.split)
+    return rows.table()
 
 
-def _text(value: Any) -> str:
-    if value is None:
-        raise ValueError("the text is missing")
-    if not isinstance(value, str):
-        raise ValueError(f"the text is not a string, it is {value!r:.60}")
-    if not value.strip():
-        raise ValueError("the text is empty; fill it in or remove the row")
-    return value
+def _check_columns(config: DataConfig) -> None:
+    columns = [*config.text_column, config.label_column]
+    columns += [config.split_column] if config.split_column is not None else []
+    for column in columns:
+        if columns.count(column) > 1:
+            raise InputError(f"the column {column!r} is named for two things; name each once")
 
 
-def _label(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a column of integers with a gap arrives as floats
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        raise ValueError("the label is missing")
-    if not isinstance(value, str | int | float):
-        raise ValueError(f"the label is neither a string nor a number, it is {value!r:.60}")
-    label = str(value).strip()
-    if not label:
-        raise ValueError("the label is missing")
-    return label
+class _Rows:
+    """Gathers the rows of the files, and those that are incomplete."""
 
+    def __init__(self, config: DataConfig, sources: Sequence[Source]) -> None:
+        self._config = config
+        first = str(sources[0].path)
+        more = len(sources) - 1
+        self.where = f"{first} and {more} more" if more else first
+        self.account = Account(common_name(sources), self.where)
+        self._map = LabelMap.parse(config.label_map)
+        self._spelling = memoized(spelling)
+        self._texts: list[str] = []
+        self._labels: list[str] = []
+        self._splits: list[str] = []
+        self._found: set[str] = set()
+        self._incomplete: dict[str, list[str]] = {}
+        self._counts: Counter[str] = Counter()
 
-def _split(value: Any) -> str:
-    name = _SPLIT_NAMES.get(value.strip().lower()) if isinstance(value, str) else None
-    if name is None:
-        raise ValueError(f"unknown split {value!r:.60}; there are {', '.join(_SPLIT_NAMES)}")
-    return name
+    def add(self, path: Path, raw: RawTable, split: str | None) -> None:
+        """Take the rows of a file.
 
-
-def _no_column(place: str, column: str, row: Mapping[str, Any]) -> str:
-    columns = ", ".join(map(repr, row))
-    return f"{place}: there is no column {column!r}; the columns are {columns:.500}"
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror})") from error
-
-
-def _read_text(path: Path) -> str:
-    data = _read_bytes(path)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{path}, line {line}: not UTF-8 (byte {error.object[error.start]:#04x}); "
-            "save the file as UTF-8"
-        ) from error
-
-
-def _read_separated(separator: str) -> Callable[[Path, list[str]], Rows]:
-    def read(path: Path, columns: list[str]) -> Rows:
-        lines = csv.reader(
-            io.StringIO(_read_text(path), newline=""), delimiter=separator, strict=True
-        )
-        header: list[str] | None = None
-        before = csv.field_size_limit(2**31 - 1)  # its default is less than a long text
-        first_line = 1
-        try:
-            for row in lines:
-                place, first_line = f"line {first_line}", lines.line_num + 1
-                if not row:
-                    continue
-                if header is None:
-                    header = row
-                    for column in columns:
-                        if header.count(column) > 1:
-                            raise InputError(f"{path}: there are two columns {column!r}")
-                        if column not in header:
-                            raise InputError(_no_column(str(path), column, dict.fromkeys(header)))
-                elif len(row) != len(header):
-                    raise InputError(
-                        f"{path}, {place}: {len(row)} fields, but the header has {len(header)}; "
-                        "a field that holds a separator or a line break must stand in quotes"
-                    )
-                else:
-                    yield place, dict(zip(header, row, strict=True))
-        except csv.Error as error:
+        Raises:
+            InputError: a row can't be used, or not all were read.
+        """
+        if len(raw.numbers) != raw.counted:
             raise InputError(
-                f"{path}, line {first_line}: the row can't be read ({error}); "
-                "is a quotation mark missing?"
-            ) from error
-        finally:
-            csv.field_size_limit(before)
+                f"{path}: {len(raw.numbers):,} rows were read, but {raw.counted:,} are counted in "
+                "the file; is it damaged, or are --delimiter, --quoting or --escape wrong?"
+            )
+        config = self._config
+        self.account.read += raw.counted
+        self.account.form += raw.form
+        parts = list(zip(*(raw.values[name] for name in config.text_column), strict=True))
+        splits = raw.values[config.split_column] if config.split_column is not None else []
+        for row, number in enumerate(raw.numbers):
+            try:
+                problem = self._add_row(
+                    parts[row],
+                    raw.values[config.label_column][row],
+                    splits[row] if splits else split,
+                )
+            except ValueError as error:
+                raise InputError(f"{path}, {raw.unit} {number}: {error}") from error
+            if problem is not None:
+                several = self.where != str(path)
+                place = f"{path.name} {raw.unit} {number}" if several else f"{raw.unit} {number}"
+                self._leave_out(problem, place)
 
-    return read
+    def _add_row(self, parts: tuple[Any, ...], label: Any, split: Any) -> str | None:
+        """Add a row, or return what it lacks."""
+        text = joined(parts)
+        written = self._spelling(None if label is MISSING else label)
+        name: str | None = None
+        if written is not None:
+            found = normal_label(written)
+            self._found.add(found)
+            if found in self._map.names:
+                name = self._map.names[found]
+                if name is None:
+                    self.account.left_out["by --label-map"] += 1
+                    return None
+            elif not is_none(written):
+                name = found
+        if text is None:
+            return "without a text"
+        if name is None:
+            return f"with the label {written!r}" if written else "without a label"
+        if not is_unicode(text) or not is_unicode(name):
+            return "with half a surrogate pair, which is no character"
+        if self._config.split_column is not None:
+            if is_blank(split):
+                return "without a split"
+            if not isinstance(split, str):
+                raise ValueError(f"unknown split {split!r:.60}; give names such as train and test")
+            split = split_name(split)
+        self._texts.append(text)
+        self._labels.append(name)
+        self._counts[name] += 1
+        self.account.spellings.setdefault(name, Counter())[written or name] += 1
+        if split is not None:
+            self._splits.append(split)
+        return None
 
+    def _leave_out(self, problem: str, place: str) -> None:
+        self.account.left_out[problem] += 1
+        places = self._incomplete.setdefault(problem, [])
+        if len(places) < _PLACES:
+            places.append(place)
 
-def _read_jsonl(path: Path, _columns: list[str]) -> Rows:
-    # Not splitlines(): JSON strings may hold U+2028 and its like.
-    for number, line in enumerate(_read_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}, line {number}: not JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, line {number}: not a JSON object but {line.strip():.60}")
-        yield f"line {number}", row
+    def table(self) -> Table:
+        """Return the rows as one table.
 
+        Raises:
+            InputError: there are none, some are incomplete, or labels look alike.
+        """
+        account, config = self.account, self._config
+        account.kept = len(self._texts)
+        if not account.read:
+            raise InputError(f"{self.where}: there are no rows")
+        if self._incomplete and not config.skip_incomplete:
+            raise InputError(self._refusal())
+        column = f"{self.where}: column {config.label_column!r}"
+        self._map.check_used(column, self._found)
+        if not account.kept:
+            raise InputError(f"{self.where}: no rows are left; {account}")
+        check_lookalikes(column, self._counts, self._map.kept_apart())
+        return Table(self._texts, self._labels, self._splits or None, account)
 
-def _read_parquet(path: Path, columns: list[str]) -> Rows:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(pa.BufferReader(_read_bytes(path)))
-        names = file.schema_arrow.names
-        for column in columns:
-            if column not in names:
-                raise InputError(_no_column(str(path), column, dict.fromkeys(names)))
-        table = file.read(columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: can't be read as Parquet ({reason:.200})") from error
-    values = {column: iter(table.column(column)) for column in columns}
-    for number in range(1, table.num_rows + 1):
-        try:
-            yield f"row {number}", {column: next(values[column]).as_py() for column in columns}
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}, row {number}: not UTF-8") from error
-
-
-_READERS: dict[str, Callable[[Path, list[str]], Rows]] = {
-    ".csv": _read_separated(","),
-    ".tsv": _read_separated("\t"),
-    ".jsonl": _read_jsonl,
-    ".parquet": _read_parquet,
-}
+    def _refusal(self) -> str:
+        reasons = []
+        total = 0
+        for reason, places in self._incomplete.items():
+            count = self.account.left_out[reason]
+            total += count
+            more = ", …" if count > len(places) else ""
+            reasons.append(f"{count:,} {reason} ({', '.join(places)}{more})")
+        named = [r for r in self._incomplete if r.startswith("with the label")]
+        text = (
+            f"{self.where}: {total:,} of {self.account.read:,} rows are incomplete: "
+            f"{', '.join(reasons)}\nfill them in, or --skip-incomplete leaves them out"
+        )
+        if named:
+            label = named[0].removeprefix("with the label ")
+            text += (
+                f"; {label} counts as a missing label, unless --label-map {label[1:-1]}="
+                f"{label[1:-1]} says that it is one"
+            )
+        return text

@@ -49,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         data = data.model_copy(update={"validation_share": recipe.validation_share})
 
     from sentiment.data_input import dataset_input
+    from sentiment.data_summary import brief
     from sentiment.devices import pick_device
     from sentiment.embeddings import coverage
     from sentiment.evaluate import score_split
@@ -61,6 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     corpus, vectors = prepared.for_config(config)
     trainer = Trainer(config, corpus, vectors, device, args.threads)
     dataset = prepared.dataset
+    print(brief(dataset))
     print(
         f"{trainer.parameter_counts()['parameters/trainable']:,} trainable parameters, "
         f"{trainer.precision} on {device}; commonest words: "

@@ -286,10 +286,7 @@ def _changed(trial: TrialRecord) -> list[str]:
 
 
 def _data_flags(config: DataConfig) -> str:
-    given = config.model_dump(exclude_defaults=True)
-    return "".join(
-        f" --{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given.items()
-    )
+    return "".join(f" {shlex.quote(word)}" for word in cli.data_flags(config))
 
 
 def _version_link(name: str, version: int | None) -> str:

@@ -148,7 +148,7 @@ def dataset_of(client: MlflowClient, run: Run, given: DataConfig | None = None) 
             "by --data, with the same options"
         )
     dataset = load_dataset(given)
-    if dataset.fingerprint != seen:
+    if not dataset.is_known_as(seen):
         raise InputError(
             f"{dataset.name} is other data here (fingerprint {dataset.fingerprint[:12]}) than the "
             f"run {run.info.run_id} saw ({seen[:12]})"

@@ -85,7 +85,7 @@ def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
     named_data = args.dataset is not None or args.data is not None
     dataset = load_dataset(_data_config(candidate, args))
     trained_for = candidate.tags["dataset_fingerprint"]
-    if dataset.fingerprint != trained_for:
+    if not dataset.is_known_as(trained_for):
         return _refused(
             f"{dataset.name} is other data here (fingerprint {dataset.fingerprint[:12]}) "
             f"than {candidate.title} was trained for ({trained_for[:12]})"
@@ -104,7 +104,7 @@ def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
     print(f"{dataset.name}, test split, {verdict.candidate.count:,} texts, float32")
     print(table(candidate, champion, verdict))
     refusals = [*verdict.refusals]
-    if champion is not None and champion.tags.get("dataset_fingerprint") != trained_for:
+    if champion is not None and not dataset.is_known_as(champion.tags.get("dataset_fingerprint")):
         told = _other_data(champion, dataset)
         if named_data:
             print(f"note: {told}")
@@ -168,6 +168,7 @@ def judge_models(
         CandidateError: the candidate's files are not those that were registered, or don't run
             elsewhere.
     """
+    from sentiment.labels import class_order
     from sentiment.model_store import model_of_version
     from sweeps.gate import judge
     from sweeps.registry import DIGESTS_TAG
@@ -175,21 +176,22 @@ def judge_models(
     if candidate.version is not None and DIGESTS_TAG not in candidate.tags:
         raise CandidateError(f"the digests of its files were not recorded with {candidate.title}")
     answers = _answers(client, candidate.model_id, candidate.title, candidate.tags, split)
-    present = None
+    present = order = None
     if champion is not None:
         title = f"the champion (version {champion.version})"
         try:
             present = _answers(client, model_of_version(champion), title, champion.tags, split)
         except CandidateError as error:
             raise InputError(f"{error}; --rollback, or take its alias away in the UI") from error
-        if present.label_names != answers.label_names:
+        order = class_order(present.label_names, answers.label_names)
+        if order is None:
             raise InputError(
                 f"the champion tells {', '.join(present.label_names)} apart, {candidate.title} "
                 f"{', '.join(answers.label_names)}: keep them under two names by --model-name"
             )
     return judge(
         answers.log_probabilities,
-        None if present is None else present.log_probabilities,
+        None if present is None else present.log_probabilities[:, order],
         split.labels,
         recorded=candidate.recorded,
         min_gain=min_gain,

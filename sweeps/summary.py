@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sentiment import cli
+from sentiment.data_summary import described
 from sentiment.datasets import Dataset
 from sentiment.devices import precision_name
 from sentiment.model_store import MODEL_NAME
@@ -88,9 +89,7 @@ def plan_lines(
     cost: Cost | None,
 ) -> Iterator[str]:
     """Yield the lines of a plan: data, search, rungs, space, first suggestions."""
-    for name, split in dataset.splits.items():
-        yield f"{dataset.name} {name}: {len(split.texts):,} texts"
-    yield f"labels: {', '.join(dataset.label_names)}"
+    yield from described(dataset)
     yield f"precision: {precision_name(dtype)}"
     yield f"search: {settings.trials} trials by {settings.sampler} for {settings.objective}"
     note = sampler_note(settings.sampler, space)

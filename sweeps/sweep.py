@@ -18,7 +18,8 @@ from rich.console import Console
 from sentiment.bundle import Bundle
 from sentiment.config import Config
 from sentiment.data_input import dataset_input
-from sentiment.datasets import DataConfig, Dataset, load_dataset
+from sentiment.data_summary import brief
+from sentiment.datasets import Dataset, load_dataset
 from sentiment.devices import configure_threads, pick_precision, precision_name
 from sentiment.embeddings import VectorSpec
 from sentiment.errors import InputError
@@ -29,6 +30,7 @@ from sentiment.preparation import Prepared, prepare
 from sentiment.processes import available_cores
 from sentiment.recipe import Recipe
 from sentiment.record import open_store, read_store, tracking_uri
+from sentiment.sources import absolute
 from sentiment.text import tokenizer
 from sentiment.tracking_server import one_try_each, several_tries
 from sweeps import baselines, descriptions, registry
@@ -224,6 +226,7 @@ class Sweep:
     def _run_recorded(self) -> SweepResult:
         settings, resumed = self.settings, self._resumed
         past = self._past_trials()
+        self._say(brief(self.dataset))
         prepared = prepare(self.dataset, self._configs(), progress=self._say)
         client, experiment_id = open_store(self._uri, settings.experiment)
         if resumed:
@@ -735,7 +738,7 @@ class Sweep:
                 model_id=model_id,
                 run_id=winner.run_id,
                 sweep=tracker.name,
-                data=_from_anywhere(settings.data),
+                data=absolute(settings.data),
                 dataset=self.dataset,
                 test=test,
                 description=descriptions.winners_version(
@@ -749,10 +752,3 @@ class Sweep:
             )
         )
         return winner, test, int(registered.version)
-
-
-def _from_anywhere(data: DataConfig) -> DataConfig:
-    """Return where the data is, whatever folder a later command runs in."""
-    paths = {name: getattr(data, name) for name in ("data", "data_dir")}
-    absolute = {name: str(Path(path).absolute()) for name, path in paths.items() if path}
-    return data.model_copy(update=absolute)
