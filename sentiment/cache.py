@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
+from sentiment.encodings import check_utf8
 from sentiment.errors import InputError
 
 _MANIFEST = "manifest.json"
@@ -22,9 +23,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 def cache_root() -> Path:
-    """Return the folder of all entries: `$SENTIMENT_CACHE`, else the user's cache folder."""
+    """Return the folder of all entries: `$SENTIMENT_CACHE`, else the user's cache folder.
+
+    Raises:
+        InputError: its name is not UTF-8.
+    """
     chosen = os.environ.get("SENTIMENT_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("sentiment-sweeps")
+    root = Path(chosen).expanduser() if chosen else user_cache_path("sentiment-sweeps")
+    check_utf8(str(root), "the name of the cache's folder, SENTIMENT_CACHE,")
+    return root
 
 
 def cached(kind: str, fingerprint: str, build: Callable[[Path], None]) -> Path:

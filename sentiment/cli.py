@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from sentiment.config import Config
 from sentiment.data_config import DataConfig, flag
+from sentiment.encodings import check_utf8
 from sentiment.errors import InputError, TrainingError
 from sentiment.full_disk import full_disk
 from sentiment.provenance import redacted
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _NOT_OF_TYPE = re.compile(r"(?P<flag>[^:]+): invalid (?P<type>int|float) value: (?P<value>.+)")
 _LONGEST_MESSAGE = 2_000
+_VARIABLES = ("MLFLOW_TRACKING_URI", "SENTIMENT_CACHE", "TMPDIR")
 _KINDS = {"int": "whole number", "float": "number"}
 
 
@@ -65,11 +67,14 @@ class Parser(argparse.ArgumentParser):
         """
         parsed = super().parse_args(args, namespace)
         for argument in sys.argv[1:] if args is None else args:
-            if not _is_utf8(argument):
-                raise InputError(f"{argument}: not UTF-8; rename it, or write it in UTF-8")
-        folder = Path.cwd()
-        if not _is_utf8(str(folder)):
-            raise InputError(f"{folder}: the working folder's name is not UTF-8; work in another")
+            check_utf8(argument, "the argument")
+        for variable in _VARIABLES:
+            check_utf8(os.environ.get(variable, ""), f"the environment's {variable}")
+        try:
+            folder = Path.cwd()
+        except FileNotFoundError:
+            raise InputError("the working folder is no longer there; change to another") from None
+        check_utf8(str(folder), "the working folder's name")
         return parsed
 
     def error(self, message: str) -> NoReturn:
@@ -83,14 +88,6 @@ class Parser(argparse.ArgumentParser):
         if found := _NOT_OF_TYPE.fullmatch(line):
             line = f"{found['flag']} {found['value']}: not a {_KINDS[found['type']]}"
         raise InputError(f"{line}; see {self.prog} --help")
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,10 +13,10 @@ import numpy as np
 from sentiment import imdb
 from sentiment.config import unknown_name
 from sentiment.data_config import DATASETS, OF_FILES, DataConfig, flag
+from sentiment.encodings import check_utf8
 from sentiment.errors import InputError
 from sentiment.labels import Classes
 from sentiment.rare_labels import find_rare, joint_label, needed, refusal, without_rare
-from sentiment.sources import check_utf8
 from sentiment.splits import RareLabelsError, Split, hold_out
 from sentiment.tables import Account, Table, read_table
 
@@ -85,7 +85,7 @@ def load_dataset(config: DataConfig, progress: Progress | None = None) -> Datase
         if getattr(config, name) != DataConfig.model_fields[name].default:
             raise InputError(f"{flag(name)} is for a file of your own: name it with --data")
     if config.data_dir is not None:
-        check_utf8(str(Path(config.data_dir).expanduser().absolute()), "folder")
+        check_utf8(str(Path(config.data_dir).expanduser().absolute()), "the name of --data-dir")
     if config.dataset == "imdb":
         return _divide(
             "imdb",

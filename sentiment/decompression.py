@@ -48,6 +48,8 @@ def read_plain(path: Path) -> tuple[str, bytes]:
     limit = max(ALWAYS_ALLOWED, LARGEST_RATIO * len(data))
     limit = min(limit, psutil.virtual_memory().available)
     try:
+        if not data:
+            raise EOFError("it is empty")
         inner, plain = decompress(data, limit)
     except _TooLargeError:
         raise InputError(
@@ -78,8 +80,6 @@ def _gzip(data: bytes, limit: int) -> tuple[None, bytes]:
 def _zstandard(data: bytes, limit: int) -> tuple[None, bytes]:
     import pyarrow as pa
 
-    if not data:
-        raise EOFError("it is empty")
     with pa.CompressedInputStream(pa.BufferReader(data), "zstd") as stream:
         return None, _bounded(stream.read(limit + 1), limit)
 

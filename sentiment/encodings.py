@@ -1,4 +1,4 @@
-"""Bytes of a user's file as text, in the encoding that it is in."""
+"""Encodings: of a user's file, and of names that must be UTF-8."""
 
 from __future__ import annotations
 
@@ -85,3 +85,29 @@ def _not_decodable(path: Path, data: bytes, chosen: str, mark: str | None, error
     except UnicodeDecodeError:
         likely = "--encoding latin-1, cp1251, shift_jis or another"
     return f"{where}: not UTF-8{what}; name its encoding: {likely}, or save the file as UTF-8"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a string holds characters alone, no half of a surrogate pair.
+
+    Such halves stand for the bytes of names that are not UTF-8, and may be escaped in JSON.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_utf8(name: str, what: str) -> None:
+    """Refuse a name that isn't UTF-8, which neither the record nor libraries could hold.
+
+    Args:
+        name: of a file or folder.
+        what: what it is, for the message.
+
+    Raises:
+        InputError: it isn't.
+    """
+    if not is_unicode(name):
+        raise InputError(f"{name}: {what} is not UTF-8; rename it, or choose another")

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from sentiment.data_config import DataConfig
+from sentiment.encodings import check_utf8
 from sentiment.errors import InputError
 
 SPLIT_NAMES = {
@@ -61,7 +62,7 @@ def find_sources(names: Sequence[str]) -> list[Source]:
     sources = [source for name in names for source in _of_name(name)]
     seen: set[Path] = set()
     for source in sources:
-        check_utf8(str(source.path.absolute()), "file")
+        check_utf8(str(source.path.absolute()), "the file's name")
         place = source.path.resolve()
         if place in seen:
             raise InputError(f"--data {source.path}: the file is named twice; name it once")
@@ -105,18 +106,6 @@ def _matches(name: str) -> list[Path]:
     # Not Path.glob, which takes no absolute pattern.
     found = glob.glob(str(path), recursive=True)  # noqa: PTH207
     return sorted(Path(name) for name in found)
-
-
-def check_utf8(name: str, what: str) -> None:
-    """Refuse a name that isn't UTF-8, which neither the record nor libraries could hold.
-
-    Raises:
-        InputError: it isn't.
-    """
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{name}: the {what}'s name is not UTF-8; rename it") from None
 
 
 def absolute(config: DataConfig) -> DataConfig:

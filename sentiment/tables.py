@@ -13,6 +13,7 @@ from typing import Any
 
 from sentiment.columns import MISSING, RawTable
 from sentiment.data_config import DataConfig
+from sentiment.encodings import is_unicode
 from sentiment.errors import InputError
 from sentiment.labels import (
     LabelMap,
@@ -24,7 +25,7 @@ from sentiment.labels import (
 )
 from sentiment.readers import check_flags, read_source
 from sentiment.sources import Source, common_name, find_sources, split_name
-from sentiment.values import is_blank, is_unicode, joined
+from sentiment.values import is_blank, joined
 
 _PLACES = 3
 """Rows that a message names of each kind."""

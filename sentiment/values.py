@@ -36,12 +36,3 @@ def is_blank(value: Any) -> bool:
     if isinstance(value, float):
         return math.isnan(value)
     return isinstance(value, str | bytes) and not value.strip()
-
-
-def is_unicode(text: str) -> bool:
-    """Whether a string holds characters alone, no half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
