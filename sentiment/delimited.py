@@ -66,7 +66,8 @@ class _Dialect:
     Attributes:
         delimiter: one character.
         fields: of a row; known when the first row has been read.
-        label_index: which of them is the label.
+        label_index: which of them is the label; from the end where it comes after the texts, which
+            may hold delimiters.
     """
 
     def __init__(self, delimiter: str, config: DataConfig) -> None:
@@ -128,6 +129,8 @@ def _read_rows(
                 indices = _indices(path, header, wanted, config)
                 dialect.fields = len(header)
                 dialect.label_index = header.index(config.label_column)
+                if dialect.label_index > header.index(config.text_column[0]):
+                    dialect.label_index -= len(header)
                 if not config.no_header:
                     beside += 1
                     continue
@@ -231,7 +234,7 @@ def _check_swallowed(
     """Refuse a row of several lines of which two or more look like whole rows.
 
     A text with line breaks has its label in one of its lines. Where a stray quotation mark has
-    made one field of many rows, the lines still have as many fields as a row each, and a label.
+    made one field of many rows, the lines still have the fields of a row each, and a label.
     """
     known = {normal_label(label) for label in labels}
     lines = _LINE_BREAK.split(text)
@@ -239,7 +242,7 @@ def _check_swallowed(
         alike = 0
         for line in lines[first - 1 : last]:
             fields = line.split(dialect.delimiter)
-            if len(fields) == dialect.fields:
+            if len(fields) >= dialect.fields:
                 alike += normal_label(fields[dialect.label_index].strip().strip('"')) in known
         if alike > 1:
             raise InputError(

@@ -83,7 +83,9 @@ def refusal(where: str, rare: Mapping[str, int], classes: Classes, least: int) -
     shown = ", ".join(f"{classes.shown(label)}: {rare[label]:,}" for label in first)
     more = f" and {len(rare) - _SHOWN:,} more" if len(rare) > _SHOWN else ""
     number = "label has" if len(rare) == 1 else "labels have"
-    if min(rare.values()) < least:
+    if least == 1:
+        problem = "no text in the train split that stands in no other"
+    elif min(rare.values()) < least:
         problem = f"fewer than {least} different texts to train on, too few for the splits"
     else:
         problem = "too few texts of their own to stand in every split"

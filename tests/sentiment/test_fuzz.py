@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -152,6 +154,10 @@ ROWS = [(f"this is text {i}, a great film", "pos" if i % 2 else "neg") for i in 
 
 
 def _table(kind: str) -> bytes:
+    if kind.endswith(".gz"):
+        return gzip.compress(_table(kind.removesuffix(".gz")))
+    if kind == ".json":
+        return json.dumps([{"text": t, "label": b} for t, b in ROWS]).encode()
     if kind == ".jsonl":
         return "".join(json.dumps({"text": t, "label": b}) + "\n" for t, b in ROWS).encode()
     if kind == ".parquet":
@@ -159,11 +165,21 @@ def _table(kind: str) -> bytes:
         texts, labels = zip(*ROWS, strict=True)
         pq.write_table(pa.table({"text": texts, "label": labels}), buffer)
         return buffer.getvalue()
-    separator = "," if kind == ".csv" else "\t"
+    separator = {".csv": ",", ".tsv": "\t", ".txt": ";"}[kind]
     lines = [f'"{text}"{separator}{label}\n' for text, label in ROWS]
-    return f"text{separator}label\n{''.join(lines)}".encode()
+    table = f"text{separator}label\n{''.join(lines)}"
+    return table.encode("utf-16" if kind == ".txt" else "utf-8")
 
 
+KINDS = [".csv", ".tsv", ".txt", ".json", ".jsonl", ".parquet", ".csv.gz", ".jsonl.gz"]
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"skip_incomplete": True},
+    {"quoting": "none", "skip_incomplete": True},
+    {"escape": "\\", "no_header": True, "text_column": "1", "label_column": "2"},
+    {"encoding": "latin-1", "label_map": "pos=1,neg=0"},
+    {"delimiter": ";"},
+]
 TABLE_BITS = [
     b"\0",
     b'"',
@@ -175,24 +191,34 @@ TABLE_BITS = [
     b"\xef\xbb\xbf",
     b"{",
     b",",
+    b";",
+    b"\\",
+    b"\xff\xfe",
+    b"nan",
+    b".0",
 ]
 TABLE_BITS += [b"\\ud800", b"NaN", b"9" * 5000, b"\xe2\x80\xa8", "\u202e\N{CLAPPER BOARD}".encode()]
 
 
 @QUIET
-@given(kind=st.sampled_from([".csv", ".tsv", ".jsonl", ".parquet"]), seed=st.integers(0, 2**32))
-def test_damaged_tables(kind: str, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+@given(kind=st.sampled_from(KINDS), options=st.sampled_from(OPTIONS), seed=st.integers(0, 2**32))
+def test_damaged_tables(
+    kind: str, options: dict[str, Any], seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("table") / f"reviews{kind}"
     path.write_bytes(_damaged(_table(kind), random.Random(seed), TABLE_BITS))
     try:
-        table = read_table(path, "text", "label")
+        table = read_table(DataConfig(data=str(path), **options))
     except InputError as error:
         assert 1 <= len(str(error).splitlines()) <= 2
-        assert path.name in str(error)
+        assert path.name in str(error) or str(error).startswith("--")
     else:
         assert len(table.texts) == len(table.labels) > 0
         assert all(text.strip() for text in table.texts)
         assert all(table.labels)
+        account = table.account
+        assert account.read == account.kept + account.left_out.total()
+        assert account.kept == len(table.texts)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +228,11 @@ def test_damaged_tables(kind: str, seed: int, tmp_path_factory: pytest.TempPathF
         ("long.jsonl", b'{"text": "a", "label": ' + b"9" * 6000 + b"}"),
         ("infinite.jsonl", b'{"text": "a", "label": NaN}'),
         ("quotes.csv", b'text,label\n"abc\n' * 50_000),
-        ("utf16.csv", "text,label\na,b\n".encode("utf-16")),
+        ("utf16.csv", "text,label\na,b\n".encode("utf-16-le")),
+        ("bomb.json", b'[{"text": "a", "label": ' + b"[" * 100_000),
+        ("swallowed.csv", b'text,label\na,0\n"b,1\nc,0\nd",1\n'),
+        ("torn.csv.gz", gzip.compress(b"text,label\n" + b"a,0\n" * 500)[:-9]),
+        ("half.jsonl", b'{"text": "\\ud800", "label": 1}\n{"text": "a", "label": 0}\n'),
         ("packed.csv", b"\x1f\x8b" + b"0" * 100),
         ("empty.csv", b""),
         ("hollow.parquet", b"PAR1" + b"\0" * 100 + b"PAR1"),

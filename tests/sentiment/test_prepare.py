@@ -79,7 +79,8 @@ def test_every_configuration_finds_what_it_needs(reviews: Path, cache: Path) -> 
             repeated = again.vectors[key]
             assert repeated is not None
             np.testing.assert_array_equal(vectors.vectors, repeated.vectors)
-    assert len(said) == 3  # nothing was built the second time
+    built = [line for line in said if "rows read" not in line]
+    assert len(built) == 3  # nothing was built the second time
 
 
 def test_a_source_that_is_not_there_is_found_before_work_begins(cache: Path) -> None:
