@@ -89,6 +89,39 @@ def test_other_labels_are_refused(trained, tmp_path):
         evaluate.main([*arguments, "--data", str(table)])
 
 
+def test_labels_are_compared_by_value(make_bundle, tmp_path, capsys):
+    bundle = Bundle.load(make_bundle(0))
+    rows = [(f"film great {i}", i % 2) for i in range(60)]
+    scored = {}
+    for written, names in (("1.0", ("0.0", "1.0")), ("1", ("0.0", "1.0")), ("1", ("neg", "pos"))):
+        folder = replace(bundle, label_names=names).save(tmp_path / f"{written} {names[0]}")
+        table = tmp_path / "texts.csv"
+        lines = [f"{text},{written.replace('1', str(label))}" for text, label in rows]
+        table.write_text("\n".join(["text,label", *lines]))
+        evaluate.main(["--model", str(folder), "--data", str(table), "--json"])
+        scored[written, names] = json.loads(capsys.readouterr().out)
+    first, *others = scored.values()
+    assert others == [first] * 2
+    turned = replace(bundle, label_names=("pos", "neg")).save(tmp_path / "turned")
+    evaluate.main(["--model", str(turned), "--data", str(table), "--json"])
+    confusion = json.loads(capsys.readouterr().out)["confusion"]
+    assert confusion == [row[::-1] for row in first["confusion"]]
+
+
+def test_rows_that_are_left_out_are_told(make_bundle, tmp_path, capsys):
+    table = tmp_path / "texts.csv"
+    rows = [f"film {i},{('bad', 'good')[i % 2]}" for i in range(60)]
+    table.write_text("\n".join(["text,label", *rows, ",good"]))
+    arguments = ["--model", str(make_bundle(0)), "--data", str(table), "--json"]
+    with pytest.raises(InputError, match=r"apart.*by --label-map OLD=NEW"):
+        evaluate.main([*arguments, "--skip-incomplete"])
+    capsys.readouterr()
+    evaluate.main([*arguments, "--skip-incomplete", "--label-map", "bad=neg,good=pos"])
+    told = capsys.readouterr()
+    assert told.err == "note: texts.csv: 61 rows read, 1 skipped: 1 without a text\n"
+    assert json.loads(told.out)["count"] == 8
+
+
 def test_predict_agrees_with_the_logged_model(trained, capsys, monkeypatch, global_store):
     texts = ["a moving and wonderful film", "dull , stupid and far too long", "", "🎬" * 50]
     arguments = ["--model", trained.run.info.run_id, "--tracking-uri", trained.store]

@@ -188,6 +188,28 @@ def test_wrong_arguments_are_told_in_a_line(
     assert parser.formatter_class is cli.Help
 
 
+def test_names_that_are_not_utf8_are_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parser = cli.Parser(prog="x")
+    parser.add_argument("--data")
+    name = os.fsdecode(b"caf\xe9")
+    with pytest.raises(InputError, match="the argument is not UTF-8; rename it"):
+        parser.parse_args(["--data", name])
+    for variable in ("MLFLOW_TRACKING_URI", "SENTIMENT_CACHE", "TMPDIR"):
+        with monkeypatch.context() as patch, pytest.raises(InputError, match=variable):
+            patch.setenv(variable, name)
+            parser.parse_args([])
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match="the working folder's name is not UTF-8"):
+        parser.parse_args([])
+    folder.rmdir()
+    with pytest.raises(InputError, match="the working folder is no longer there"):
+        parser.parse_args([])
+
+
 def test_values_of_any_source_become_the_configuration() -> None:
     assert cli.checked_data_config({"data": "d.csv"}) == DataConfig(data="d.csv")
     with pytest.raises(InputError, match=r"^--validation-share 7: input should be less"):

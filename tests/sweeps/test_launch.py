@@ -505,6 +505,34 @@ def test_wrong_input_is_exit_status_2_without_a_traceback(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["space.yaml"]
 
 
+def test_dry_run_says_what_became_of_the_rows(tmp_path, monkeypatch, capsys):
+    rows = [f"film {'x' * i},{('0', '1.0')[i % 2]}" for i in range(60)]
+    (tmp_path / "own.csv").write_text("\n".join(["text,label", *rows, ",1", "film,nan"]))
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--data", "own.csv", "--dry-run", "--trials", "1"]
+    with pytest.raises(InputError, match=r"2 of 62 rows are incomplete(.|\n)*--skip-incomplete"):
+        main(arguments)
+    assert main([*arguments, "--skip-incomplete"]) == 0
+    text = capsys.readouterr().out
+    for part in (
+        "own.csv: 62 rows read, 2 skipped: 1 without a text, 1 with the label 'nan'\n",
+        "own.csv train: 42 texts: 21 neg, 21 pos\n",
+        "labels: 30 neg, 30 pos\n",
+        "lengths: the shortest texts have 5, 6, 7 characters, the longest 62, 63, 64\n",
+    ):
+        assert part in text
+    assert [path.name for path in tmp_path.iterdir()] == ["own.csv"]
+
+
+def test_half_a_character_never_reaches_a_trial(tmp_path, monkeypatch):
+    rows = [json.dumps({"text": f"film \ud800 {i}", "label": i % 2}) for i in range(60)]
+    (tmp_path / "own.jsonl").write_text("\n".join(rows))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="60 with half a surrogate pair"):
+        main(["--data", "own.jsonl", "--trials", "1"])
+    assert [path.name for path in tmp_path.iterdir()] == ["own.jsonl"]
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments = ["--dataset", "rotten-tomatoes", "--dry-run", "--max-epochs", "3"]
@@ -512,7 +540,9 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsy
     text = capsys.readouterr().out
     for part in (
         "space cpu",
-        "rotten-tomatoes train: 5,970 texts",
+        "rotten-tomatoes train: 5,970 texts: 2,985 neg, 2,985 pos",
+        "labels: 4,265 neg, 4,265 pos",
+        "lengths: the shortest texts have ",
         "rungs: at 2,238, 4,477, 8,955 of 17,910 training examples",
         "  cell:",
         "  004 {",

@@ -3,10 +3,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -293,6 +295,29 @@ def test_other_data_is_refused(
     other.write_text("\n".join(lines[:-1]))
     assert command.main(["--tracking-uri", uri, "--data", str(other)]) == 1
     assert "is other data here" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_process")
+def test_labels_that_an_earlier_version_took_as_written(
+    store: Store,
+    better_and_worse: tuple[Path, Path],
+    reviews: tuple[Path, Dataset],
+    tmp_path: Path,
+) -> None:
+    better, worse = better_and_worse
+    path = tmp_path / "reviews.csv"
+    path.write_text(re.sub(r",([01])$", r",\1.0", reviews[0].read_text(), flags=re.MULTILINE))
+    dataset = load_dataset(DataConfig(data=str(path)))
+    assert dataset.fingerprint == reviews[1].fingerprint
+    assert dataset.former_fingerprint is not None
+    old = replace(Bundle.load(worse), label_names=("0.0", "1.0")).save(tmp_path / "old")
+    former = replace(dataset, fingerprint=dataset.former_fingerprint)
+    win(store, old, (path, former), "first")
+    uri = ["--tracking-uri", store[0].tracking_uri]
+    assert command.main(uri) == 0
+    win(store, better, (path, dataset), "second")
+    assert command.main(uri) == 0
+    assert alias(store, "champion") == 2
 
 
 @pytest.mark.usefixtures("in_process")
