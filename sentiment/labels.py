@@ -27,6 +27,7 @@ _NONE = frozenset(
     ("", "nan", "-nan", "null", "none", "na", "n/a", "<na>", "#na", "#n/a", "nat", "(null)")
 )
 _SHOWN = 10
+_SPELLINGS = 3
 
 
 def normal_label(text: str) -> str:
@@ -138,8 +139,13 @@ class Classes:
         """Return a class as the file writes it, with its name if that differs."""
         name = self.names[self.values.index(value)]
         written = self.spellings.get(value) or Counter((value,))
-        most = min(written, key=lambda text: (-written[text], text))
-        return repr(most) if most == name else f"{most!r} ({name})"
+        # Of each label under this name the commonest spelling.
+        commonest: dict[str, str] = {}
+        for text in sorted(written, key=lambda text: (-written[text], text)):
+            commonest.setdefault(normal_label(text), text)
+        shown = ", ".join(map(repr, [*commonest.values()][:_SPELLINGS]))
+        more = ", …" if len(commonest) > _SPELLINGS else ""
+        return shown if shown == repr(name) else f"{shown}{more} ({name})"
 
     def numbers(self, labels: Iterable[str]) -> np.ndarray:
         """Return int64 (n,), the index of each label's class."""

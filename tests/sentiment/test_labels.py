@@ -94,6 +94,8 @@ def test_classes_are_named_and_shown_as_they_are_written() -> None:
     assert classes.shown("1") == "'1' (pos)"
     assert classes.numbers(["1", "0"]).tolist() == [1, 0]
     assert Classes.of(["b", "a"], {}).shown("b") == "'b'"
+    spellings = {"other": Counter({"2": 1, "3": 1, "2.0": 4, "4": 1, "5": 1})}
+    assert Classes.of(["other"], spellings).shown("other") == "'2.0', '3', '4', … (other)"
 
 
 @pytest.mark.parametrize(
