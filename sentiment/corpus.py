@@ -23,7 +23,7 @@ from sentiment.text import tokenizer
 from sentiment.vocabulary import SPECIALS, read_words, write_words
 
 if TYPE_CHECKING:
-    from sentiment.datasets import Dataset
+    from sentiment.datasets import DataConfig, Dataset
 
 UNKNOWN = -1
 
@@ -66,6 +66,7 @@ class Corpus:
         label_names: names of the classes by label.
         dataset: name of the data set.
         dataset_fingerprint: fingerprint of its texts, labels and splits.
+        data: where it was loaded from, if it is known.
     """
 
     words: tuple[str, ...]
@@ -74,6 +75,7 @@ class Corpus:
     label_names: tuple[str, ...]
     dataset: str
     dataset_fingerprint: str
+    data: DataConfig | None = None
 
 
 def text_key(text: TextConfig) -> str:
@@ -118,6 +120,7 @@ def load_corpus(
         label_names=dataset.label_names,
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint,
+        data=dataset.config,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pydantic import Field
 from sentiment import imdb
 from sentiment.config import Section, unknown_name
 from sentiment.errors import InputError
-from sentiment.splits import Split, hold_out
+from sentiment.splits import KEYS, SPLITS_VERSION, Split, TextKey, hold_out
 from sentiment.tables import read_table
 
 __all__ = ["DATASETS", "DataConfig", "Dataset", "Split", "load_dataset"]
@@ -68,28 +68,38 @@ class Dataset:
         name: of the data set, or of the user's file.
         label_names: what the labels' numbers mean.
         splits: `train`, `valid`, `test` and, if there are unlabelled texts, `unsup`. No text
-            of `test` stands in another split, nor one of `valid` in `train` or `unsup`.
+            of `test` has a twin (`sentiment.splits.twin_key`) in another split, nor has one of
+            `valid` in `train` or `unsup`.
         fingerprint: hexadecimal sha256 over label names, texts, labels and splits.
+        config: where it was loaded from; None for one that was made otherwise.
     """
 
     name: str
     label_names: tuple[str, ...]
     splits: dict[str, Split]
     fingerprint: str
+    config: DataConfig | None = None
 
 
-def load_dataset(config: DataConfig, progress: Progress | None = None) -> Dataset:
+def load_dataset(
+    config: DataConfig, progress: Progress | None = None, version: int = SPLITS_VERSION
+) -> Dataset:
     """Read a data set and divide it: the same settings give the same splits anywhere.
 
     Args:
         config: which one.
         progress: is told in a line what was done or takes time.
+        version: of the splits, a key of `sentiment.splits.KEYS`.
 
     Raises:
         InputError: the data set is unknown, can't be had or can't be used.
     """
+    return replace(_loaded(config, progress, KEYS[version]), config=config)
+
+
+def _loaded(config: DataConfig, progress: Progress | None, key: TextKey) -> Dataset:
     if config.data is not None:
-        return _from_file(config, progress)
+        return _from_file(config, progress, key)
     if config.dataset not in DATASETS:
         raise InputError(unknown_name("data set", config.dataset, DATASETS))
     if config.split_column is not None:
@@ -101,11 +111,12 @@ def load_dataset(config: DataConfig, progress: Progress | None = None) -> Datase
             imdb.load(config.data_dir, progress),
             config.validation_share or _IMDB_VALIDATION_SHARE,
             progress,
+            key,
         )
     if config.data_dir is not None:
         raise InputError(f"--data-dir is for --dataset imdb, not {config.dataset}")
     given = {"train": _from_package(_PACKAGE_SOURCES[config.dataset])}
-    return _divide(config.dataset, imdb.LABEL_NAMES, given, config.validation_share, progress)
+    return _divide(config.dataset, imdb.LABEL_NAMES, given, config.validation_share, progress, key)
 
 
 def _from_package(source: str) -> Split:
@@ -142,7 +153,7 @@ def _from_package(source: str) -> Split:
     return Split([text for text, _ in rows], labels)
 
 
-def _from_file(config: DataConfig, progress: Progress | None) -> Dataset:
+def _from_file(config: DataConfig, progress: Progress | None, key: TextKey) -> Dataset:
     if config.dataset != DATASETS[0] or config.data_dir is not None:
         raise InputError("--data takes the place of --dataset and --data-dir: give one of them")
     assert config.data is not None
@@ -170,7 +181,7 @@ def _from_file(config: DataConfig, progress: Progress | None) -> Dataset:
             "leave out the validation share"
         )
     try:
-        return _divide(path.name, label_names, given, config.validation_share, progress)
+        return _divide(path.name, label_names, given, config.validation_share, progress, key)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -181,8 +192,9 @@ def _divide(
     given: Mapping[str, Split],
     validation_share: float | None,
     progress: Progress | None,
+    key: TextKey,
 ) -> Dataset:
-    """Draw the splits that are not given, and keep texts from standing in two.
+    """Draw the splits that are not given, and keep twins from standing in two.
 
     A test split that is given stays whole, and its twins leave the others; then the same goes
     for validation.
@@ -191,12 +203,15 @@ def _divide(
     own_share = _VALIDATION_SHARE if "test" in splits else _VALIDATION_SHARE / (1 - _TEST_SHARE)
     shares = {"test": _TEST_SHARE, "valid": validation_share or own_share}
     for held, share in shares.items():
+        others = [name for name in splits if name not in ("test", held)]
         if held not in splits:
             _require_classes(splits["train"], label_names)
-            splits["train"], splits[held] = hold_out(splits["train"], share, held, label_names)
-        texts = frozenset(splits[held].texts)
-        for other in [name for name in splits if name not in ("test", held)]:
-            left = splits[other].without(texts)
+            splits["train"], splits[held] = hold_out(
+                splits["train"], share, held, label_names, key
+            )
+            others.remove("train")  # they are apart already
+        for other in others:
+            left = splits[other].without(splits[held].texts, key)
             twins = len(splits[other]) - len(left)
             if twins and progress:
                 progress(f"{name}: {twins} texts left {other}, they stand in {held}")

@@ -69,6 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
+    from sentiment.data_identity import mismatch
     from sentiment.datasets import load_dataset
     from sentiment.model_store import CHAMPION, MODEL_NAME, model_of_version
     from sweeps import registry
@@ -85,11 +86,9 @@ def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
     named_data = args.dataset is not None or args.data is not None
     dataset = load_dataset(_data_config(candidate, args))
     trained_for = candidate.tags["dataset_fingerprint"]
-    if dataset.fingerprint != trained_for:
-        return _refused(
-            f"{dataset.name} is other data here (fingerprint {dataset.fingerprint[:12]}) "
-            f"than {candidate.title} was trained for ({trained_for[:12]})"
-        )
+    different = mismatch(dataset, trained_for, candidate.title)
+    if different is not None:
+        return _refused(different)
     try:
         verdict = judge_models(
             client,

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from sentiment.bundle import Bundle
 from sentiment.config import Config
+from sentiment.data_identity import mismatch
 from sentiment.data_input import dataset_input
 from sentiment.datasets import DataConfig, Dataset, load_dataset
 from sentiment.devices import configure_threads, pick_precision, precision_name
@@ -167,11 +168,8 @@ class Sweep:
         self.dtype = pick_precision(settings.precision, device)
         self.dataset: Dataset = load_dataset(settings.data, self._say)
         seen = resumed.dataset_fingerprint if resumed else None
-        if resumed and seen not in (None, self.dataset.fingerprint):
-            raise InputError(
-                f"{self.dataset.name} is other data than the sweep {resumed.name} has seen: "
-                "give it the same, or start a new sweep"
-            )
+        if resumed and seen is not None:
+            self._check_same_data(seen, resumed.name)
         texts = self.dataset.splits["train"].texts
         # What takes long on a GPU is the number of steps, hardly the size of a layer.
         self._cost = None if on_gpu else TrialCost(texts)
@@ -367,6 +365,12 @@ class Sweep:
                 f"{len(self.dataset.label_names)}: leave loss at auto"
             )
 
+    def _check_same_data(self, seen: str, sweep: str) -> None:
+        """Raise an InputError where a sweep saw data of another fingerprint."""
+        different = mismatch(self.dataset, seen, f"the sweep {sweep}")
+        if different is not None:
+            raise InputError(f"{different}; start a new sweep, without --resume or --warm-start")
+
     def _configs(self) -> list[Config]:
         """Return a configuration for each corpus and each word vectors that trials may need."""
         configs = [Config.from_flat(each) for each in self.space.combinations(NOT_RANGES)]
@@ -398,6 +402,9 @@ class Sweep:
         experiment = client.get_experiment_by_name(self.settings.experiment)
         ids = [experiment.experiment_id] if experiment else []
         sweep = find_sweep(client, ids, self.settings.warm_start)
+        seen = sweep.data.params.get("dataset_fingerprint")
+        if seen is not None:
+            self._check_same_data(seen, sweep.data.tags["sweep.name"])
         return finished_trials(client, sweep, self.dataset.fingerprint, self.settings.objective)
 
     def _claim(self, client: MlflowClient, experiment_id: str) -> SweepFolder:
