@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 UNKNOWN = -1
 
 # Part of the fingerprint: raise it when the files or their meaning change.
-_FORMAT = 1
+_FORMAT = 2
 _CHUNK_CHARACTERS = 1_000_000
 # With less text than this, starting processes takes longer than they save.
 _SMALL_CHARACTERS = 4_000_000
