@@ -1,12 +1,30 @@
-"""Whether a data set is the one that a model or a sweep was made with, and if not, why."""
+"""Which data a model was made with: what its bundle keeps of it, and whether data is the same.
+
+A bundle travels to other machines and other people, so it names files without their folders.
+"""
 
 from __future__ import annotations
 
-from sentiment.datasets import Dataset, load_dataset
+from pathlib import Path
+from typing import Any
+
+from sentiment.datasets import DataConfig, Dataset, load_dataset
 from sentiment.splits import KEYS, SPLITS_VERSION
 
+DATA = "data"
+"""Key of a bundle's metadata: see `portable`."""
+PATHS = ("data", "data_dir")
+"""Fields of a `DataConfig` that name files or folders."""
 SHOWN = 12
 """Characters of a fingerprint that are shown."""
+
+
+def portable(config: DataConfig) -> dict[str, Any]:
+    """Return what a bundle keeps of where its data came from: files by their names alone."""
+    paths = {name: getattr(config, name) for name in PATHS}
+    names = {name: Path(path).name for name, path in paths.items() if path is not None}
+    kept = config.model_copy(update=names).model_dump(mode="json", exclude_defaults=True)
+    return kept if config.data is not None else {"dataset": config.dataset, **kept}
 
 
 def mismatch(dataset: Dataset, fingerprint: str, user: str) -> str | None:

@@ -206,9 +206,7 @@ def _divide(
         others = [name for name in splits if name not in ("test", held)]
         if held not in splits:
             _require_classes(splits["train"], label_names)
-            splits["train"], splits[held] = hold_out(
-                splits["train"], share, held, label_names, key
-            )
+            splits["train"], splits[held] = hold_out(splits["train"], share, held, label_names, key)
             others.remove("train")  # they are apart already
         for other in others:
             left = splits[other].without(splits[held].texts, key)
@@ -229,6 +227,11 @@ def _require_classes(train: Split, label_names: tuple[str, ...]) -> None:
     for label, name in enumerate(label_names):
         if label not in present:
             raise InputError(f"class {name!r} has no text in the train split: give some")
+
+
+def whole_fingerprint(label_names: tuple[str, ...], texts: Split) -> str:
+    """Return the fingerprint of labelled texts that are not divided into splits."""
+    return _fingerprint(label_names, {"all": texts})
 
 
 def _fingerprint(label_names: tuple[str, ...], splits: Mapping[str, Split]) -> str:

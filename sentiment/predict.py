@@ -99,7 +99,7 @@ def read_lines(stream: BinaryIO) -> Iterator[str]:
                     "standard input is UTF-16, as its byte order mark says: convert it to UTF-8 "
                     "first, such as by `iconv -f UTF-16 -t UTF-8`"
                 )
-            line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901
+            line = line.removeprefix(codecs.BOM_UTF8)
         if len(line) > LONGEST_LINE:
             raise InputError(
                 f"standard input, line {number} is longer than {LONGEST_LINE:,} bytes: "

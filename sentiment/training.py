@@ -17,6 +17,7 @@ from sentiment.batching import Batch, Texts
 from sentiment.bundle import Bundle
 from sentiment.config import Config
 from sentiment.corpus import Corpus
+from sentiment.data_identity import DATA, portable
 from sentiment.devices import (
     configure_threads,
     precision_name,
@@ -188,6 +189,7 @@ class Trainer:
             label_names=self.corpus.label_names,
             weights=self._best_weights,
             metadata={
+                **({} if self.corpus.data is None else {DATA: portable(self.corpus.data)}),
                 "dataset": self.corpus.dataset,
                 "dataset_fingerprint": self.corpus.dataset_fingerprint,
                 "precision": self.precision,
