@@ -11,6 +11,7 @@ import numpy as np
 
 from sentiment.data_identity import SHOWN
 from sentiment.listing import short
+from sentiment.metrics import frequent_confusions
 
 if TYPE_CHECKING:
     from sentiment.metrics import Scores
@@ -91,18 +92,14 @@ def matrix_lines(names: Sequence[str], confusion: np.ndarray) -> Iterator[str]:
 
 def confused_lines(names: Sequence[str], confusion: np.ndarray) -> Iterator[str]:
     """Yield the most frequent confusions."""
-    wrong = confusion.copy()
-    np.fill_diagonal(wrong, 0)
-    flat = wrong.ravel()
-    kinds = int(np.count_nonzero(flat))
+    kinds = int(np.count_nonzero(confusion) - np.count_nonzero(confusion.diagonal()))
     if not kinds:
         yield "  no text is taken for another class"
         return
     yield f"  {'label':<{NAME_WIDTH}} {'taken for':<{NAME_WIDTH}} {'texts':>8}"
-    for place in np.argsort(-flat, kind="stable")[: min(ROWS, kinds)].tolist():
-        label, taken = divmod(place, len(names))
+    for label, taken, count in frequent_confusions(confusion, ROWS):
         first, second = (short(names[each], NAME_WIDTH) for each in (label, taken))
-        yield f"  {first:<{NAME_WIDTH}} {second:<{NAME_WIDTH}} {int(flat[place]):>8,}"
+        yield f"  {first:<{NAME_WIDTH}} {second:<{NAME_WIDTH}} {count:>8,}"
     if kinds > ROWS:
         yield f"  … and {kinds - ROWS:,} more kinds of confusion: --json has all"
 

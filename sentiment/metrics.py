@@ -77,6 +77,20 @@ class Scores:
         ]
 
 
+def frequent_confusions(confusion: np.ndarray, count: int) -> list[tuple[int, int, int]]:
+    """Return which class is taken for which other and how often, the most frequent first.
+
+    Args:
+        confusion: (C, C), rows are labels, columns predictions.
+        count: how many kinds of confusion at most; those that don't occur are none.
+    """
+    wrong = confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    flat = wrong.ravel()
+    places = np.argsort(-flat, kind="stable")[: min(count, np.count_nonzero(flat))]
+    return [(*divmod(place, len(confusion)), int(flat[place])) for place in places.tolist()]
+
+
 def score(
     log_probabilities: np.ndarray, labels: np.ndarray, *, occurring_only: bool = False
 ) -> Scores:

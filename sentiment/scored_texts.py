@@ -92,7 +92,7 @@ def select_texts(
 def _part(dataset: Dataset, bundle: Bundle, split: str, note: str | None = None) -> ScoredTexts:
     """Return a split of a data set, or its labelled texts one split after the other."""
     data = dataset.config.data if dataset.config else None
-    parts = [dataset.splits[name] for name in SPLITS if name in (split, *_members(split))]
+    parts = [dataset.splits[name] for name in (SPLITS[:-1] if split == "all" else (split,))]
     number = _numbers(dataset.label_names, bundle.label_names, dataset.name)
     return ScoredTexts(
         name=dataset.name,
@@ -104,10 +104,6 @@ def _part(dataset: Dataset, bundle: Bundle, split: str, note: str | None = None)
         labels=number[np.concatenate([part.labels for part in parts])],
         note=note,
     )
-
-
-def _members(split: str) -> Sequence[str]:
-    return SPLITS[:-1] if split == "all" else ()
 
 
 def _of_file(config: DataConfig, bundle: Bundle, split: str | None) -> ScoredTexts:

@@ -16,6 +16,14 @@ from typing import Any
 from sentiment.config import TextConfig, unknown_name
 from sentiment.errors import InputError
 
+LANGUAGE_PACKAGES = {
+    "ja": "sudachipy sudachidict_core",
+    "ko": "natto-py (it needs mecab-ko and mecab-ko-dic, which pip has not)",
+    "th": "pythainlp",
+    "vi": "pyvi",
+}
+"""What spaCy's tokenizers of these languages need besides, for pip."""
+
 Tokenizer = Callable[[str], list[str]]
 
 BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
@@ -159,5 +167,6 @@ def _blank(language: str) -> Any:
     try:
         return spacy.blank(language).tokenizer
     except ImportError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"language {language!r} needs a package of its own: {reason}") from error
+        packages = LANGUAGE_PACKAGES.get(language)
+        reason = f"pip install {packages}" if packages else " ".join(str(error).split())
+        raise InputError(f"language {language!r} needs packages of its own: {reason}") from error

@@ -57,12 +57,14 @@ class Evaluation:
         metrics: under the record's names.
         improved: whether this is the best so far by the objective.
         finished: whether the full budget has been trained.
+        confusion: (C, C) int64, rows are labels, columns predictions.
     """
 
     examples: int
     metrics: dict[str, float]
     improved: bool
     finished: bool
+    confusion: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -382,7 +384,7 @@ class Trainer:
                 name: value.detach().to("cpu", copy=True)
                 for name, value in self.model.state_dict().items()
             }
-        return Evaluation(self.examples, metrics, improved, finished)
+        return Evaluation(self.examples, metrics, improved, finished, scores.confusion)
 
 
 def is_better(metrics: dict[str, float], best: dict[str, float], objective: str) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.errors import InputError
+from sentiment.listing import listed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -183,8 +184,8 @@ def judge_models(
             raise InputError(f"{error}; --rollback, or take its alias away in the UI") from error
         if present.label_names != answers.label_names:
             raise InputError(
-                f"the champion tells {', '.join(present.label_names)} apart, {candidate.title} "
-                f"{', '.join(answers.label_names)}: keep them under two names by --model-name"
+                f"the champion tells {listed(present.label_names)} apart, {candidate.title} "
+                f"{listed(answers.label_names)}: keep them under two names by --model-name"
             )
     return judge(
         answers.log_probabilities,

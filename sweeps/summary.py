@@ -15,6 +15,7 @@ from rich.table import Table
 from sentiment import cli
 from sentiment.datasets import Dataset
 from sentiment.devices import precision_name
+from sentiment.listing import listed
 from sentiment.model_store import MODEL_NAME
 from sentiment.provenance import redacted
 from sentiment.record import EXPERIMENT
@@ -45,6 +46,7 @@ class SweepResult:
         seconds: from the launch to the end.
         confirmation: the winner's settings with other seeds; None if there were none.
         removed: the models of trials that were not among the best.
+        warnings: what is likely to be wrong with the texts or the winner.
     """
 
     name: str
@@ -56,6 +58,7 @@ class SweepResult:
     seconds: float
     confirmation: Confirmation | None
     removed: Removed
+    warnings: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Return the result as plain values."""
@@ -75,6 +78,7 @@ class SweepResult:
             "confirmation": self.confirmation.metrics() if self.confirmation else None,
             "models": {"kept": self.removed.kept, "removed": self.removed.models},
             "seconds": round(self.seconds, 1),
+            "warnings": list(self.warnings),
         }
 
 
@@ -90,7 +94,7 @@ def plan_lines(
     """Yield the lines of a plan: data, search, rungs, space, first suggestions."""
     for name, split in dataset.splits.items():
         yield f"{dataset.name} {name}: {len(split.texts):,} texts"
-    yield f"labels: {', '.join(dataset.label_names)}"
+    yield f"labels: {listed(dataset.label_names)}"
     yield f"precision: {precision_name(dtype)}"
     yield f"search: {settings.trials} trials by {settings.sampler} for {settings.objective}"
     note = sampler_note(settings.sampler, space)
@@ -141,6 +145,8 @@ def print_result(
             "no trial got as far as an evaluation; error.txt among a failed run's artifacts says "
             "why: python -m sweeps.ui"
         )
+        for warning in result.warnings:
+            say(f"warning: {warning}")
         return
     console.print(_table(best_trials(result.trials, settings.objective), settings, examples))
     test = result.test
@@ -153,6 +159,8 @@ def print_result(
     say(f"registered as version {result.version} of {settings.model_name}, alias challenger")
     if result.removed.models:
         say(str(result.removed))
+    for warning in result.warnings:
+        say(f"warning: {warning}")
     say("next:")
     commands = _next_commands(settings, uri)
     width = max(map(len, commands))

@@ -17,10 +17,12 @@ from rich.console import Console
 
 from sentiment.bundle import Bundle
 from sentiment.config import Config
+from sentiment.corpus import text_key
 from sentiment.data_identity import mismatch
 from sentiment.data_input import dataset_input
 from sentiment.datasets import DataConfig, Dataset, load_dataset
 from sentiment.devices import configure_threads, pick_precision, precision_name
+from sentiment.diagnosis import LAUNCH, answer_warnings, tokenization_warning
 from sentiment.embeddings import VectorSpec
 from sentiment.errors import InputError
 from sentiment.evaluate import score_split
@@ -60,6 +62,7 @@ from sweeps.history import (
 )
 from sweeps.interrupts import interruptible
 from sweeps.plan import Node, Rungs, Workers, describe_nodes, plan_rungs, plan_workers
+from sweeps.predictions import Predictions, predict_split
 from sweeps.progress import Progress, ended_state
 from sweeps.ray_session import (
     asks_for_token,
@@ -128,6 +131,8 @@ class Sweep:
         self._console = console
         self._quiet = quiet
         self._resumed = resumed
+        self._warnings: list[str] = []
+        self._predictions: Predictions | None = None
         self._storage = None if settings.storage is None else Storage(settings.storage)
         self._studies = StudyPlace(settings.study_storage)
         if settings.address is None:
@@ -223,6 +228,7 @@ class Sweep:
         settings, resumed = self.settings, self._resumed
         past = self._past_trials()
         prepared = prepare(self.dataset, self._configs(), progress=self._say)
+        self._warn_of_tokens(prepared)
         client, experiment_id = open_store(self._uri, settings.experiment)
         if resumed:
             folder = SweepFolder(STATE_FOLDER / resumed.name)
@@ -261,7 +267,7 @@ class Sweep:
                 if settings.final_seeds and winner is not None:
                     confirmed = self._confirm(tracker, prepared, folder, winner)
                     text = descriptions.winners_version(
-                        subject, winner, settings.trials, test, confirmed
+                        subject, winner, settings.trials, test, confirmed, self._warnings
                     )
                     tracker.ask(
                         lambda: client.update_model_version(settings.model_name, str(version), text)
@@ -277,7 +283,9 @@ class Sweep:
             trials = self._trials(tracker)
             tracker.log_table(leaderboard(trials, settings.objective))
             tracker.describe(
-                descriptions.ended_sweep(subject, trials, winner, test, version, confirmed)
+                descriptions.ended_sweep(
+                    subject, trials, winner, test, version, confirmed, self._warnings
+                )
             )
             tracker.end("finished")
         except BaseException:
@@ -299,6 +307,7 @@ class Sweep:
             seconds=time.monotonic() - self.started,
             confirmation=confirmed,
             removed=removed,
+            warnings=tuple(self._warnings),
         )
         examples = len(self.dataset.splits["train"].texts)
         self._report(client, tracker.run_id)
@@ -310,7 +319,8 @@ class Sweep:
         try:
             with several_tries():
                 run = client.get_run(run_id)
-                publish(client, read_sweep(client, run), self.settings.tracking_uri, self.dataset)
+                record = read_sweep(client, run)
+                publish(client, record, self.settings.tracking_uri, self.dataset, self._predictions)
         except Exception as error:  # noqa: BLE001 - the sweep is recorded, whatever a picture does
             _log.warning("the report could not be made", exc_info=error)
             self._say("the sweep is recorded; to make its report: python -m sweeps.report")
@@ -429,6 +439,28 @@ class Sweep:
         return InputError(
             f"--name {name}: there is a sweep of that name; go on with it by --resume {name}, "
             f"or name another (or remove {STATE_FOLDER / name} if its record is gone)"
+        )
+
+    def _warn_of_tokens(self, prepared: Prepared) -> None:
+        """Say at once where the tokenizer did not split the texts, and again at the end."""
+        for text in {config.text for config in self._configs()}:
+            warning = tokenization_warning(prepared.corpora[text_key(text)], text, LAUNCH)
+            if warning is not None and warning not in self._warnings:
+                self._warnings.append(warning)
+                self._say(f"warning: {warning}")
+
+    def _warn_of_answers(self, tracker: SweepTracker, winner: TrialRecord, model_id: str) -> None:
+        """Look at what the winner says of the validation split, for a warning and the report."""
+        client = tracker.client
+        predicted = tracker.ask(lambda: predict_split(client, model_id, self.dataset, "valid"))
+        self._predictions = predicted
+        self._warnings += answer_warnings(
+            predicted.scores().confusion,
+            predicted.label_names,
+            model="the winner",
+            objective=self.settings.objective,
+            class_weights=str(winner.parameters.get("class_weights")),
+            options=LAUNCH,
         )
 
     def _start_record(
@@ -721,6 +753,9 @@ class Sweep:
         if not ranked:
             return None, {}, None
         winner = ranked[0]
+        model_id = tracker.model_of(winner.key)
+        assert model_id is not None, "a trial with a best checkpoint has a model"
+        self._warn_of_answers(tracker, winner, model_id)
         scored = {n: value for n, value in winner.metrics.items() if n.startswith("test/")}
         if scored and self._resumed and self._resumed.finished:
             # It had more trials, and found nothing better.
@@ -728,8 +763,6 @@ class Sweep:
                 lambda: registry.find_candidate(client, settings.model_name, run_id=winner.run_id)
             )
             return winner, scored, candidate.version
-        model_id = tracker.model_of(winner.key)
-        assert model_id is not None, "a trial with a best checkpoint has a model"
         # A kill may have come between the scores and the registration, or into that.
         test = scored
         if not test:
@@ -746,7 +779,12 @@ class Sweep:
                 dataset=self.dataset,
                 test=test,
                 description=descriptions.winners_version(
-                    subject, winner, settings.trials, test, confirmation=None
+                    subject,
+                    winner,
+                    settings.trials,
+                    test,
+                    confirmation=None,
+                    warnings=self._warnings,
                 ),
             )
         )
