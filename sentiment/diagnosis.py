@@ -118,6 +118,7 @@ def answer_warnings(
     objective: str,
     class_weights: str,
     options: Options,
+    unsplit: bool = False,
 ) -> list[str]:
     """Say that a model answers a label or a few whatever the text is; nothing if it doesn't.
 
@@ -128,6 +129,7 @@ def answer_warnings(
         objective: what it was chosen by.
         class_weights: how its loss weighs the classes.
         options: of the command that is run.
+        unsplit: whether the texts were not split, which is what to mend first.
     """
     counts, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     total = int(counts.sum())
@@ -136,7 +138,9 @@ def answer_warnings(
     share = float(counts[commonest] / total)
     occurring = int(np.count_nonzero(counts))
     ways = []
-    if share * occurring > BALANCED:
+    if unsplit:
+        ways.append("what the warning of the tokenizer says")
+    elif share * occurring > BALANCED:
         if objective != "valid/f1":
             ways.append(options.objective)
         if class_weights != "balanced":

@@ -17,12 +17,12 @@ from sentiment.config import TextConfig, unknown_name
 from sentiment.errors import InputError
 
 LANGUAGE_PACKAGES = {
-    "ja": "sudachipy sudachidict_core",
-    "ko": "natto-py (it needs mecab-ko and mecab-ko-dic, which pip has not)",
-    "th": "pythainlp",
-    "vi": "pyvi",
+    "ja": ("sudachipy", "sudachidict_core"),
+    "ko": ("natto-py",),  # and mecab-ko with its dictionary, which are no Python packages
+    "th": ("pythainlp",),
+    "vi": ("pyvi",),
 }
-"""What spaCy's tokenizers of these languages need besides, for pip."""
+"""What spaCy's tokenizers of these languages need besides spaCy."""
 
 Tokenizer = Callable[[str], list[str]]
 
@@ -167,6 +167,9 @@ def _blank(language: str) -> Any:
     try:
         return spacy.blank(language).tokenizer
     except ImportError as error:
-        packages = LANGUAGE_PACKAGES.get(language)
-        reason = f"pip install {packages}" if packages else " ".join(str(error).split())
-        raise InputError(f"language {language!r} needs packages of its own: {reason}") from error
+        packages = " ".join(LANGUAGE_PACKAGES.get(language, ()))
+        reason = " ".join(str(error).split())
+        install = f"pip install {packages} (" if packages else "("
+        raise InputError(
+            f"language {language!r} needs packages of its own: {install}{reason:.300})"
+        ) from error

@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     with record:
         if vectors is not None:
             record.log({"embedding/coverage": share}, 0)
-        bundle, warnings = train(trainer, record)
+        bundle, warnings = train(trainer, record, unsplit is not None)
         if args.test:
             scores = score_split(bundle, dataset, "test")
             record.log(scores.metrics("test"), trainer.best_examples)
@@ -103,8 +103,13 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
-def train(trainer: Trainer, record: RunRecord) -> tuple[Bundle, list[str]]:
+def train(trainer: Trainer, record: RunRecord, unsplit: bool) -> tuple[Bundle, list[str]]:
     """Train to the end, with a line and a record of each evaluation.
+
+    Args:
+        trainer: trains the model.
+        record: of the run.
+        unsplit: whether the texts were not split into words, which was said before.
 
     Returns:
         The best model, and what is likely to be wrong with it.
@@ -142,6 +147,7 @@ def train(trainer: Trainer, record: RunRecord) -> tuple[Bundle, list[str]]:
         objective=training.objective,
         class_weights=training.class_weights,
         options=TRAIN,
+        unsplit=unsplit,
     )
 
 

@@ -461,6 +461,7 @@ class Sweep:
             objective=self.settings.objective,
             class_weights=str(winner.parameters.get("class_weights")),
             options=LAUNCH,
+            unsplit=bool(self._warnings),
         )
 
     def _start_record(
