@@ -135,6 +135,19 @@ def data_flags(config: DataConfig) -> list[str]:
     return words
 
 
+def named_data(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of `DataConfig` that the user gave, by name.
+
+    The parser's default of `--dataset` must be None, so that the default data set can be named.
+    """
+    given = {name: (getattr(args, name), f.default) for name, f in DataConfig.model_fields.items()}
+    return {
+        name: value
+        for name, (value, default) in given.items()
+        if value is not None and (value != default or name == "dataset")
+    }
+
+
 def checked_data_config(values: Mapping[str, Any]) -> DataConfig:
     """Return the configuration of these values by field; the message names them as flags.
 

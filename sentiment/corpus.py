@@ -23,12 +23,12 @@ from sentiment.text import tokenizer
 from sentiment.vocabulary import SPECIALS, read_words, write_words
 
 if TYPE_CHECKING:
-    from sentiment.datasets import Dataset
+    from sentiment.datasets import DataConfig, Dataset
 
 UNKNOWN = -1
 
 # Part of the fingerprint: raise it when the files or their meaning change.
-_FORMAT = 1
+_FORMAT = 2
 _CHUNK_CHARACTERS = 1_000_000
 # With less text than this, starting processes takes longer than they save.
 _SMALL_CHARACTERS = 4_000_000
@@ -66,6 +66,7 @@ class Corpus:
         label_names: names of the classes by label.
         dataset: name of the data set.
         dataset_fingerprint: fingerprint of its texts, labels and splits.
+        data: where it was loaded from, if it is known.
     """
 
     words: tuple[str, ...]
@@ -74,6 +75,7 @@ class Corpus:
     label_names: tuple[str, ...]
     dataset: str
     dataset_fingerprint: str
+    data: DataConfig | None = None
 
 
 def text_key(text: TextConfig) -> str:
@@ -118,6 +120,7 @@ def load_corpus(
         label_names=dataset.label_names,
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint,
+        data=dataset.config,
     )
 
 

@@ -17,7 +17,7 @@ from sentiment.encodings import check_utf8
 from sentiment.errors import InputError
 from sentiment.labels import Classes
 from sentiment.rare_labels import find_rare, joint_label, needed, refusal, without_rare
-from sentiment.splits import RareLabelsError, Split, hold_out
+from sentiment.splits import KEYS, SPLITS_VERSION, RareLabelsError, Split, TextKey, hold_out
 from sentiment.tables import Account, Table, read_table
 
 __all__ = ["DATASETS", "DataConfig", "Dataset", "Split", "load_dataset"]
@@ -45,17 +45,20 @@ class Dataset:
         name: of the data set, or of the user's file.
         label_names: what the labels' numbers mean.
         splits: `train`, `valid`, `test` and, if there are unlabelled texts, `unsup`. No text
-            of `test` stands in another split, nor one of `valid` in `train` or `unsup`.
+            of `test` has a twin (`sentiment.splits.twin_key`) in another split, nor has one of
+            `valid` in `train` or `unsup`.
         fingerprint: hexadecimal sha256 over label names, texts, labels and splits.
         account: what became of the rows of the user's files; None for a data set by name.
         former_fingerprint: that of an earlier version, which took labels as they are written;
             None if it is the same.
+        config: where it was loaded from; None for one that was made otherwise.
     """
 
     name: str
     label_names: tuple[str, ...]
     splits: dict[str, Split]
     fingerprint: str
+    config: DataConfig | None = None
     account: Account | None = None
     former_fingerprint: str | None = None
 
@@ -67,18 +70,25 @@ class Dataset:
         )
 
 
-def load_dataset(config: DataConfig, progress: Progress | None = None) -> Dataset:
+def load_dataset(
+    config: DataConfig, progress: Progress | None = None, version: int = SPLITS_VERSION
+) -> Dataset:
     """Read a data set and divide it: the same settings give the same splits anywhere.
 
     Args:
         config: which one.
         progress: is told in a line what was done or takes time.
+        version: of the splits, a key of `sentiment.splits.KEYS`.
 
     Raises:
         InputError: the data set is unknown, can't be had or can't be used.
     """
+    return replace(_loaded(config, progress, KEYS[version]), config=config)
+
+
+def _loaded(config: DataConfig, progress: Progress | None, key: TextKey) -> Dataset:
     if config.data is not None:
-        return _from_file(config, progress)
+        return _from_file(config, progress, key)
     if config.dataset not in DATASETS:
         raise InputError(unknown_name("data set", config.dataset, DATASETS))
     for name in OF_FILES:
@@ -93,11 +103,12 @@ def load_dataset(config: DataConfig, progress: Progress | None = None) -> Datase
             imdb.load(config.data_dir, progress),
             config.validation_share or _IMDB_VALIDATION_SHARE,
             progress,
+            key,
         )
     if config.data_dir is not None:
         raise InputError(f"--data-dir is for --dataset imdb, not {config.dataset}")
     given = {"train": _from_package(_PACKAGE_SOURCES[config.dataset])}
-    return _divide(config.dataset, imdb.LABEL_NAMES, given, config.validation_share, progress)
+    return _divide(config.dataset, imdb.LABEL_NAMES, given, config.validation_share, progress, key)
 
 
 def _from_package(source: str) -> Split:
@@ -134,7 +145,7 @@ def _from_package(source: str) -> Split:
     return Split([text for text, _ in rows], labels)
 
 
-def _from_file(config: DataConfig, progress: Progress | None) -> Dataset:
+def _from_file(config: DataConfig, progress: Progress | None, key: TextKey) -> Dataset:
     if config.dataset != DATASETS[0] or config.data_dir is not None:
         raise InputError("--data takes the place of --dataset and --data-dir: give one of them")
     assert config.data is not None
@@ -156,7 +167,7 @@ def _from_file(config: DataConfig, progress: Progress | None) -> Dataset:
         if not rare:
             try:
                 dataset = _divide(
-                    table.account.name, classes.names, given, config.validation_share, progress
+                    table.account.name, classes.names, given, config.validation_share, progress, key
                 )
                 break
             except RareLabelsError as error:
@@ -192,6 +203,8 @@ def _given_splits(table: Table, classes: Classes, config: DataConfig) -> dict[st
     if config.split_column is not None:
         where += f": column {config.split_column!r}"
     if "train" not in given:
+        if config.split_column is None:
+            raise InputError(f"{where}: no file is for train; name one without a split")
         raise InputError(f"{where} never says train: is --split-column another?")
     if "valid" in given and config.validation_share is not None:
         raise InputError(f"{where} has a validation split already; leave out --validation-share")
@@ -215,8 +228,9 @@ def _divide(
     given: Mapping[str, Split],
     validation_share: float | None,
     progress: Progress | None,
+    key: TextKey,
 ) -> Dataset:
-    """Draw the splits that are not given, and keep texts from standing in two.
+    """Draw the splits that are not given, and keep twins from standing in two.
 
     A test split that is given stays whole, and its twins leave the others; then the same goes
     for validation.
@@ -225,12 +239,13 @@ def _divide(
     own_share = _VALIDATION_SHARE if "test" in splits else _VALIDATION_SHARE / (1 - _TEST_SHARE)
     shares = {"test": _TEST_SHARE, "valid": validation_share or own_share}
     for held, share in shares.items():
+        others = [name for name in splits if name not in ("test", held)]
         if held not in splits:
             _require_classes(splits["train"], label_names)
-            splits["train"], splits[held] = hold_out(splits["train"], share, held, label_names)
-        texts = frozenset(splits[held].texts)
-        for other in [name for name in splits if name not in ("test", held)]:
-            left = splits[other].without(texts)
+            splits["train"], splits[held] = hold_out(splits["train"], share, held, label_names, key)
+            others.remove("train")  # they are apart already
+        for other in others:
+            left = splits[other].without(splits[held].texts, key)
             twins = len(splits[other]) - len(left)
             if twins and progress:
                 progress(f"{name}: {twins} texts left {other}, they stand in {held}")
@@ -248,6 +263,11 @@ def _require_classes(train: Split, label_names: tuple[str, ...]) -> None:
     absent = [label for label in range(len(label_names)) if label not in present]
     if absent:
         raise RareLabelsError(absent, label_names, "has no text in the train split: give some")
+
+
+def whole_fingerprint(label_names: tuple[str, ...], texts: Split) -> str:
+    """Return the fingerprint of labelled texts that are not divided into splits."""
+    return _fingerprint(label_names, {"all": texts})
 
 
 def _fingerprint(label_names: tuple[str, ...], splits: Mapping[str, Split]) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.errors import InputError
 from sentiment.labels import class_order
+from sentiment.listing import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,44 +19,80 @@ if TYPE_CHECKING:
     from sentiment.bundle import Bundle
     from sentiment.datasets import Dataset
     from sentiment.metrics import Scores
+    from sentiment.predictions_file import Prediction
+    from sentiment.scored_texts import ScoredTexts
 
 
 def main(argv: list[str] | None = None) -> None:
     """Score a model in float32, as promotion and serving do."""
     parser = cli.Parser(
         prog="python -m sentiment.evaluate",
-        description="Score a saved model on a split of a data set.",
+        description="Score a saved model on a split of the data that it was trained on, or of "
+        "the data that is named.",
     )
     cli.add_model_arguments(parser)
-    parser.add_argument("--split", default="test", choices=["train", "valid", "test"], help="split")
+    parser.add_argument(
+        "--split",
+        choices=["train", "valid", "test", "all"],
+        help="split (default: test; all of a file that the model was not trained on)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write each text's prediction there: .csv, .jsonl or .parquet",
+    )
     cli.add_data_arguments(parser)
+    parser.set_defaults(dataset=None)  # the model's own
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args(argv)
 
     from sentiment.bundle import Bundle
-    from sentiment.datasets import load_dataset
     from sentiment.devices import configure_threads
-    from sentiment.model_store import resolve_model
+    from sentiment.evaluation_report import lines, plain
+    from sentiment.metrics import score
+    from sentiment.model_store import find_model
+    from sentiment.predictions_file import check_output, write_predictions
     from sentiment.processes import available_cores
+    from sentiment.scored_texts import select_texts
 
-    bundle = Bundle.load(resolve_model(args.model, args.tracking_uri))
+    named = cli.named_data(args)
+    if args.output is not None:
+        check_output(args.output)
+    model = find_model(args.model, args.tracking_uri)
+    bundle = Bundle.load(model.folder)
     cli.warn_of_padding(bundle.config)
-    dataset = load_dataset(cli.data_config(args))
-    cli.tell_left_out(dataset)
+    scored = select_texts(model, bundle, named, args.split)
+    if args.output is not None:
+        for source in scored.sources:
+            check_output(args.output, source)
     configure_threads(available_cores())
-    scores = score_split(bundle, dataset, args.split)
+    predicted = bundle.log_probabilities(scored.texts, available_cores())
+    scores = score(predicted, scored.labels, occurring_only=not scored.own)
+    if args.output is not None:
+        write_predictions(args.output, predictions(scored, predicted, bundle.label_names))
+        print(f"predictions: {args.output}", file=sys.stderr)
+    trained_on = bundle.metadata.get("dataset")
     if args.json:
-        metrics: dict[str, object] = dict(scores.metrics(args.split))
-        print(
-            json.dumps({**metrics, "count": scores.count, "confusion": scores.confusion.tolist()})
-        )
+        print(json.dumps(plain(scored, scores, bundle.label_names, trained_on)))
         return
-    print(f"{dataset.name} {args.split}, {scores.count:,} texts")
-    for name, value in scores.metrics(args.split).items():
-        print(f"  {name:<16} {value:.4f}")
-    if not dataset.is_known_as(bundle.metadata.get("dataset_fingerprint")):
-        print(f"  (trained on other data: {bundle.metadata.get('dataset')})")
-    print_confusion(dataset.label_names, scores.confusion)
+    for line in lines(scored, scores, bundle.label_names, trained_on):
+        print(line)
+
+
+def predictions(
+    scored: ScoredTexts, log_probabilities: np.ndarray, label_names: tuple[str, ...]
+) -> list[Prediction]:
+    """Return what a model says of each text, by its float32 log probabilities (n, C)."""
+    from sentiment.predictions_file import Prediction
+
+    best = log_probabilities.argmax(axis=1).tolist()
+    return [
+        Prediction(text, label_names[label], label_names[index], math.exp(row[index]))
+        for text, label, index, row in zip(
+            scored.texts, scored.labels.tolist(), best, log_probabilities, strict=True
+        )
+    ]
 
 
 def score_split(bundle: Bundle, dataset: Dataset, split: str) -> Scores:
@@ -87,19 +127,11 @@ def split_log_probabilities(
     order = class_order(bundle.label_names, dataset.label_names)
     if order is None:
         raise InputError(
-            f"the model tells {', '.join(bundle.label_names)} apart, {dataset.name} has the labels "
-            f"{', '.join(dataset.label_names)}: give the data that the model is for, or name its "
+            f"the model tells {listed(bundle.label_names)} apart, {dataset.name} has the labels "
+            f"{listed(dataset.label_names)}: give the data that the model is for, or name its "
             "labels as the model does by --label-map OLD=NEW"
         )
     return bundle.log_probabilities(dataset.splits[split].texts, workers)[:, order]
-
-
-def print_confusion(names: tuple[str, ...], confusion: np.ndarray) -> None:
-    """Print the confusion matrix: a row a label, a column a prediction."""
-    width = max(8, *(len(name) for name in names))
-    print("  label \\ predicted " + " ".join(f"{name:>{width}}" for name in names))
-    for name, row in zip(names, confusion.tolist(), strict=True):
-        print(f"  {name:>17} " + " ".join(f"{count:>{width},}" for count in row))
 
 
 if __name__ == "__main__":

@@ -206,9 +206,22 @@ def class_order(model: Sequence[str], data: Sequence[str]) -> list[int] | None:
     return [ours.index(name) for name in theirs]
 
 
-def _comparable(names: Sequence[str]) -> list[str]:
+def class_numbers(model: Sequence[str], data: Iterable[str]) -> dict[str, int | None]:
+    """Return for each label of the data its index among a model's classes, None where none is it.
+
+    Labels are compared as by `class_order`, but the data need not have all of the model's.
+    """
+    ours = _comparable(model)
+    labels = sorted(set(data))
+    binary = set(ours) == set(imdb.LABEL_NAMES)
+    theirs = _comparable(labels, binary=binary)
+    index = {name: number for number, name in enumerate(ours)}
+    return {label: index.get(name) for label, name in zip(labels, theirs, strict=True)}
+
+
+def _comparable(names: Sequence[str], binary: bool = False) -> list[str]:
     normal = [normal_label(name) for name in names]
-    if set(normal) == {"0", "1"}:
+    if set(normal) == {"0", "1"} or (binary and set(normal) <= {"0", "1"}):
         return [imdb.LABEL_NAMES[int(name)] for name in normal]
     truth: dict[str, str] = {"true": "True", "false": "False"}
     return [truth.get(name.casefold(), name) for name in normal]

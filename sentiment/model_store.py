@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -30,13 +31,38 @@ MODEL_TAG = "sweep.model"
 """A trial's tag: `REMOVED` when its logged model was removed after the sweep."""
 REMOVED = "removed"
 
+DATA_TAG = "data"
+"""A version's tag: its `DataConfig` as JSON."""
+
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _VERSION_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
 _LOGGED_URI = re.compile(r"models:/(?P<id>m-[^/@]+)")
 
 
+@dataclass(frozen=True)
+class SavedModel:
+    """A model that was found under one of its names.
+
+    Attributes:
+        folder: its bundle.
+        client: of the store that it is in; None for a folder that was named as such.
+        run_id: the run that trained it, if it is in a store.
+        version: the registered version, if it was named as one.
+    """
+
+    folder: Path
+    client: MlflowClient | None = None
+    run_id: str | None = None
+    version: ModelVersion | None = None
+
+
 def resolve_model(reference: str | None = None, store: str | None = None) -> Path:
-    """Return the folder of a saved model's bundle, fetched if it lies elsewhere.
+    """Return the folder of a saved model's bundle; see `find_model`."""
+    return find_model(reference, store).folder
+
+
+def find_model(reference: str | None = None, store: str | None = None) -> SavedModel:
+    """Find a saved model; its bundle is fetched if it lies elsewhere.
 
     Args:
         reference: a folder (a bundle, or a model as MLflow saves it), `models:/NAME@ALIAS`,
@@ -48,12 +74,15 @@ def resolve_model(reference: str | None = None, store: str | None = None) -> Pat
         InputError: there is no such model, or its store can't be opened.
     """
     if reference is not None and (Path(reference).exists() or "/" in reference.partition(":/")[0]):
-        return _bundle_within(Path(reference))
+        return SavedModel(_bundle_within(Path(reference)))
     reference = reference or f"models:/{MODEL_NAME}@{CHAMPION}"
     uri = tracking_uri(store)
     client = read_store(uri)
     try:
-        return fetch_bundle(client, _model_id(client, reference))
+        model_id, version = _named(client, reference)
+        folder = fetch_bundle(client, model_id)
+        run_id = client.get_logged_model(model_id).source_run_id
+        return SavedModel(folder, client, run_id, version)
     except MlflowException as error:
         raise InputError(f"{reference}: {str(error.message).splitlines()[0]}") from error
 
@@ -155,12 +184,13 @@ def _location(client: MlflowClient, model_id: str) -> str:
     return location
 
 
-def _model_id(client: MlflowClient, reference: str) -> str:
+def _named(client: MlflowClient, reference: str) -> tuple[str, ModelVersion | None]:
+    """Return the id of the logged model that is meant, and the version if one was named."""
     if match := _LOGGED_URI.fullmatch(reference):
-        return match["id"]
+        return match["id"], None
     run_id = reference.removeprefix("runs:/").partition("/")[0]
     if _RUN_ID.fullmatch(run_id):
-        return model_of_run(client.get_run(run_id))
+        return model_of_run(client.get_run(run_id)), None
     if re.fullmatch(r"[\w-]+", reference):
         reference = f"models:/{MODEL_NAME}@{reference}"
     match = _VERSION_URI.fullmatch(reference)
@@ -176,7 +206,7 @@ def _model_id(client: MlflowClient, reference: str) -> str:
         if found is None:
             raise InputError(_no_alias(match["name"], match["alias"]))
         version = found
-    return model_of_version(version)
+    return model_of_version(version), version
 
 
 def _no_alias(name: str, alias: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -84,7 +85,7 @@ def chunks(
 
 
 def read_lines(stream: BinaryIO) -> Iterator[str]:
-    """Yield the lines of a stream as they come.
+    """Yield the lines of a stream as they come, the first without a byte order mark.
 
     Raises:
         InputError: a line is not UTF-8, or longer than `LONGEST_LINE`.
@@ -92,6 +93,13 @@ def read_lines(stream: BinaryIO) -> Iterator[str]:
     number = 0
     while line := stream.readline(LONGEST_LINE + 1):
         number += 1
+        if number == 1:
+            if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise InputError(
+                    "standard input is UTF-16, as its byte order mark says: convert it to UTF-8 "
+                    "first, such as by `iconv -f UTF-16 -t UTF-8`"
+                )
+            line = line.removeprefix(codecs.BOM_UTF8)
         if len(line) > LONGEST_LINE:
             raise InputError(
                 f"standard input, line {number} is longer than {LONGEST_LINE:,} bytes: "

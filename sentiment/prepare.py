@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.config import Config, parse_assignments
+from sentiment.listing import listed
 
 if TYPE_CHECKING:
     from sentiment.preparation import Prepared
@@ -37,15 +38,18 @@ def main(argv: list[str] | None = None) -> None:
 
 def summary(prepared: Prepared, config: Config) -> Iterator[str]:
     """Yield lines that say what was built."""
+    from sentiment.diagnosis import TRAIN, tokenization_warning
     from sentiment.embeddings import coverage
     from sentiment.vocabulary import build_vocabulary
 
     corpus, vectors = prepared.for_config(config)
     yield f"{corpus.dataset}, fingerprint {corpus.dataset_fingerprint[:12]}"
     for name, split in corpus.splits.items():
-        labels = ", ".join(
-            f"{int((split.labels == label).sum()):,} {label_name}"
-            for label, label_name in enumerate(corpus.label_names)
+        labels = listed(
+            [
+                f"{int((split.labels == label).sum()):,} {label_name}"
+                for label, label_name in enumerate(corpus.label_names)
+            ]
         )
         yield (
             f"{name:<6} {len(split):>8,} texts {len(split.tokens):>12,} tokens  "
@@ -57,6 +61,9 @@ def summary(prepared: Prepared, config: Config) -> Iterator[str]:
         f"vocabulary: {vocabulary.known:,} of {len(corpus.words):,} words of train, and <unk> "
         f"and <pad>; commonest: {' '.join(corpus.words[:10])}"
     )
+    warning = tokenization_warning(corpus, text, TRAIN)
+    if warning is not None:
+        yield f"warning: {warning}"
     if vectors is None:
         yield f"embedding: random, {config.model.embedding_dim}d"
     else:

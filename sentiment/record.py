@@ -46,6 +46,7 @@ import sentiment
 from sentiment.config import SECTION_OF, Config
 from sentiment.errors import InputError
 from sentiment.provenance import process_tags, provenance_tags, redacted
+from sentiment.text import LANGUAGE_PACKAGES
 from sentiment.tracking_server import check_reachable, is_server, one_try_each
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
@@ -331,20 +332,31 @@ def save_mlflow_model(
             code_paths=[str(package)],
             signature=SIGNATURE,
             input_example=pd.DataFrame({"text": ["This film is great"]}),
-            pip_requirements=serving_requirements(),
+            pip_requirements=serving_requirements(_language_packages(bundle)),
             mlflow_model=Model(model_id=model_id, model_uuid=model_id, run_id=run_id),
         )
 
 
-def serving_requirements() -> list[str]:
-    """Return the pins of what a logged model needs; no local label such as `+cpu` is in them."""
-    return list(_serving_pins())
+def serving_requirements(further: Sequence[str] = ()) -> list[str]:
+    """Return the pins of what a logged model needs; no local label such as `+cpu` is in them.
+
+    Args:
+        further: packages that not every model needs.
+    """
+    return list(_pins((*SERVING_PACKAGES, *further)))
 
 
 @cache
-def _serving_pins() -> tuple[str, ...]:
+def _pins(packages: tuple[str, ...]) -> tuple[str, ...]:
     # Reading the metadata of a dozen packages is a seventh of the cost of logging a model.
-    return tuple(f"{name}=={metadata.version(name).partition('+')[0]}" for name in SERVING_PACKAGES)
+    return tuple(f"{name}=={metadata.version(name).partition('+')[0]}" for name in packages)
+
+
+def _language_packages(bundle: Path) -> tuple[str, ...]:
+    """Return the packages that the tokenizer of a bundle's language needs."""
+    settings = json.loads((bundle / "config.json").read_bytes())["settings"]["text"]
+    uses_spacy = settings["tokenizer"] == "spacy"
+    return LANGUAGE_PACKAGES.get(settings["language"], ()) if uses_spacy else ()
 
 
 def close_run(

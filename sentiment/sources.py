@@ -69,10 +69,6 @@ def find_sources(names: Sequence[str]) -> list[Source]:
         seen.add(place)
     if any(source.split for source in sources):
         sources = [Source(source.path, source.split or "train") for source in sources]
-        if all(source.split != "train" for source in sources):
-            raise InputError(
-                f"--data {' --data '.join(names)}: no file is for train; name one without a split"
-            )
     return sources
 
 

@@ -2,13 +2,18 @@
 
 What is drawn depends on nothing but the texts, their labels and `SEED`: not on the order of
 the rows, and not on the version of a library's random generator.
+
+Twins are texts that differ in white space, case or Unicode normal form alone (`twin_key`). They
+count as one text: by default a model reads the same tokens in them, so a twin in train would
+give the answer for the one in test away.
 """
 
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +21,33 @@ import numpy as np
 from sentiment.errors import InputError
 
 SEED = 1234
+
+TextKey = Callable[[str], str]
+"""From a text to what it shares with its twins."""
+
+
+def twin_key(text: str) -> str:
+    """Return what twins have in common: the text in NFC and lower case, blanks collapsed.
+
+    - White space: every tokenizer splits at it, and none keeps it as a token.
+    - Case: models read lower case by default, and a copy in capitals is the same text.
+    - Normal form: the two ways to write `é` are one character to a reader and to Unicode.
+
+    Markup and punctuation count: they are tokens under some settings, and what the splits are
+    must not follow from a hyperparameter.
+    """
+    return " ".join(unicodedata.normalize("NFC", text).lower().split())
+
+
+def same_text(text: str) -> str:
+    """Return the text itself: the key of version 1, in which equal texts alone were twins."""
+    return text
+
+
+SPLITS_VERSION = 2
+"""The version of the splits that this release draws."""
+KEYS: dict[int, TextKey] = {1: same_text, SPLITS_VERSION: twin_key}
+"""What made twins in each version; the older ones are to recognise the records made with them."""
 
 
 class RareLabelsError(InputError):
@@ -53,15 +85,20 @@ class Split:
         texts = [self.texts[row] for row in np.flatnonzero(chosen)]
         return Split(texts, self.labels[chosen] if len(self.labels) else self.labels)
 
-    def without(self, texts: Collection[str]) -> Split:
-        """Return the split without the texts that equal one of `texts`."""
-        return self.where(np.array([text not in texts for text in self.texts], dtype=bool))
+    def without(self, texts: Iterable[str], key: TextKey = twin_key) -> Split:
+        """Return the split without the twins of `texts`."""
+        keys = set(map(key, texts))
+        return self.where(np.array([key(text) not in keys for text in self.texts], dtype=bool))
 
 
 def hold_out(
-    whole: Split, share: float, purpose: str, label_names: Sequence[str]
+    whole: Split,
+    share: float,
+    purpose: str,
+    label_names: Sequence[str],
+    key: TextKey = twin_key,
 ) -> tuple[Split, Split]:
-    """Draw a part of a split, of each class the same share, identical texts together.
+    """Draw a part of a split, of each class the same share, twins together.
 
     A class gives `round(share * size)` texts, and at least one. That many is what is drawn
     unless most of its texts are repeated ones.
@@ -71,6 +108,7 @@ def hold_out(
         share: between 0 and 1.
         purpose: name of the part that is drawn; parts for other purposes are drawn anew.
         label_names: for messages.
+        key: what twins have in common.
 
     Returns:
         What is left, and what was drawn; each in the order of `whole`.
@@ -84,9 +122,13 @@ def hold_out(
     }
     rows_of: dict[str, list[int]] = defaultdict(list)
     for row, text in enumerate(whole.texts):
-        rows_of[text].append(row)
-    lot = {text: _lot(text, purpose) for text in rows_of}
-    groups = [rows_of[text] for text in sorted(rows_of, key=lot.__getitem__)]
+        rows_of[key(text)].append(row)
+    # By one of the texts as it stands, not by the key: what has no twins keeps its place whatever
+    # the key is, and a data set without any keeps its fingerprint.
+    lot = {
+        rows[0]: _lot(min(whole.texts[row] for row in rows), purpose) for rows in rows_of.values()
+    }
+    groups = sorted(rows_of.values(), key=lambda rows: lot[rows[0]])
 
     held = np.zeros(len(whole), dtype=bool)
 
@@ -100,8 +142,8 @@ def hold_out(
     # Repeated texts are drawn one by one with the probability `share`, the largest groups
     # first; then single texts fill what is still wanted exactly.
     repeated = sorted((rows for rows in groups if len(rows) > 1), key=len, reverse=True)
-    chosen = [rows for rows in repeated if lot[whole.texts[rows[0]]] < share]
-    left = [rows for rows in repeated if lot[whole.texts[rows[0]]] >= share]
+    chosen = [rows for rows in repeated if lot[rows[0]] < share]
+    left = [rows for rows in repeated if lot[rows[0]] >= share]
     for rows in [*chosen, *(rows for rows in groups if len(rows) == 1), *reversed(left)]:
         hold_if_it_fits(rows)
 

@@ -1,6 +1,7 @@
 """From text to tokens: normalise, then split. There is no other way in the project.
 
-Every tokenizer takes any `str`: a lone surrogate, which no file could hold, becomes U+FFFD.
+Every tokenizer takes any `str`: a lone surrogate, which no file could hold, becomes U+FFFD. A
+byte order mark in front, which an editor or a shell has left there, is no part of the text.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ from typing import Any
 from sentiment.config import TextConfig, unknown_name
 from sentiment.errors import InputError
 
+LANGUAGE_PACKAGES = {
+    "ja": ("sudachipy", "sudachidict_core"),
+    "ko": ("natto-py",),  # and mecab-ko with its dictionary, which are no Python packages
+    "th": ("pythainlp",),
+    "vi": ("pyvi",),
+}
+"""What spaCy's tokenizers of these languages need besides spaCy."""
+
 Tokenizer = Callable[[str], list[str]]
+
+BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
 _LINE_BREAK = re.compile(r"</?br\s*/?>", re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -36,8 +47,8 @@ _REMEMBERED_RUNS = 2**18
 def tokenizer(config: TextConfig) -> Tokenizer:
     """Return the function from a text to its tokens that the settings describe.
 
-    It replaces markup and lower-cases if told to, then splits. No token is empty or white
-    space alone; a text may have no token.
+    It drops a byte order mark, replaces markup and lower-cases if told to, then splits. No token
+    is empty or white space alone; a text may have no token.
 
     Raises:
         InputError: spaCy has no such language, or lacks a package that the language needs.
@@ -46,7 +57,7 @@ def tokenizer(config: TextConfig) -> Tokenizer:
     strip_markup, lowercase = config.strip_markup, config.lowercase
 
     def tokens(text: str) -> list[str]:
-        text = encodable(text)
+        text = encodable(text).removeprefix(BYTE_ORDER_MARK)
         if strip_markup:
             text = _LINE_BREAK.sub(" ", text)
         if lowercase:
@@ -156,5 +167,9 @@ def _blank(language: str) -> Any:
     try:
         return spacy.blank(language).tokenizer
     except ImportError as error:
+        packages = " ".join(LANGUAGE_PACKAGES.get(language, ()))
         reason = " ".join(str(error).split())
-        raise InputError(f"language {language!r} needs a package of its own: {reason}") from error
+        install = f"pip install {packages} (" if packages else "("
+        raise InputError(
+            f"language {language!r} needs packages of its own: {install}{reason:.300})"
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -51,6 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     from sentiment.data_input import dataset_input
     from sentiment.data_summary import brief
     from sentiment.devices import pick_device
+    from sentiment.diagnosis import TRAIN, tokenization_warning
     from sentiment.embeddings import coverage
     from sentiment.evaluate import score_split
     from sentiment.preparation import prepare
@@ -60,6 +62,9 @@ def main(argv: list[str] | None = None) -> None:
     device = pick_device(args.device)
     prepared = prepare(data, [config], progress=print)
     corpus, vectors = prepared.for_config(config)
+    unsplit = tokenization_warning(corpus, config.text, TRAIN)
+    if unsplit is not None:
+        print(f"warning: {unsplit}", file=sys.stderr)
     trainer = Trainer(config, corpus, vectors, device, args.threads)
     dataset = prepared.dataset
     print(brief(dataset))
@@ -84,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     with record:
         if vectors is not None:
             record.log({"embedding/coverage": share}, 0)
-        bundle = train(trainer, record)
+        bundle, warnings = train(trainer, record, unsplit is not None)
         if args.test:
             scores = score_split(bundle, dataset, "test")
             record.log(scores.metrics("test"), trainer.best_examples)
@@ -92,14 +97,27 @@ def main(argv: list[str] | None = None) -> None:
                 f"test: loss {scores.loss:.4f}, accuracy {scores.accuracy:.4f}, f1 {scores.f1:.4f} "
                 f"({scores.count:,} texts)"
             )
+    for warning in [unsplit, *warnings] if unsplit else warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     print(
         f"next: python -m sentiment.predict --model {record.run_id}"
         f'{cli.store_flag(args.tracking_uri)} "This film is great"'
     )
 
 
-def train(trainer: Trainer, record: RunRecord) -> Bundle:
-    """Train to the end, with a line and a record of each evaluation; return the best model."""
+def train(trainer: Trainer, record: RunRecord, unsplit: bool) -> tuple[Bundle, list[str]]:
+    """Train to the end, with a line and a record of each evaluation.
+
+    Args:
+        trainer: trains the model.
+        record: of the run.
+        unsplit: whether the texts were not split into words, which was said before.
+
+    Returns:
+        The best model, and what is likely to be wrong with it.
+    """
+    from sentiment.diagnosis import TRAIN, answer_warnings
+
     started = since = time.perf_counter()
     record.log(trainer.parameter_counts(), 0)
     for evaluation in trainer.evaluations():
@@ -114,6 +132,8 @@ def train(trainer: Trainer, record: RunRecord) -> Bundle:
             flush=True,
         )
         since = time.perf_counter()
+        if evaluation.improved:
+            confusion = evaluation.confusion
     best = {f"best/{name}": value for name, value in trainer.best_metrics.items()}
     best["best/examples"] = trainer.best_examples
     record.log({"seconds/total": time.perf_counter() - started}, trainer.examples)
@@ -121,7 +141,16 @@ def train(trainer: Trainer, record: RunRecord) -> Bundle:
     with tempfile.TemporaryDirectory() as scratch:
         folder = bundle.save(Path(scratch, "model"))
         record.log_model(folder, "model", best, trainer.best_examples)
-    return bundle
+    training = trainer.config.training
+    return bundle, answer_warnings(
+        confusion,
+        bundle.label_names,
+        model="the model",
+        objective=training.objective,
+        class_weights=training.class_weights,
+        options=TRAIN,
+        unsplit=unsplit,
+    )
 
 
 def describe(config: Config) -> str:

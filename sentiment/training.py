@@ -17,6 +17,7 @@ from sentiment.batching import Batch, Texts
 from sentiment.bundle import Bundle
 from sentiment.config import Config
 from sentiment.corpus import Corpus
+from sentiment.data_identity import DATA, portable
 from sentiment.devices import (
     configure_threads,
     precision_name,
@@ -56,12 +57,14 @@ class Evaluation:
         metrics: under the record's names.
         improved: whether this is the best so far by the objective.
         finished: whether the full budget has been trained.
+        confusion: (C, C) int64, rows are labels, columns predictions.
     """
 
     examples: int
     metrics: dict[str, float]
     improved: bool
     finished: bool
+    confusion: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,7 @@ class Trainer:
             label_names=self.corpus.label_names,
             weights=self._best_weights,
             metadata={
+                **({} if self.corpus.data is None else {DATA: portable(self.corpus.data)}),
                 "dataset": self.corpus.dataset,
                 "dataset_fingerprint": self.corpus.dataset_fingerprint,
                 "precision": self.precision,
@@ -380,7 +384,7 @@ class Trainer:
                 name: value.detach().to("cpu", copy=True)
                 for name, value in self.model.state_dict().items()
             }
-        return Evaluation(self.examples, metrics, improved, finished)
+        return Evaluation(self.examples, metrics, improved, finished, scores.confusion)
 
 
 def is_better(metrics: dict[str, float], best: dict[str, float], objective: str) -> bool:

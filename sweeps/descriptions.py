@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sentiment import cli
 from sentiment.config import Config
 from sentiment.datasets import DataConfig, Dataset
+from sentiment.listing import listed
 from sentiment.model_store import MODEL_NAME
 from sentiment.record import parameter_text
 from sweeps.confirmation import Confirmation
@@ -21,6 +22,12 @@ from sweeps.settings import SweepSettings
 from sweeps.space import Choice, Dimension, Space
 from sweeps.ui import RUNS
 
+RUN_LIMIT = 8_000
+"""Characters of a run's description: MLflow cuts a longer one."""
+VERSION_LIMIT = 5_000
+"""Characters of a version's description that MLflow's table of versions has room for."""
+CHOICES = 20
+"""Values of a choice that a description lists."""
 BEST = 5
 """Trials that a description lists."""
 WIDTH = 96
@@ -73,6 +80,7 @@ def ended_sweep(
     test: Mapping[str, float],
     version: int | None,
     confirmation: Confirmation | None,
+    warnings: Sequence[str] = (),
 ) -> str:
     """Describe a sweep that has ended.
 
@@ -83,6 +91,7 @@ def ended_sweep(
         test: the winner's metrics on the test split.
         version: of the registered model.
         confirmation: the winner's settings with other seeds.
+        warnings: what is likely to be wrong with the texts or the winner.
     """
     outcomes = [trial.outcome for trial in trials if trial.role == "trial"]
     parts = [
@@ -91,7 +100,8 @@ def ended_sweep(
     ]
     if winner is None:
         parts.append("No trial got as far as an evaluation: `error.txt` of a failed one says why.")
-        return _joined(*parts, *_searched(subject), *_reproduce(subject, None))
+        parts += _warned(warnings)
+        return _joined(*parts, *_reproduce(subject, None), *_searched(subject))
     settings = subject.settings
     link = _version_link(settings.model_name, version)
     parts += [
@@ -100,12 +110,11 @@ def ended_sweep(
         f"{settings.objective} {winner.metrics[f'best/{settings.objective}']:.4f}. On the test "
         f"split, scored once, after the choice: **accuracy {test['test/accuracy']:.4f}**, f1 "
         f"{test['test/f1']:.4f}, loss {test['test/loss']:.4f}. It is {link}.",
+        *_warned(warnings),
     ]
     if confirmation is not None:
         parts.append(confirmation.sentence())
     parts += [
-        f"### The best {min(BEST, len(best_trials(trials, settings.objective)))}",
-        _best_table(subject, trials),
         "### Promote",
         _code(
             f"python -m sweeps.promote --sweep {subject.name}"
@@ -113,8 +122,11 @@ def ended_sweep(
         ),
         "It scores the model again, and makes it the champion if it holds what is recorded here "
         "and is no worse than the present one.",
+        *_reproduce(subject, winner),
+        f"### The best {min(BEST, len(best_trials(trials, settings.objective)))}",
+        _best_table(subject, trials),
     ]
-    return _joined(*parts, *_searched(subject), *_reproduce(subject, winner))
+    return _joined(*parts, *_searched(subject))
 
 
 def winners_version(
@@ -123,6 +135,7 @@ def winners_version(
     trials: int,
     test: Mapping[str, float],
     confirmation: Confirmation | None,
+    warnings: Sequence[str] = (),
 ) -> str:
     """Describe the version of the registered model that a sweep's winner is.
 
@@ -132,6 +145,7 @@ def winners_version(
         trials: how many it had.
         test: the winner's metrics on the test split.
         confirmation: the winner's settings with other seeds.
+        warnings: what is likely to be wrong with the texts or the winner.
     """
     settings = subject.settings
     rows = [
@@ -146,6 +160,7 @@ def winners_version(
         f"{subject.run_link(subject.name, subject.run_id)}; fingerprint of the data "
         f"`{subject.dataset.fingerprint[:12]}`.",
         "\n".join(["| | validation | test |", "| --- | --- | --- |", *rows]),
+        *_warned(warnings),
     ]
     if confirmation is not None:
         parts.append(confirmation.sentence())
@@ -155,7 +170,7 @@ def winners_version(
         f"{winner.metrics['parameters/total']:,.0f} parameters; what differs from the defaults:",
         _code("\n".join(_changed(winner))),
     ]
-    return _joined(*parts)
+    return _joined(*parts, limit=VERSION_LIMIT)
 
 
 def registered_model(name: str) -> str:
@@ -194,7 +209,7 @@ def _asked_for(subject: Subject) -> str:
     settings = subject.settings
     sizes = {name: len(split.texts) for name, split in subject.dataset.splits.items()}
     texts = ", ".join(f"{count:,} {name}" for name, count in sizes.items())
-    labels = ", ".join(subject.dataset.label_names)
+    labels = listed(subject.dataset.label_names)
     return (
         f"A search of {settings.trials} trials for the best {settings.objective} on "
         f"**{subject.dataset.name}** ({texts} texts; labels {labels}; "
@@ -230,7 +245,7 @@ def _searched(subject: Subject) -> list[str]:
 
 def _range(dimension: Dimension) -> str:
     if isinstance(dimension, Choice):
-        text = ", ".join(parameter_text(value) for value in dimension.values)
+        text = listed([parameter_text(value) for value in dimension.values], CHOICES)
     else:
         text = f"{dimension.low:g} to {dimension.high:g}{', log scale' if dimension.log else ''}"
         if getattr(dimension, "step", 1) != 1:
@@ -308,5 +323,16 @@ def _code(text: str) -> str:
     return f"```\n{text}\n```"
 
 
-def _joined(*parts: str) -> str:
-    return "\n\n".join(parts)
+def _warned(warnings: Sequence[str]) -> list[str]:
+    return [f"**Warning:** {warning}." for warning in warnings]
+
+
+def _joined(*parts: str, limit: int = RUN_LIMIT) -> str:
+    """Join parts, the essential ones first: what goes beyond the limit is left out whole."""
+    note = "(What else there is to say does not fit here: see the run's parameters and artifacts.)"
+    text = "\n\n".join(parts)
+    count = len(parts)
+    while len(text) > limit and count > 1:
+        count -= 1
+        text = "\n\n".join([*parts[:count], note])
+    return text

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from sentiment.listing import listed
 from sweeps.paired import wilson
 from sweeps.picture import (
     BLUE,
@@ -30,7 +31,8 @@ BINS = 10
 CLASSES_DRAWN = 7
 """Curves of a ROC picture at most, and classes of a confusion matrix that has numbers."""
 
-_MATRIX_CLASSES = 20
+MATRIX_CLASSES = 20
+"""Classes of a confusion matrix that is drawn at most."""
 
 
 def model_pictures(predictions: Predictions, name: str) -> list[Picture]:
@@ -59,7 +61,7 @@ def confusion(predictions: Predictions) -> Picture:
         None,
     )
     names = [printable(name, 16) for name in predictions.label_names]
-    if len(names) > _MATRIX_CLASSES:
+    if len(names) > MATRIX_CLASSES:
         picture.notes.append(f"Not drawn: {len(names)} classes are too many for a matrix.")
         return picture
     rows = scores.confusion.sum(axis=1, keepdims=True)
@@ -102,18 +104,21 @@ def roc(models: Sequence[tuple[str, Predictions]]) -> Picture:
         None,
     )
     curves = []
+    without: list[str] = []
     for name, predictions in models:
         names = predictions.label_names
         classes = [1] if len(names) == 2 else list(range(len(names)))
         for index in classes:
             is_class = predictions.labels == index
             if is_class.all() or not is_class.any():
-                picture.notes.append(f"{names[index]}: no curve, the split has no two classes.")
+                without.append(names[index])
                 continue
             label = printable(names[index]) if len(models) == 1 else printable(name, 34)
             if len(models) > 1 and len(names) > 2:
                 label = f"{label}, {printable(names[index])}"
             curves.append((label, is_class, predictions.log_probabilities[:, index]))
+    if without:
+        picture.notes.append(f"No curve, as the split has no two classes: {listed(without)}.")
     if len(curves) > CLASSES_DRAWN:
         picture.notes.append(f"The first {CLASSES_DRAWN} of {len(curves)} curves are drawn.")
     if not curves:

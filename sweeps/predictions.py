@@ -13,6 +13,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from sentiment.bundle import Bundle
+from sentiment.data_identity import mismatch
 from sentiment.datasets import DATASETS, DataConfig, Dataset, load_dataset
 from sentiment.devices import configure_threads
 from sentiment.errors import InputError
@@ -148,9 +149,7 @@ def dataset_of(client: MlflowClient, run: Run, given: DataConfig | None = None) 
             "by --data, with the same options"
         )
     dataset = load_dataset(given)
-    if not dataset.is_known_as(seen):
-        raise InputError(
-            f"{dataset.name} is other data here (fingerprint {dataset.fingerprint[:12]}) than the "
-            f"run {run.info.run_id} saw ({seen[:12]})"
-        )
+    different = mismatch(dataset, seen, f"the run {run.info.run_id}")
+    if different is not None:
+        raise InputError(different)
     return dataset

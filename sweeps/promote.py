@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.errors import InputError
+from sentiment.listing import listed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
+    from sentiment.data_identity import mismatch
     from sentiment.datasets import load_dataset
     from sentiment.model_store import CHAMPION, MODEL_NAME, model_of_version
     from sweeps import registry
@@ -85,11 +87,9 @@ def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
     named_data = args.dataset is not None or args.data is not None
     dataset = load_dataset(_data_config(candidate, args))
     trained_for = candidate.tags["dataset_fingerprint"]
-    if not dataset.is_known_as(trained_for):
-        return _refused(
-            f"{dataset.name} is other data here (fingerprint {dataset.fingerprint[:12]}) "
-            f"than {candidate.title} was trained for ({trained_for[:12]})"
-        )
+    different = mismatch(dataset, trained_for, candidate.title)
+    if different is not None:
+        return _refused(different)
     try:
         verdict = judge_models(
             client,
@@ -186,8 +186,8 @@ def judge_models(
         order = class_order(present.label_names, answers.label_names)
         if order is None:
             raise InputError(
-                f"the champion tells {', '.join(present.label_names)} apart, {candidate.title} "
-                f"{', '.join(answers.label_names)}: keep them under two names by --model-name"
+                f"the champion tells {listed(present.label_names)} apart, {candidate.title} "
+                f"{listed(answers.label_names)}: keep them under two names by --model-name"
             )
     return judge(
         answers.log_probabilities,

@@ -34,6 +34,7 @@ from sentiment.datasets import DataConfig, Dataset
 from sentiment.errors import InputError
 from sentiment.model_store import (
     CHAMPION,
+    DATA_TAG,
     copy_model,
     model_of_run,
     model_of_version,
@@ -44,8 +45,6 @@ from sweeps.digests import digests
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
 
-DATA_TAG = "data"
-"""A version's tag: its `DataConfig` as JSON."""
 DIGESTS_TAG = "sha256"
 """A version's tag: the sha256 of its model's files, by their paths, as JSON."""
 

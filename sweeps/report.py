@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sentiment.datasets import DataConfig, Dataset
     from sweeps.comparison import Comparison
+    from sweeps.predictions import Predictions
     from sweeps.sweep_record import SweepRecord
 
 REPORT_FILE = "report.html"
@@ -72,6 +73,7 @@ def publish(
     record: SweepRecord,
     tracking_uri: str | None = None,
     dataset: Dataset | None = None,
+    predictions: Predictions | None = None,
 ) -> bytes:
     """Make a sweep's report and keep it with the sweep's run: the page, and its pictures as PNG.
 
@@ -80,6 +82,7 @@ def publish(
         record: the sweep.
         tracking_uri: the store as it was asked for.
         dataset: the sweep's data, if it is loaded already.
+        predictions: what the winner says of the validation split, if that is known already.
 
     Returns:
         The page.
@@ -90,7 +93,7 @@ def publish(
     experiment = client.get_experiment(record.run.info.experiment_id).name
     report = sweep_report(
         record,
-        winner_predictions(client, record, dataset),
+        predictions or winner_predictions(client, record, dataset),
         cli.store_flag(tracking_uri),
         experiment_flag(experiment),
     )

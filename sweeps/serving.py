@@ -7,8 +7,10 @@ here is a list of texts of bounded size, and goes on in one form, whichever it c
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 from collections.abc import Mapping
+from email.message import Message as Header
 from typing import TYPE_CHECKING, Any
 
 from sentiment.text import encodable
@@ -77,13 +79,13 @@ def check_headers(headers: Mapping[str, str]) -> None:
     Raises:
         RequestError: it is too long, or something other than JSON.
     """
-    kind, _, rest = headers.get("content-type", "").partition(";")
-    if kind.strip().lower() != "application/json":
-        shown = f"not {kind.strip()}" if kind.strip() else "with the header content-type"
+    kind = headers.get("content-type", "").partition(";")[0].strip()
+    if kind.lower() != "application/json":
+        shown = f"not {kind}" if kind else "with the header content-type"
         raise RequestError(415, f"send application/json, {shown}")
-    charset = rest.strip().lower().replace('"', "")
-    if charset not in ("", "charset=utf-8"):
-        raise RequestError(415, f"send JSON in UTF-8, not {charset}")
+    charset = _charset(headers["content-type"])
+    if charset is not None and not _is_utf8(charset):
+        raise RequestError(415, f"send JSON in UTF-8, not charset={charset:.40}")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestError(415, "send the body as it is, without a content-encoding")
     length = headers.get("content-length", "0")
@@ -101,6 +103,9 @@ def texts_of(body: bytes) -> list[str]:
         RequestError: it is no JSON, has none of the forms, no column `text`, no text, too many,
             or something else among them.
     """
+    encoding = json.detect_encoding(body)
+    if encoding.startswith(("utf-16", "utf-32")):
+        raise RequestError(415, f"send JSON in UTF-8, not {encoding[:6].upper()}")
     try:
         request = json.loads(body)
     except (ValueError, RecursionError):
@@ -121,6 +126,22 @@ def texts_of(body: bytes) -> list[str]:
         if not isinstance(text, str):
             raise RequestError(400, f"row {row}: `text` must be a string, not {_json_type(text)}")
     return [encodable(text) for text in texts]
+
+
+def _charset(content_type: str) -> str | None:
+    """Return the charset that a content type names, if it names one."""
+    header = Header()
+    header["content-type"] = content_type
+    charset = header.get_param("charset")
+    return charset if isinstance(charset, str) or charset is None else charset[2]
+
+
+def _is_utf8(charset: str) -> bool:
+    """Whether a charset is UTF-8 under any of its names, or ASCII, which UTF-8 contains."""
+    try:
+        return codecs.lookup(charset.strip()).name in ("utf-8", "utf-8-sig", "ascii")
+    except (LookupError, ValueError):
+        return False
 
 
 def _from_split(value: Any) -> list[Any]:

@@ -46,6 +46,7 @@ class SweepResult:
         seconds: from the launch to the end.
         confirmation: the winner's settings with other seeds; None if there were none.
         removed: the models of trials that were not among the best.
+        warnings: what is likely to be wrong with the texts or the winner.
     """
 
     name: str
@@ -57,6 +58,7 @@ class SweepResult:
     seconds: float
     confirmation: Confirmation | None
     removed: Removed
+    warnings: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Return the result as plain values."""
@@ -76,6 +78,7 @@ class SweepResult:
             "confirmation": self.confirmation.metrics() if self.confirmation else None,
             "models": {"kept": self.removed.kept, "removed": self.removed.models},
             "seconds": round(self.seconds, 1),
+            "warnings": list(self.warnings),
         }
 
 
@@ -140,6 +143,8 @@ def print_result(
             "no trial got as far as an evaluation; error.txt among a failed run's artifacts says "
             "why: python -m sweeps.ui"
         )
+        for warning in result.warnings:
+            say(f"warning: {warning}")
         return
     console.print(_table(best_trials(result.trials, settings.objective), settings, examples))
     test = result.test
@@ -152,6 +157,8 @@ def print_result(
     say(f"registered as version {result.version} of {settings.model_name}, alias challenger")
     if result.removed.models:
         say(str(result.removed))
+    for warning in result.warnings:
+        say(f"warning: {warning}")
     say("next:")
     commands = _next_commands(settings, uri)
     width = max(map(len, commands))

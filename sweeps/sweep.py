@@ -17,10 +17,13 @@ from rich.console import Console
 
 from sentiment.bundle import Bundle
 from sentiment.config import Config
+from sentiment.corpus import text_key
+from sentiment.data_identity import mismatch
 from sentiment.data_input import dataset_input
 from sentiment.data_summary import brief
 from sentiment.datasets import Dataset, load_dataset
 from sentiment.devices import configure_threads, pick_precision, precision_name
+from sentiment.diagnosis import LAUNCH, answer_warnings, tokenization_warning
 from sentiment.embeddings import VectorSpec
 from sentiment.errors import InputError
 from sentiment.evaluate import score_split
@@ -61,6 +64,7 @@ from sweeps.history import (
 )
 from sweeps.interrupts import interruptible
 from sweeps.plan import Node, Rungs, Workers, describe_nodes, plan_rungs, plan_workers
+from sweeps.predictions import Predictions, predict_split
 from sweeps.progress import Progress, ended_state
 from sweeps.ray_session import (
     asks_for_token,
@@ -129,6 +133,8 @@ class Sweep:
         self._console = console
         self._quiet = quiet
         self._resumed = resumed
+        self._warnings: list[str] = []
+        self._predictions: Predictions | None = None
         self._storage = None if settings.storage is None else Storage(settings.storage)
         self._studies = StudyPlace(settings.study_storage)
         if settings.address is None:
@@ -169,11 +175,8 @@ class Sweep:
         self.dtype = pick_precision(settings.precision, device)
         self.dataset: Dataset = load_dataset(settings.data, self._say)
         seen = resumed.dataset_fingerprint if resumed else None
-        if resumed and seen not in (None, self.dataset.fingerprint):
-            raise InputError(
-                f"{self.dataset.name} is other data than the sweep {resumed.name} has seen: "
-                "give it the same, or start a new sweep"
-            )
+        if resumed and seen is not None:
+            self._check_same_data(seen, resumed.name)
         texts = self.dataset.splits["train"].texts
         # What takes long on a GPU is the number of steps, hardly the size of a layer.
         self._cost = None if on_gpu else TrialCost(texts)
@@ -228,6 +231,7 @@ class Sweep:
         past = self._past_trials()
         self._say(brief(self.dataset))
         prepared = prepare(self.dataset, self._configs(), progress=self._say)
+        self._warn_of_tokens(prepared)
         client, experiment_id = open_store(self._uri, settings.experiment)
         if resumed:
             folder = SweepFolder(STATE_FOLDER / resumed.name)
@@ -266,7 +270,7 @@ class Sweep:
                 if settings.final_seeds and winner is not None:
                     confirmed = self._confirm(tracker, prepared, folder, winner)
                     text = descriptions.winners_version(
-                        subject, winner, settings.trials, test, confirmed
+                        subject, winner, settings.trials, test, confirmed, self._warnings
                     )
                     tracker.ask(
                         lambda: client.update_model_version(settings.model_name, str(version), text)
@@ -282,7 +286,9 @@ class Sweep:
             trials = self._trials(tracker)
             tracker.log_table(leaderboard(trials, settings.objective))
             tracker.describe(
-                descriptions.ended_sweep(subject, trials, winner, test, version, confirmed)
+                descriptions.ended_sweep(
+                    subject, trials, winner, test, version, confirmed, self._warnings
+                )
             )
             tracker.end("finished")
         except BaseException:
@@ -304,6 +310,7 @@ class Sweep:
             seconds=time.monotonic() - self.started,
             confirmation=confirmed,
             removed=removed,
+            warnings=tuple(self._warnings),
         )
         examples = len(self.dataset.splits["train"].texts)
         self._report(client, tracker.run_id)
@@ -315,7 +322,8 @@ class Sweep:
         try:
             with several_tries():
                 run = client.get_run(run_id)
-                publish(client, read_sweep(client, run), self.settings.tracking_uri, self.dataset)
+                record = read_sweep(client, run)
+                publish(client, record, self.settings.tracking_uri, self.dataset, self._predictions)
         except Exception as error:  # noqa: BLE001 - the sweep is recorded, whatever a picture does
             _log.warning("the report could not be made", exc_info=error)
             self._say("the sweep is recorded; to make its report: python -m sweeps.report")
@@ -370,6 +378,12 @@ class Sweep:
                 f"{len(self.dataset.label_names)}: leave loss at auto"
             )
 
+    def _check_same_data(self, seen: str, sweep: str) -> None:
+        """Raise an InputError where a sweep saw data of another fingerprint."""
+        different = mismatch(self.dataset, seen, f"the sweep {sweep}")
+        if different is not None:
+            raise InputError(f"{different}; start a new sweep, without --resume or --warm-start")
+
     def _configs(self) -> list[Config]:
         """Return a configuration for each corpus and each word vectors that trials may need."""
         configs = [Config.from_flat(each) for each in self.space.combinations(NOT_RANGES)]
@@ -401,6 +415,9 @@ class Sweep:
         experiment = client.get_experiment_by_name(self.settings.experiment)
         ids = [experiment.experiment_id] if experiment else []
         sweep = find_sweep(client, ids, self.settings.warm_start)
+        seen = sweep.data.params.get("dataset_fingerprint")
+        if seen is not None:
+            self._check_same_data(seen, sweep.data.tags["sweep.name"])
         return finished_trials(client, sweep, self.dataset.fingerprint, self.settings.objective)
 
     def _claim(self, client: MlflowClient, experiment_id: str) -> SweepFolder:
@@ -425,6 +442,29 @@ class Sweep:
         return InputError(
             f"--name {name}: there is a sweep of that name; go on with it by --resume {name}, "
             f"or name another (or remove {STATE_FOLDER / name} if its record is gone)"
+        )
+
+    def _warn_of_tokens(self, prepared: Prepared) -> None:
+        """Say at once where the tokenizer did not split the texts, and again at the end."""
+        for text in {config.text for config in self._configs()}:
+            warning = tokenization_warning(prepared.corpora[text_key(text)], text, LAUNCH)
+            if warning is not None and warning not in self._warnings:
+                self._warnings.append(warning)
+                self._say(f"warning: {warning}")
+
+    def _warn_of_answers(self, tracker: SweepTracker, winner: TrialRecord, model_id: str) -> None:
+        """Look at what the winner says of the validation split, for a warning and the report."""
+        client = tracker.client
+        predicted = tracker.ask(lambda: predict_split(client, model_id, self.dataset, "valid"))
+        self._predictions = predicted
+        self._warnings += answer_warnings(
+            predicted.scores().confusion,
+            predicted.label_names,
+            model="the winner",
+            objective=self.settings.objective,
+            class_weights=str(winner.parameters.get("class_weights")),
+            options=LAUNCH,
+            unsplit=bool(self._warnings),
         )
 
     def _start_record(
@@ -717,6 +757,9 @@ class Sweep:
         if not ranked:
             return None, {}, None
         winner = ranked[0]
+        model_id = tracker.model_of(winner.key)
+        assert model_id is not None, "a trial with a best checkpoint has a model"
+        self._warn_of_answers(tracker, winner, model_id)
         scored = {n: value for n, value in winner.metrics.items() if n.startswith("test/")}
         if scored and self._resumed and self._resumed.finished:
             # It had more trials, and found nothing better.
@@ -724,8 +767,6 @@ class Sweep:
                 lambda: registry.find_candidate(client, settings.model_name, run_id=winner.run_id)
             )
             return winner, scored, candidate.version
-        model_id = tracker.model_of(winner.key)
-        assert model_id is not None, "a trial with a best checkpoint has a model"
         # A kill may have come between the scores and the registration, or into that.
         test = scored
         if not test:
@@ -742,7 +783,12 @@ class Sweep:
                 dataset=self.dataset,
                 test=test,
                 description=descriptions.winners_version(
-                    subject, winner, settings.trials, test, confirmation=None
+                    subject,
+                    winner,
+                    settings.trials,
+                    test,
+                    confirmation=None,
+                    warnings=self._warnings,
                 ),
             )
         )

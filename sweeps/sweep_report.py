@@ -9,11 +9,13 @@ from mlflow import MlflowClient
 
 from sentiment.datasets import Dataset
 from sentiment.errors import InputError
+from sentiment.listing import short
+from sentiment.metrics import frequent_confusions
 from sweeps.confirmation import Confirmation, summarize
 from sweeps.grid import Cell, Grid
 from sweeps.history import TrialRecord
 from sweeps.leaderboard import Row, label_of, number_text, rows, setting_text
-from sweeps.model_pictures import model_pictures
+from sweeps.model_pictures import MATRIX_CLASSES, model_pictures
 from sweeps.page import Fact, Report, Section
 from sweeps.paired import wilson
 from sweeps.picture import Picture
@@ -22,6 +24,8 @@ from sweeps.search_pictures import search_pictures
 from sweeps.space import Choice
 from sweeps.sweep_record import SweepRecord
 
+CONFUSIONS = 20
+"""Kinds of confusion that a report shows where there are too many classes for a matrix."""
 MISTAKES = 10
 """Texts that a report shows of what the winner got wrong."""
 
@@ -168,6 +172,40 @@ def confirmation_grid(record: SweepRecord) -> Grid:
     )
 
 
+def confused_grid(predictions: Predictions) -> Grid:
+    """Return the most frequent confusions, for more classes than a matrix shows."""
+    names = predictions.label_names
+    found = frequent_confusions(predictions.scores().confusion, CONFUSIONS)
+    return Grid(
+        ["label", "taken for", "#texts"],
+        [
+            [Cell(short(names[label])), Cell(short(names[taken])), Cell(f"{count:,}", count)]
+            for label, taken, count in found
+        ],
+        caption=f"The {len(found)} most frequent confusions on the validation split",
+    )
+
+
+def classes_grid(predictions: Predictions) -> Grid:
+    """Return the metrics of every class."""
+    classes = zip(predictions.label_names, predictions.scores().classes(), strict=True)
+    return Grid(
+        ["label", "#texts", "#predicted", "#precision", "#recall", "#f1"],
+        [
+            [
+                Cell(short(name)),
+                Cell(f"{each.count:,}", each.count),
+                Cell(f"{each.predicted:,}", each.predicted),
+                *(Cell(number_text(v, ".4f"), v) for v in (each.precision, each.recall, each.f1)),
+            ]
+            for name, each in classes
+        ],
+        sortable=True,
+        caption="Each label on the validation split",
+        folded=True,
+    )
+
+
 def _row(record: SweepRecord, row: Row, names: Sequence[str], metrics: Sequence[str]) -> list[Cell]:
     trial = row.trial
     outcome = trial.outcome or "running"
@@ -276,6 +314,8 @@ def _winner_sections(record: SweepRecord, predictions: Predictions | str) -> lis
         return [Section("winner", "The winner", text=[predictions], grids=grids)]
     assert winner is not None
     scores = predictions.scores()
+    if len(predictions.label_names) > MATRIX_CLASSES:
+        grids += [confused_grid(predictions), classes_grid(predictions)]
     mistakes = surest_mistakes(predictions, MISTAKES)
     return [
         Section(

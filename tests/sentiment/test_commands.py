@@ -172,6 +172,22 @@ def test_lines_are_read_one_by_one_and_must_be_utf8():
         next(lines)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_text(make_bundle, monkeypatch, capsys):
+    assert list(read_lines(io.BytesIO("\ufeffgreat\nbad\n".encode()))) == ["great", "bad"]
+    for encoding in ("utf-16-le", "utf-16-be"):
+        with pytest.raises(InputError, match="standard input is UTF-16, as its byte"):
+            next(read_lines(io.BytesIO("\ufeffgreat\n".encode(encoding))))
+    model = ["--model", str(make_bundle(0))]
+    answers = []
+    for data in ("great film\n", "\ufeffgreat film\n"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data.encode())))
+        predict.main(model)
+        answers.append(capsys.readouterr().out)
+    predict.main([*model, "\ufeffgreat film"])
+    answers.append(capsys.readouterr().out)
+    assert len(set(answers)) == 1
+
+
 class Endless(io.RawIOBase):
     """Standard input that makes its lines as they are read, and counts them."""
 

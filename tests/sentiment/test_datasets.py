@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sentiment.data_identity import mismatch
 from sentiment.datasets import DataConfig, Dataset, load_dataset
 from sentiment.errors import InputError
 
@@ -200,6 +201,45 @@ def test_twins_leave_the_splits_that_are_given(tmp_path: Path) -> None:
     dataset = load_dataset(_csv(tmp_path / "own.csv", rows, "text,label,part"))
     assert _sizes(dataset) == {"train": 10, "valid": 4, "test": 4}
     _assert_no_text_stands_in_two_splits(dataset)
+
+
+def _twinned(tmp_path: Path) -> DataConfig:
+    """Return 80 texts, each a second time with a blank more."""
+    path = tmp_path / "twins.jsonl"
+    texts = [f"text{blanks}number {i}" for i in range(80) for blanks in (" ", "  ")]
+    rows = [{"text": text, "label": "ab"[i // 2 % 2]} for i, text in enumerate(texts)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return DataConfig(data=str(path))
+
+
+def test_texts_that_differ_in_white_space_alone_stay_in_one_split(tmp_path: Path) -> None:
+    dataset = load_dataset(_twinned(tmp_path))
+    assert _sizes(dataset) == {"train": 112, "valid": 24, "test": 24}
+    spaced = {name: {" ".join(t.split()) for t in s.texts} for name, s in dataset.splits.items()}
+    assert sum(map(len, spaced.values())) == len(set().union(*spaced.values())) == 80
+
+
+def test_twins_leave_a_split_that_is_given_however_they_are_written(tmp_path: Path) -> None:
+    rows = _parts(("train", 10), ("valid", 4), ("test", 4))
+    rows += [("  test  0", 0, "train"), ("TEST 1", 1, "valid"), ("Valid 1", 1, "train")]
+    dataset = load_dataset(_csv(tmp_path / "own.csv", rows, "text,label,part"))
+    assert _sizes(dataset) == {"train": 10, "valid": 4, "test": 4}
+
+
+def test_records_of_earlier_splits_are_recognised(tmp_path: Path) -> None:
+    config = _twinned(tmp_path)
+    now, earlier = load_dataset(config), load_dataset(config, version=1)
+    assert now.config == config
+    assert now.fingerprint != earlier.fingerprint
+    assert mismatch(now, now.fingerprint, "the run x") is None
+    told = mismatch(now, earlier.fingerprint, "the run x")
+    assert told is not None
+    assert told.startswith("the run x was made with version 1 of the splits of twins.jsonl (")
+    assert "this release draws version 2" in told
+    assert mismatch(now, "0" * 64, "the run x") == (
+        f"twins.jsonl is other data here (fingerprint {now.fingerprint[:12]}) than the run x was "
+        "made with (000000000000)"
+    )
 
 
 def test_a_text_with_two_labels_stays_in_one_split(tmp_path: Path) -> None:

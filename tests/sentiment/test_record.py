@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,33 @@ def test_logged_model_belongs_to_its_run(logged: tuple[MlflowClient, str, str]) 
     assert (output.model_id, output.step) == (model_id, 640)
     (metric,) = model.metrics
     assert (metric.key, metric.value, metric.step) == ("valid/accuracy", 0.75, 640)
+
+
+@pytest.mark.parametrize(
+    ("settings", "packages"),
+    [
+        ({"language": "ja"}, ("sudachipy", "sudachidict_core")),
+        ({"language": "ja", "tokenizer": "basic"}, ()),
+        ({"language": "zh"}, ()),
+    ],
+)
+def test_packages_of_a_language_are_among_the_pins(
+    settings: dict[str, str],
+    packages: tuple[str, ...],
+    make_bundle: Callable[[int], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle = Bundle.load(make_bundle(0))
+    config = bundle.config.replace(**{"tokenizer": "spacy", **settings})
+    replace(bundle, config=config).save(tmp_path / "bundle")
+    installed = metadata.version
+    monkeypatch.setattr(
+        metadata, "version", lambda name: "1" if name in packages else installed(name)
+    )
+    save_mlflow_model(tmp_path / "bundle", tmp_path / "model")
+    pins = (tmp_path / "model/requirements.txt").read_text().split()
+    assert pins == [*serving_requirements(), *(f"{name}==1" for name in packages)]
 
 
 def test_logged_model_holds_no_pickle_and_all_its_pins(

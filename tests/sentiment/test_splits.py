@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentiment.errors import InputError
-from sentiment.splits import Split, hold_out
+from sentiment.splits import KEYS, Split, hold_out, twin_key
 
 
 def _split(*groups: tuple[str, int, int]) -> Split:
@@ -89,9 +89,37 @@ def test_a_class_with_one_text_cannot_be_divided() -> None:
         hold_out(whole, 0.15, "test", ["neg", "pos"])
 
 
-def test_without_removes_equal_texts_alone() -> None:
-    unlabelled = Split(["a", "b", "a "], np.empty(0, dtype=np.int64))
+TWINS = ["Caf\u00e9 au lait", "caf\u00e9  au\tlait ", "\u3000CAFE\u0301 au\u00a0lait\n"]
+
+
+def test_twins_differ_in_white_space_case_and_normal_form_alone() -> None:
+    assert {twin_key(text) for text in TWINS} == {"caf\u00e9 au lait"}
+    apart = ["cafe au lait", "caf\u00e9 aulait", "caf\u00e9 au lait!", "caf\u00e9<br />au lait"]
+    assert len({twin_key(text) for text in [TWINS[0], *apart]}) == 5
+    assert twin_key("\ud800 A") == "\ud800 a"
+
+
+def test_twins_are_drawn_together() -> None:
+    texts = [f"text {i}{blanks}" for i in range(60) for blanks in ("", " ", "  ")]
+    whole = Split(texts, np.arange(180, dtype=np.int64) // 3 % 2)
+    kept, held = hold_out(whole, 0.2, "test", ["neg", "pos"])
+    assert len(held) == 36
+    assert not {text.strip() for text in held.texts} & {text.strip() for text in kept.texts}
+    # Equal texts alone are twins to the earlier version.
+    kept, held = hold_out(whole, 0.2, "test", ["neg", "pos"], KEYS[1])
+    assert {text.strip() for text in held.texts} & {text.strip() for text in kept.texts}
+
+
+@pytest.mark.parametrize("purpose", ["test", "valid"])
+def test_texts_without_twins_are_drawn_as_by_the_earlier_version(purpose: str) -> None:
+    whole = _split(*((f" Text  {i}\t", i % 2, 1 + i % 3 // 2) for i in range(90)))
+    drawn = [hold_out(whole, 0.2, purpose, ["neg", "pos"], KEYS[n])[1].texts for n in (1, 2)]
+    assert drawn[0] == drawn[1]
+
+
+def test_without_removes_twins_alone() -> None:
+    unlabelled = Split(["a", "b", "A ", "ab"], np.empty(0, dtype=np.int64))
     left = unlabelled.without({"a"})
-    assert left.texts == ["b", "a "]
+    assert left.texts == ["b", "ab"]
     assert left.labels.shape == (0,)
     assert len(_split(("a", 1, 2)).without({"a"})) == 0

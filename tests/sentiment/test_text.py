@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import given, settings
@@ -120,9 +121,27 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("een", "did you mean en"),
         ("../en", "unknown language"),
         ("tokenizer_exceptions", "unknown language"),
-        ("th", "needs a package of its own.*PyThaiNLP"),
+        ("th", "needs packages of its own: pip install pythainlp .*PyThaiNLP"),
     ],
 )
 def test_a_language_that_spacy_lacks(language: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         tokenizer(TextConfig(language=language))
+
+
+@pytest.mark.parametrize(
+    ("language", "packages"),
+    [("ja", "sudachipy sudachidict_core"), ("th", "pythainlp"), ("vi", "pyvi"), ("ko", "natto-py")],
+)
+def test_languages_that_need_packages_say_which(language, packages):
+    if find_spec(packages.split()[0].removesuffix("-py")):
+        pytest.skip(f"{packages} is installed")
+    with pytest.raises(InputError, match=f"language '{language}' needs .*: pip install {packages}"):
+        tokenizer(TextConfig(language=language))
+
+
+@pytest.mark.parametrize("name", ["spacy", "whitespace", "basic"])
+def test_a_byte_order_mark_in_front_is_no_token(name):
+    tokens = tokenizer(TextConfig(tokenizer=name))
+    assert tokens("\ufeffgood film") == tokens("good film") == ["good", "film"]
+    assert tokens("\ufeff") == []

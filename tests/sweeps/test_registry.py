@@ -321,6 +321,25 @@ def test_labels_that_an_earlier_version_took_as_written(
 
 
 @pytest.mark.usefixtures("in_process")
+def test_record_of_earlier_splits_says_so(
+    store: Store,
+    better_and_worse: tuple[Path, Path],
+    reviews: tuple[Path, Dataset],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "twins.csv"
+    header, *rows = reviews[0].read_text().splitlines()
+    path.write_text("\n".join([header, *(twin for row in rows for twin in (row, f" {row}"))]))
+    earlier = load_dataset(DataConfig(data=str(path)), version=1)
+    win(store, better_and_worse[0], (path, earlier), "first")
+    assert command.main(["--tracking-uri", store[0].tracking_uri]) == 1
+    told = capsys.readouterr().err
+    assert "refused: version 1 was made with version 1 of the splits of twins.csv" in told
+    assert "train again" in told
+
+
+@pytest.mark.usefixtures("in_process")
 def test_run_that_is_not_registered_is_promoted_by_its_id(
     store: Store, better_and_worse: tuple[Path, Path], reviews: tuple[Path, Dataset]
 ) -> None:

@@ -36,7 +36,7 @@ from sweeps.search_pictures import assign_lanes, pareto_front, search_pictures
 from sweeps.settings import SweepSettings
 from sweeps.sweep import Sweep
 from sweeps.sweep_record import read_sweep
-from sweeps.sweep_report import sweep_report, winner_predictions
+from sweeps.sweep_report import classes_grid, confused_grid, sweep_report, winner_predictions
 from sweeps.tracking import SweepTracker
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -284,6 +284,19 @@ def test_pictures_of_many_classes(classes):
     else:
         assert pictures["confusion"].figure is None
         assert "too many" in pictures["confusion"].notes[0]
+        wrong = int((~predictions.hits).sum())
+        (first, *_) = confused_grid(predictions).rows
+        assert len(confused_grid(predictions).rows) == 20 and 1 < first[2].order < wrong
+        assert [len(row) for row in classes_grid(predictions).rows] == [6] * 30
+
+
+def test_labels_without_a_curve_are_one_note():
+    labels = np.zeros(40, dtype=np.int64)
+    log = np.log(np.full((40, 30), 1 / 30))
+    names = tuple(f"class {number}" for number in range(30))
+    drawn = model_pictures(Predictions("valid", [""] * 40, labels, log, names), "x")
+    (note,) = next(picture for picture in drawn if picture.name == "roc").notes
+    assert "class 0, class 1" in note and "and 22 more" in note
 
 
 @pytest.mark.parametrize(
@@ -325,7 +338,9 @@ def test_launch_tells_of_a_report_that_fails(swept, monkeypatch, caplog):
 
     monkeypatch.setattr("sweeps.sweep.publish", broken)
     said = []
-    launched = SimpleNamespace(settings=SweepSettings(trials=1), dataset=None, _say=said.append)
+    launched = SimpleNamespace(
+        settings=SweepSettings(trials=1), dataset=None, _predictions=None, _say=said.append
+    )
     Sweep._report(launched, swept.client, swept.run_id)
     assert said == ["the sweep is recorded; to make its report: python -m sweeps.report"]
     assert "no ink" in caplog.text

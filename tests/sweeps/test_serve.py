@@ -291,6 +291,13 @@ def test_bodies_that_are_refused(body: str, message: str) -> None:
     [
         ({"content-type": "application/json; charset=UTF-8", "content-length": "7"}, None),
         ({"content-type": "Application/JSON"}, None),
+        ({"content-type": "application/json; charset=utf8"}, None),
+        ({"content-type": 'application/json;charset="Utf-8"; profile=x'}, None),
+        ({"content-type": "application/json; odata=verbose"}, None),
+        ({"content-type": "application/json; charset=us-ascii"}, None),
+        ({"content-type": "application/json; charset=utf-16"}, 415),
+        ({"content-type": "application/json; charset=klingon"}, 415),
+        ({"content-type": "application/json; charset=hex"}, 415),
         ({"content-type": "application/json; charset=latin-1"}, 415),
         ({"content-type": "application/json", "content-encoding": "gzip"}, 415),
         ({"content-type": "application/json", "content-length": str(MAX_BYTES + 1)}, 413),
@@ -304,6 +311,15 @@ def test_headers(headers: dict[str, str], status: int | None) -> None:
     with pytest.raises(RequestError) as refused:
         check_headers(headers)
     assert refused.value.status == status
+
+
+def test_body_in_utf_8_with_or_without_a_byte_order_mark() -> None:
+    body = json.dumps({"inputs": ["sch\u00f6n"]}, ensure_ascii=False)
+    assert texts_of(body.encode("utf-8")) == texts_of(body.encode("utf-8-sig")) == ["sch\u00f6n"]
+    for encoding in ("utf-16", "utf-16-le", "utf-32"):
+        with pytest.raises(RequestError, match="send JSON in UTF-8, not UTF-") as refused:
+            texts_of(body.encode(encoding))
+        assert refused.value.status == 415
 
 
 def test_endless_body_is_neither_kept_nor_read_to_its_end() -> None:
