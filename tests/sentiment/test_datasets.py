@@ -374,3 +374,10 @@ def test_wrong_settings(config: DataConfig, message: str) -> None:
     with pytest.raises(InputError) as caught:
         load_dataset(config)
     assert message in str(caught.value)
+
+
+def test_files_that_are_all_held_out_are_no_data_set(tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text("text,label\nfine,1\npoor,0\n")
+    with pytest.raises(InputError, match=r"new\.csv: no file is for train; name one without"):
+        load_dataset(DataConfig(data=f"{path}:test"))

@@ -46,7 +46,6 @@ def test_files_patterns_and_splits(
         (["z*.csv"], "--data z*.csv: no file has such a name"),
         (["a.csv", "?.csv"], "--data a.csv: the file is named twice"),
         (["a.csv", "./a.csv:test"], "the file is named twice"),
-        (["a.csv:test"], "no file is for train"),
         ([""], "--data is empty"),
         (["https://host/a.csv"], "not a file of this machine"),
     ],
