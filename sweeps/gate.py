@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sentiment.metrics import Scores, score
-from sweeps.paired import mcnemar
+from sweeps.paired import mcnemar, p_value_text
 
 TOLERANCE = 1e-3
 """By how much a metric may differ from the recorded one: other kernels round otherwise, and
@@ -90,5 +90,7 @@ def judge(
     if not gain >= min_gain - 1e-9:
         refusals.append(f"its gain over the champion is {gain:+.4f}, less than {min_gain:+.4f}")
     if significant and not (gain > 0 and p_value < SIGNIFICANCE):
-        refusals.append(f"its gain of {gain:+.4f} may be chance (p = {p_value:.3f})")
+        refusals.append(
+            f"its gain of {gain:+.4f} may be chance ({p_value_text(p_value, named=True)})"
+        )
     return Verdict(scores, verdict.champion, p_value, tuple(refusals))
