@@ -104,9 +104,7 @@ def test_registered_models_stay(sweeps: Sweeps) -> None:
     first, second = sweeps.add("first")
     files = sweeps.files(first)
     run = str(sweeps.client.get_logged_model(second).source_run_id)
-    registry.register(
-        sweeps.client, "other", model_id=second, run_id=run, tags={}, description="", alias=None
-    )
+    registry.register(sweeps.client, "other", model_id=second, run_id=run, tags={}, description="")
     assert sweeps.clean("--models", "first", "--yes") == 0
     assert not files.exists()
     assert (sweeps.files(second) / "MLmodel").is_file()
