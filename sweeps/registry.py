@@ -45,11 +45,12 @@ PREVIOUS = "previous"
 
 DATA_TAG = "data"
 """A version's tag: its `DataConfig` as JSON."""
+VERSIONS_TAG = "mlflow.modelVersions"
+"""A logged model's tag, by which MLflow's pages find its versions: JSON."""
 
 _KEPT_METRICS = ("best/valid/", "test/")
 """Metrics of a run that its version has as tags."""
 _MOVE = "champion.move."
-_VERSIONS_TAG = "mlflow.modelVersions"
 
 
 class ChampionMovedError(RuntimeError):
@@ -206,12 +207,11 @@ def register(
                 description=description,
                 model_id=model_id,
             )
-    # MLflow's pages find a logged model's versions by this tag.
-    known = json.loads(client.get_logged_model(model_id).tags.get(_VERSIONS_TAG, "[]"))
+    known = json.loads(client.get_logged_model(model_id).tags.get(VERSIONS_TAG, "[]"))
     link = {"name": name, "version": str(version.version)}
     if link not in known:
         known.append(link)
-    client.set_logged_model_tags(model_id, {_VERSIONS_TAG: json.dumps(known)})
+    client.set_logged_model_tags(model_id, {VERSIONS_TAG: json.dumps(known)})
     return version
 
 

@@ -734,10 +734,11 @@ class Sweep:
             return Choice(None, {}, None)
         winner = ranked[0]
         scored = {n: value for n, value in winner.metrics.items() if n.startswith("test/")}
-        if scored and self._resumed and self._resumed.finished and not settings.as_challenger:
-            # It had more trials, and found nothing better.
-            return Choice(winner, scored, tracker.ask(lambda: self._registered(client, winner)))
         model_id = winner.model_id
+        finished = self._resumed is not None and self._resumed.finished
+        if scored and (model_id is None or (finished and not settings.as_challenger)):
+            # It had more trials, and found nothing better; or its version was removed meanwhile.
+            return Choice(winner, scored, tracker.ask(lambda: self._registered(client, winner)))
         if model_id is None:
             raise InputError(
                 f"the model of the best trial, {winner.name}, was removed, so it can't be "
