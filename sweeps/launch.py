@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
             resumed = _resumed(args)
         except CompleteError as complete:
             if args.as_challenger and complete.finished and not args.dry_run:
-                return _make_challenger(complete.settings, args.json)
+                return make_challenger(complete.settings, args.json)
             if not complete.delivered:
                 raise
             print("the store has the whole record now; no trial was left to do", file=sys.stderr)
@@ -99,7 +99,7 @@ def _failed(error: Exception) -> int:
     return 1
 
 
-def _make_challenger(settings: SweepSettings, as_json: bool) -> int:
+def make_challenger(settings: SweepSettings, as_json: bool) -> int:
     """Make the winner of a sweep that has nothing left to do the challenger."""
     from sentiment.record import read_store, tracking_uri
     from sweeps import registry

@@ -128,7 +128,7 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
     print(table(candidate, champion, verdict))
     # A name that has no registered model yet has no count either.
     looks = max(count_looks(client, name, dataset.fingerprint), 1)
-    print(f"models of {name} were scored on this test split {_times(looks)} so far")
+    print(f"this test split was scored {_times(looks)} for models of {name}")
     refusals = [*verdict.refusals]
     if champion is not None and champion.tags.get("dataset_fingerprint") != trained_for:
         told = _other_data(champion, dataset)

@@ -219,8 +219,8 @@ def _registered(registered: RegisteredWinner | None, settings: SweepSettings) ->
         yield f"to promote this one all the same: {_promote_command(settings, registered)}"
     if registered.test_looks > 1:
         yield (
-            f"models of {name} were scored on this test split {registered.test_looks} times so "
-            "far: choosing by it too often makes its results too good"
+            f"this test split was scored {registered.test_looks} times for models of {name}: the "
+            "more often it decides, the less its results hold for new texts"
         )
 
 

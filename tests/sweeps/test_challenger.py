@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from winners import Store, alias, fewer_reviews, train, win
 from sentiment.datasets import Dataset
 from sweeps import registry
 from sweeps.challenger import move_challenger, registered_winner, validation_of
+from sweeps.launch import make_challenger
+from sweeps.settings import SweepSettings
 
 Reviews = tuple[Path, Dataset]
 
@@ -119,3 +123,25 @@ def test_a_registration_is_repeated_and_looked_up_without_a_move(
     known = registered_winner(client, "sentiment", first, "valid/accuracy")
     assert known.challenger.sentence() == "; there is no challenger"
     assert alias(store, "challenger") is None
+
+
+def test_a_sweep_with_nothing_left_to_do_is_made_the_challenger(
+    store: Store,
+    make_bundle: Callable[[int], Path],
+    reviews: Reviews,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    win(store, make_bundle(0), reviews, "first", valid=0.8)
+    win(store, make_bundle(1), reviews, "second", valid=0.7)
+    settings = SweepSettings(trials=1, name="second", tracking_uri=store[0].tracking_uri)
+    assert make_challenger(settings, as_json=False) == 0
+    assert alias(store, "challenger") == 2
+    assert capsys.readouterr().out == (
+        "no trial was left to do; version 2 of sentiment, alias challenger, which was at "
+        "version 1: valid/accuracy 0.7000, before 0.8000 (--as-challenger)\n"
+    )
+    assert make_challenger(replace(settings, name="first"), as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["sweep"] == "first"
+    assert told["challenger"]["version"] == 1
+    assert alias(store, "challenger") == 1

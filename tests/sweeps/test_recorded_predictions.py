@@ -87,7 +87,7 @@ def test_what_the_sweep_has_scored_is_not_scored_again(
     told = capsys.readouterr().out
     assert f"{texts} texts, float32; scored before" in told
     assert f"{accuracy_of(worse, reviews[1]):.4f}" in told
-    assert "models of sentiment were scored on this test split once so far" in told
+    assert "this test split was scored once for models of sentiment" in told
     assert promote(store, reviews) == 0
     # The second has no record, the champion has.
     win(store, better, reviews, "second", valid=0.8)
@@ -96,7 +96,7 @@ def test_what_the_sweep_has_scored_is_not_scored_again(
     assert looks(store, reviews) == 3
     told = capsys.readouterr().out
     assert "float32; scored now: version 2\n" in told
-    assert "scored on this test split 3 times so far" in told
+    assert "this test split was scored 3 times" in told
     (*_, move) = registry.standing(store[0], "sentiment").moves.values()
     assert move.figures["champion/test/accuracy"] == accuracy_of(worse, reviews[1])
     assert move.figures["test/accuracy"] == accuracy_of(better, reviews[1])
@@ -211,7 +211,7 @@ def test_a_run_without_a_registered_model_is_counted_when_it_has_one(
     client = store[0]
     run_id, _ = train(store, better_and_worse[0], reviews[1])
     assert promote(store, reviews, "--run", run_id, "--dry-run") == 0
-    assert "scored on this test split once so far" in capsys.readouterr().out
+    assert "this test split was scored once" in capsys.readouterr().out
     assert client.search_registered_models() == []
     assert promote(store, reviews, "--run", run_id) == 0
     assert asked == [len(reviews[1].splits["test"].texts)]
