@@ -180,8 +180,8 @@ def registered_model(name: str) -> str:
             f'python -m sentiment.predict{asked} "This film is great"'
         ),
         "Every move of `champion` is a tag below, with its time and the figures that decided. "
-        "`test_looks.` with the start of a data set's fingerprint says how often its test split was "
-        "scored for these models.",
+        "`test_looks.` with the start of a data set's fingerprint says how often its test split "
+        "was scored for these models.",
     )
 
 

@@ -46,8 +46,12 @@ def unneeded_versions(
             yield Item("versions", model.name, "", what, 0, None, stays)
             continue
         kept = len(ours) - len(going)
-        what = f"{_numbers(going)} without an alias" if going else "no version without need"
-        what += f"; {kept} of its versions stay{'s' * (kept == 1)}" if kept else ""
+        versions = f"{kept} version{'s' * (kept > 1)}"
+        if not going:
+            what = f"{versions}, needed"
+        else:
+            what = f"{_numbers(going)} without an alias"
+            what += f"; {versions} stay{'s' * (kept == 1)}" if kept else ""
         yield Item(
             "versions",
             model.name,
