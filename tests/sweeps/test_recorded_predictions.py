@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from winners import (
     Store,
     accuracy_of,
@@ -240,21 +239,11 @@ def test_looks_at_once_on_one_machine_are_all_counted(
     store: Store, better_and_worse: Pair, reviews: Reviews
 ) -> None:
     win(store, better_and_worse[0], reviews, "first")
-    code = """
-import os, sys
-from mlflow import MlflowClient
-from sweeps.look_count import add_look
-for _ in range(4):
-    if os.fork() == 0:
-        client = MlflowClient(sys.argv[1])
-        for _ in range(3):
-            add_look(client, "sentiment", sys.argv[2])
-        os._exit(0)
-sys.exit(any(os.wait()[1] for _ in range(4)))
-"""
-    subprocess.run(
-        [sys.executable, "-c", code, store[0].tracking_uri, reviews[1].fingerprint],
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(Path(registry.__file__).parents[1])},
-    )
-    assert looks(store, reviews) == 13
+
+    def look(_: int) -> int:
+        client = MlflowClient(store[0].tracking_uri)
+        return look_count.add_look(client, "sentiment", reviews[1].fingerprint)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(look, range(8))) == list(range(2, 10))
+    assert looks(store, reviews) == 9
