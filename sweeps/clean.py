@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sentiment import cli
@@ -23,8 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = cli.Parser(
         prog="python -m sweeps.clean",
         description="Say what sweeps and the cache take on the disk; with flags, remove it. Models "
-        "that are registered stay, and so does all of a sweep that runs. Without a SWEEP those "
-        "that are finished or deleted are meant; others must be named.",
+        "of registered versions stay, but for --versions, and so does all of a sweep that runs. "
+        "Without a SWEEP those that are finished or deleted are meant; others must be named.",
     )
     parser.add_argument(
         "--models", nargs="*", metavar="SWEEP", help="logged models of trials; the runs stay"
@@ -34,6 +35,17 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--state", nargs="*", metavar="SWEEP", help="all of .sweeps/SWEEP: no --resume after that"
+    )
+    parser.add_argument(
+        "--versions",
+        nargs="*",
+        metavar="NAME",
+        help="versions of the registered model NAME, or of all, that no alias names",
+    )
+    parser.add_argument(
+        "--former-champions",
+        action="store_true",
+        help="with --versions: also those that a rollback could go back to",
     )
     parser.add_argument(
         "--deleted", action="store_true", help="models and artifacts of runs deleted in MLflow"
@@ -48,13 +60,17 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
 
-    items = survey(args.tracking_uri)
-    wanted = chosen(items, args)
+    if args.former_champions and args.versions is None:
+        raise InputError("--former-champions says which versions may go too: add --versions")
+    items, states = survey(args.tracking_uri, args.former_champions)
+    wanted = chosen(items, states, args)
     if not any(value is not None and value is not False for value in _asked(args).values()):
         print(table(items))
         return 0
     if not wanted:
-        print("there is nothing of that to remove")
+        running = ", ".join(name for name, state in sorted(states.items()) if state == "running")
+        stays = f"; what is of a running sweep stays ({running})" if running else ""
+        print(f"there is nothing of that to remove{stays}")
         return 0
     print(table(wanted))
     if args.dry_run:
@@ -70,8 +86,16 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def survey(tracking_uri: str | None) -> list[Item]:
-    """Return all that lies on the disk; a store that isn't there holds nothing.
+def survey(
+    tracking_uri: str | None, former_champions: bool = False
+) -> tuple[list[Item], dict[str, str]]:
+    """Return all that lies on the disk, and how each sweep stands by its name.
+
+    A store that isn't there holds nothing.
+
+    Args:
+        tracking_uri: the store as it was asked for, None for the default one.
+        former_champions: whether these are among the versions that may go.
 
     Raises:
         InputError: the store can't be opened.
@@ -82,19 +106,33 @@ def survey(tracking_uri: str | None) -> list[Item]:
     from sentiment.record import tracking_uri as address
     from sweeps import disk
     from sweeps.sweep import STATE_FOLDER
+    from sweeps.unneeded_versions import unneeded_versions
 
     uri = address(tracking_uri)
     there = not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+    items: list[Item] = []
+    record = disk.Record({}, [], frozenset())
     if tracking_uri is not None or there:
         client = read_store(uri)
-        items = [*disk.stored(client), *disk.states(STATE_FOLDER, client)]
-    else:
-        items = list(disk.states(STATE_FOLDER, None))
-    return [*items, *disk.caches(busy=any(item.state == "running" for item in items))]
+        record = disk.Record.read(client)
+        items += disk.stored(client, record)
+        items += unneeded_versions(client, record, former_champions)
+    items += disk.states(STATE_FOLDER, record)
+    states = record.states()
+    # The lock of a folder tells of a sweep that has no run yet.
+    states |= {item.name: item.state for item in items if item.kind == "state"}
+    return [*items, *disk.caches(busy="running" in states.values())], states
 
 
-def chosen(items: Sequence[Item], args: argparse.Namespace) -> list[Item]:
+def chosen(
+    items: Sequence[Item], states: Mapping[str, str], args: argparse.Namespace
+) -> list[Item]:
     """Return what the flags name.
+
+    Args:
+        items: what lies on the disk.
+        states: how each sweep stands by its name.
+        args: the flags.
 
     Raises:
         InputError: something that is named isn't there, or must stay.
@@ -109,12 +147,13 @@ def chosen(items: Sequence[Item], args: argparse.Namespace) -> list[Item]:
             continue
         for name in names:
             found = [item for item in there if item.name == name]
+            if not found and kind in _OF_SWEEPS and name in states:
+                raise InputError(f"--{kind} {name}: {_nothing_of(states[name])}")
             if not found:
                 known = ", ".join(item.name for item in there) or "nothing"
                 raise InputError(f"--{kind} {name}: there is none; there is {known}")
             if found[0].remove is None:
-                why = "a sweep is running" if kind == "cache" else "it is running"
-                raise InputError(f"--{kind} {name}: {why}, so it stays")
+                raise InputError(f"--{kind} {name}: {found[0].stays}")
             wanted += found
     # What lies within something else that goes is counted once.
     whole = {item.name for item in wanted if item.kind == "state"}
@@ -126,7 +165,7 @@ def table(items: Sequence[Item]) -> str:
     rows = [("what", "takes", "which is", "removed by")]
     for item in items:
         what = f"{item.name} ({item.state})" if item.state else item.name
-        flag = f"--{item.kind}" + ("" if item.kind == "deleted" else f" {item.name}")
+        flag = f"--{item.kind}" + ("" if item.kind == "deleted" else f" {shlex.quote(item.name)}")
         rows.append((what, megabytes(item.size), item.what, flag if item.remove else "stays"))
     # The state of a sweep holds its checkpoints.
     total = sum(item.size for item in items if item.kind != "checkpoints")
@@ -142,8 +181,17 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
 
 
+def _nothing_of(state: str) -> str:
+    """Say why nothing of a kind is there of a sweep."""
+    from sweeps.disk import RUNNING
+
+    if state == "unknown":
+        return "the store does not know that sweep"
+    return RUNNING if state == "running" else f"the sweep is {state} and has none of that left"
+
+
 def _asked(args: argparse.Namespace) -> dict[str, list[str] | bool | None]:
-    return {kind: getattr(args, kind) for kind in (*_OF_SWEEPS, "deleted", "cache")}
+    return {kind: getattr(args, kind) for kind in (*_OF_SWEEPS, "versions", "deleted", "cache")}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from sweeps.comparison import CURVE, Comparison
 from sweeps.history import TrialRecord
 from sweeps.leaderboard import settings_text
 from sweeps.model_pictures import calibration, roc
+from sweeps.paired import p_value_text
 from sweeps.picture import (
     BLUE,
     GREY,
@@ -67,7 +68,7 @@ def differences(comparison: Comparison) -> Picture:
             mark,
             [
                 f"{pair.first} less {pair.second}: {pair.counts.difference:+.4f} "
-                f"({low:+.4f} to {high:+.4f}), p = {pair.p_value:.3g}"
+                f"({low:+.4f} to {high:+.4f}), {p_value_text(pair.p_value, named=True)}"
             ],
         )
     axes.axvline(0, color=INK, lw=1)

@@ -9,6 +9,7 @@ from sweeps.comparison_pictures import ACCURACY, run_pictures, sweep_pictures
 from sweeps.grid import Cell, Grid
 from sweeps.leaderboard import label_of, number_text, setting_text
 from sweeps.page import Fact, Report, Section
+from sweeps.paired import p_value_text
 from sweeps.sweep_record import SweepRecord, differing
 from sweeps.sweep_report import confirmed, leaderboard_grid
 
@@ -116,8 +117,8 @@ def pairs_grid(comparison: Comparison) -> Grid:
                 Cell(f"{counts.only_second:,}", counts.only_second),
                 Cell(f"{counts.difference:+.4f}", counts.difference),
                 Cell(f"{low:+.4f} to {high:+.4f}", low),
-                Cell(f"{pair.p_value:.3g}", pair.p_value),
-                Cell(f"{pair.adjusted:.3g}", pair.adjusted),
+                Cell(p_value_text(pair.p_value), pair.p_value),
+                Cell(p_value_text(pair.adjusted), pair.adjusted),
             ]
         )
     return Grid(

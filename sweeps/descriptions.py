@@ -120,8 +120,8 @@ def ended_sweep(
             f"python -m sweeps.promote --sweep {subject.name}"
             f"{_model_flag(settings)}{_store(settings)}"
         ),
-        "It scores the model again, and makes it the champion if it holds what is recorded here "
-        "and is no worse than the present one.",
+        "It makes the model the champion if its files are those registered, it holds what is "
+        "recorded here, and it is no worse than the present one on the test split.",
         *_reproduce(subject, winner),
         f"### The best {min(BEST, len(best_trials(trials, settings.objective)))}",
         _best_table(subject, trials),
@@ -184,7 +184,7 @@ def registered_model(name: str) -> str:
             [
                 "| alias | is |",
                 "| --- | --- |",
-                "| `challenger` | the best of the newest sweep, chosen by validation |",
+                "| `challenger` | the best on validation of the sweeps on the newest data |",
                 "| `champion` | the model that answers; a promotion alone moves it |",
                 "| `previous` | the champion before it |",
             ]
@@ -194,7 +194,9 @@ def registered_model(name: str) -> str:
             f"python -m sweeps.promote{given} --rollback  # the champion before\n"
             f'python -m sentiment.predict{asked} "This film is great"'
         ),
-        "Every move of `champion` is a tag below, with its time and the figures that decided.",
+        "Every move of `champion` is a tag below, with its time and the figures that decided. "
+        "`test_looks.` with the start of a data set's fingerprint says how often its test split "
+        "was scored for these models.",
     )
 
 

@@ -1,6 +1,6 @@
 """What ended sweeps and the cache take on the disk, and what of it may go.
 
-What is registered never goes, and nothing of a sweep that runs.
+The models of registered versions never go from here, and nothing of a sweep that runs.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run, ViewType
+from mlflow.entities.model_registry import ModelVersion
 
 from sentiment.cache import cache_root, remove_entries
 from sentiment.provenance import is_alive
 from sweeps.history import MODEL_TAG, REMOVED
 from sweeps.retention import artifact_size, remove_artifacts, remove_model
 
-Kind = Literal["models", "state", "checkpoints", "deleted", "cache"]
+Kind = Literal["models", "state", "checkpoints", "versions", "deleted", "cache"]
+
+RUNNING = "it is running, so it stays"
 
 _PAGE = 1000
 
@@ -32,11 +35,12 @@ class Item:
 
     Attributes:
         kind: the flag of `sweeps.clean` that removes it.
-        name: the sweep, or the part of the cache.
+        name: the sweep, the registered model, or the part of the cache.
         state: of a sweep: `finished`, `interrupted`, `running`, `deleted`, `unknown`; else empty.
         what: what it is, in words.
         size: bytes.
         remove: removes it and returns the bytes that are free now; None for what must stay.
+        stays: why it must stay, if it must.
     """
 
     kind: Kind
@@ -45,6 +49,7 @@ class Item:
     what: str
     size: int
     remove: Callable[[], int] | None
+    stays: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,39 +60,52 @@ class Record:
         runs: all runs by id, deleted ones too.
         models: logged models that aren't deleted.
         registered: ids of the models and runs that registered versions are of.
+        versions: of all registered models.
     """
 
     runs: dict[str, Run]
     models: list[LoggedModel]
     registered: frozenset[str]
+    versions: tuple[ModelVersion, ...] = ()
 
     @classmethod
     def read(cls, client: MlflowClient) -> Record:
         """Read a store's record."""
         experiments = [
             experiment.experiment_id
-            for experiment in _pages(
+            for experiment in pages(
                 lambda token: client.search_experiments(
                     ViewType.ALL, max_results=_PAGE, page_token=token
                 )
             )
         ]
-        runs = _pages(
+        runs = pages(
             lambda token: client.search_runs(
                 experiments, "", ViewType.ALL, max_results=_PAGE, page_token=token
             )
         )
-        models = _pages(
+        models = pages(
             lambda token: client.search_logged_models(
                 experiments, max_results=_PAGE, page_token=token
             )
         )
         versions = list(
-            _pages(lambda token: client.search_model_versions(max_results=_PAGE, page_token=token))
+            pages(lambda token: client.search_model_versions(max_results=_PAGE, page_token=token))
         )
         registered = {str(one.run_id) for one in versions if one.run_id}
         registered |= {str(one.source).removeprefix("models:/") for one in versions}
-        return cls({run.info.run_id: run for run in runs}, list(models), frozenset(registered))
+        return cls(
+            {run.info.run_id: run for run in runs},
+            list(models),
+            frozenset(registered),
+            tuple(versions),
+        )
+
+    def states(self) -> dict[str, str]:
+        """Return how each sweep stands, by its name."""
+        tags = [run.data.tags for run in self.runs.values()]
+        names = {each["sweep.name"] for each in tags if each.get("sweep.role") == "sweep"}
+        return {name: self.state_of(name) for name in names}
 
     def state_of(self, name: str) -> str:
         """Return how the newest sweep of that name stands; `unknown` if there is none."""
@@ -118,9 +136,8 @@ def is_deleted(run: Run) -> bool:
     return bool(run.info.lifecycle_stage == "deleted")
 
 
-def stored(client: MlflowClient) -> Iterator[Item]:
+def stored(client: MlflowClient, record: Record) -> Iterator[Item]:
     """Yield what a store's sweeps and deleted runs have left: their models and artifacts."""
-    record = Record.read(client)
     of_sweep: dict[str, list[LoggedModel]] = defaultdict(list)
     unwanted: list[LoggedModel] = []
     kept: dict[str, int] = defaultdict(int)
@@ -147,6 +164,7 @@ def stored(client: MlflowClient) -> Iterator[Item]:
             f"{len(models)} models{stays}",
             size,
             None if state == "running" else _remover(client, record, models, []),
+            RUNNING,
         )
     deleted = [
         run
@@ -163,14 +181,13 @@ def stored(client: MlflowClient) -> Iterator[Item]:
         yield Item("deleted", "runs deleted in MLflow", "", what, size, remove)
 
 
-def states(folder: Path, client: MlflowClient | None) -> Iterator[Item]:
+def states(folder: Path, record: Record) -> Iterator[Item]:
     """Yield the folders of sweeps: study, settings, Ray's files.
 
     Args:
         folder: where they lie.
-        client: client of the store; None if there is none, so that no sweep is known.
+        record: what the store holds of sweeps.
     """
-    record = Record.read(client) if client else Record({}, [], frozenset())
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not path.is_dir():
             continue
@@ -182,7 +199,7 @@ def states(folder: Path, client: MlflowClient | None) -> Iterator[Item]:
             size = size_of(part)
             if size or kind == "state":
                 remove = None if state == "running" else _folder_remover(path, part)
-                yield Item(kind, path.name, state, what, size, remove)  # type: ignore[arg-type]
+                yield Item(kind, path.name, state, what, size, remove, RUNNING)  # type: ignore[arg-type]
 
 
 def caches(busy: bool) -> Iterator[Item]:
@@ -197,7 +214,9 @@ def caches(busy: bool) -> Iterator[Item]:
         if path.is_dir() and size:
             count = sum(not entry.name.endswith(".lock") for entry in path.iterdir())
             what = f"{count} entries, made or fetched again when needed"
-            yield Item("cache", path.name, "", what, size, None if busy else _cache_remover(path))
+            remove = None if busy else _cache_remover(path)
+            stays = "a sweep is running, so it stays"
+            yield Item("cache", path.name, "", what, size, remove, stays)
 
 
 def size_of(folder: Path) -> int:
@@ -271,7 +290,8 @@ def _taken(sweep: Path) -> bool:
     return False
 
 
-def _pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
+def pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
+    """Yield what a paged search of MLflow finds, on whatever page it is."""
     token = None
     while True:
         page = search(token)

@@ -11,13 +11,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from sentiment.metrics import Scores, score
-from sweeps.paired import mcnemar
+from sweeps.paired import mcnemar, p_value_text
 
 TOLERANCE = 1e-3
 """By how much a metric may differ from the recorded one: other kernels round otherwise, and
 flip a review or two that stand on the edge."""
 SIGNIFICANCE = 0.05
 """The p value below which a gain counts as significant."""
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a candidate must reach on the test split.
+
+    Attributes:
+        min_accuracy: least accuracy, a share from 0 to 1; None for no floor.
+        min_gain: least accuracy that it must have above the champion's.
+        significant: refuse a gain that may well be chance.
+    """
+
+    min_accuracy: float | None = None
+    min_gain: float = 0.0
+    significant: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,8 +73,7 @@ def judge(
     labels: np.ndarray,
     *,
     recorded: Mapping[str, float],
-    min_gain: float = 0.0,
-    significant: bool = False,
+    requirements: Requirements = Requirements(),
 ) -> Verdict:
     """Score what a candidate and the champion say of the same texts, and compare.
 
@@ -67,8 +82,7 @@ def judge(
         champion: the same of the present one, for the same labels; None if there is none.
         labels: (n,) of the texts.
         recorded: metrics that the candidate is said to have, such as `test/accuracy`.
-        min_gain: least accuracy that it must have above the champion's.
-        significant: refuse a gain that may well be chance.
+        requirements: what the candidate must reach.
     """
     scores = score(candidate, labels)
     refusals = [
@@ -76,6 +90,10 @@ def judge(
         for name, value in scores.metrics("test").items()
         if name in recorded and not abs(value - recorded[name]) <= TOLERANCE
     ]
+    floor = requirements.min_accuracy
+    # Accuracies are shares of a count: one of just the floor must not fail by rounding.
+    if floor is not None and not scores.accuracy >= floor - _ROUNDING:
+        refusals.append(f"its accuracy is {scores.accuracy:.4f}, less than {floor:.4f}")
     if champion is None:
         return Verdict(scores, None, None, tuple(refusals))
     verdict = Verdict(
@@ -86,9 +104,11 @@ def judge(
     )
     gain, p_value = verdict.gain, verdict.p_value
     assert gain is not None and p_value is not None
-    # Accuracies are shares of the same count: a gain of just `min_gain` must not fail by rounding.
-    if not gain >= min_gain - 1e-9:
+    min_gain = requirements.min_gain
+    if not gain >= min_gain - _ROUNDING:
         refusals.append(f"its gain over the champion is {gain:+.4f}, less than {min_gain:+.4f}")
-    if significant and not (gain > 0 and p_value < SIGNIFICANCE):
-        refusals.append(f"its gain of {gain:+.4f} may be chance (p = {p_value:.3f})")
+    if requirements.significant and not (gain > 0 and p_value < SIGNIFICANCE):
+        refusals.append(
+            f"its gain of {gain:+.4f} may be chance ({p_value_text(p_value, named=True)})"
+        )
     return Verdict(scores, verdict.champion, p_value, tuple(refusals))

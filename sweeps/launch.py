@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from contextlib import nullcontext
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from sentiment import cli
@@ -29,6 +29,7 @@ RESUMABLE = (
     "address",
     "storage",
     "study_storage",
+    "as_challenger",
     "tracking_uri",
     "experiment",
     "dry_run",
@@ -64,13 +65,16 @@ def main(argv: list[str] | None = None) -> int:
         try:
             resumed = _resumed(args)
         except CompleteError as complete:
+            if args.as_challenger and complete.finished and not args.dry_run:
+                return make_challenger(complete.settings, args.json)
             if not complete.delivered:
                 raise
             print("the store has the whole record now; no trial was left to do", file=sys.stderr)
             return 0
         except RecordError as error:
             return _failed(error)
-        settings = resumed.settings
+        asked = resumed.settings.as_challenger or args.as_challenger
+        settings = replace(resumed.settings, as_challenger=asked)
     # The result of --json goes to standard output alone, all else to standard error.
     console = Console(stderr=args.json, highlight=False, soft_wrap=True)
     if not console.is_terminal:
@@ -93,6 +97,23 @@ def _failed(error: Exception) -> int:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     print(f"error: {redacted(line)}", file=sys.stderr)
     return 1
+
+
+def make_challenger(settings: SweepSettings, as_json: bool) -> int:
+    """Make the winner of a sweep that has nothing left to do the challenger."""
+    from sentiment.record import read_store, tracking_uri
+    from sweeps import registry
+    from sweeps.challenger import move_challenger
+
+    client, name = read_store(tracking_uri(settings.tracking_uri)), settings.model_name
+    number = registry.find_candidate(client, name, sweep=settings.name).version
+    version = client.get_model_version(name, str(number))
+    state = move_challenger(client, name, version, settings.objective, forced=True)
+    told = f"no trial was left to do; version {number} of {name}{state.sentence()}"
+    print(told, file=sys.stderr if as_json else sys.stdout)
+    if as_json:
+        print(json.dumps({"sweep": settings.name, "challenger": state.plain()}))
+    return 0
 
 
 def _resumed(args: argparse.Namespace) -> ResumedSweep:
@@ -190,6 +211,11 @@ def _add_record_arguments(parser: argparse.ArgumentParser) -> None:
     record.add_argument("--name", help="of the sweep (default: data set, date and time)")
     record.add_argument("--model-name", metavar="NAME", help="registered model")
     record.add_argument(
+        "--as-challenger",
+        action="store_true",
+        help="make the winner the challenger, better on validation or not",
+    )
+    record.add_argument(
         "--resume",
         nargs="?",
         const="",
@@ -254,6 +280,7 @@ def _settings(args: argparse.Namespace) -> SweepSettings:
         tracking_uri=args.tracking_uri,
         experiment=args.experiment,
         model_name=args.model_name,
+        as_challenger=args.as_challenger,
     )
 
 

@@ -121,6 +121,20 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     return Paired.of(first, second).p_value()
 
 
+def p_value_text(p_value: float, *, named: bool = False) -> str:
+    """Write a p value to three decimals, as tables do: `0.012`; below 0.001 as `< 0.001`.
+
+    Args:
+        p_value: from 0 to 1.
+        named: with what it is: `p = 0.012`, `p < 0.001`.
+    """
+    small = p_value < 0.001
+    text = "0.001" if small else f"{p_value:.3f}"
+    if named:
+        return f"p {'<' if small else '='} {text}"
+    return f"< {text}" if small else text
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p values adjusted for their number, in the same order.
 

@@ -110,11 +110,15 @@ def plan_workers(
     used = [node for node in nodes if node.gpus >= fraction]
     cores = max(node.cpus for node in used)
     if cpus_per_trial is not None and not 1 <= cpus_per_trial <= cores:
-        raise InputError(f"--cpus-per-trial {cpus_per_trial}: give 1 to {cores}, the cores {where}")
+        fitting = "1, the only core" if cores == 1 else f"1 to {cores}, the cores"
+        raise InputError(f"--cpus-per-trial {cpus_per_trial}: give {fitting} {where}")
     cpus = cpus_per_trial or 1
     slots = sum(_slots(node, cpus, fraction) for node in used)
     if concurrency is not None and not 1 <= concurrency <= slots:
-        raise InputError(f"--concurrency {concurrency}: {slots} trials fit at once; give 1 to that")
+        fitting = (
+            "1: no more than one trial fits" if slots == 1 else f"1 to {slots}, as many as fit"
+        )
+        raise InputError(f"--concurrency {concurrency}: give {fitting} at once")
     if fraction and cpus_per_trial is None:
         shares = (
             node.cpus // min(_slots(node, 1, fraction), concurrency or slots) for node in used

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shlex
 import sys
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.errors import InputError
-from sentiment.listing import listed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-    from sentiment.datasets import DataConfig, Dataset, Split
-    from sweeps.gate import Verdict
+    from sentiment.datasets import DataConfig, Dataset
+    from sweeps.gate import Requirements, Verdict
     from sweeps.registry import Candidate
-    from sweeps.stranger import Answers
 
 
 def main(argv: list[str] | None = None) -> int:
     """Judge a registered model and, if it passes, make it the champion; 1 if it is refused."""
     parser = cli.Parser(
         prog="python -m sweeps.promote",
-        description="Score a registered model anew on its test split and, unless it differs from "
-        "its record or is worse than the champion, make it the champion. On a terminal it asks "
-        "first; elsewhere, and with --yes, it goes on. Exit status 1: refused.",
+        description="Check a registered model and compare it with the champion on its test split; "
+        "unless it differs from its record or is worse, make it the champion. Predictions of the "
+        "test split are read where they are recorded. On a terminal it asks first; elsewhere, and "
+        "with --yes, it does not. Exit status 1: refused.",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--sweep", metavar="S", help="the winner of that sweep")
@@ -44,10 +39,20 @@ def main(argv: list[str] | None = None) -> int:
         "--rollback", action="store_true", help="undo the last move; again: the one before it"
     )
     parser.add_argument(
-        "--min-gain", type=float, default=0.0, metavar="X", help="least gain in test accuracy"
+        "--min-accuracy", type=float, metavar="X", help="least test accuracy, from 0 to 1"
+    )
+    parser.add_argument(
+        "--min-gain",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="least gain in test accuracy over the champion, from -1 to 1",
     )
     parser.add_argument(
         "--significant", action="store_true", help="refuse a gain that may be chance (p >= 0.05)"
+    )
+    parser.add_argument(
+        "--rescore", action="store_true", help="score the test split again (counted as a look)"
     )
     parser.add_argument("--dry-run", action="store_true", help="tell, but move nothing")
     parser.add_argument("--yes", action="store_true", help="don't ask")
@@ -58,22 +63,43 @@ def main(argv: list[str] | None = None) -> int:
     cli.add_data_arguments(parser)
     parser.set_defaults(dataset=None)  # the candidate's own
     args = parser.parse_args(argv)
-    if not math.isfinite(args.min_gain):
-        raise InputError(f"--min-gain {args.min_gain}: give a finite number, such as 0.005")
+    requirements = _requirements(args)
 
     from sentiment.record import read_store, tracking_uri
 
     client = read_store(tracking_uri(args.tracking_uri))
     if args.rollback:
         return _roll_back(client, args)
-    return _promote(client, args)
+    return _promote(client, args, requirements)
 
 
-def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
+def _requirements(args: argparse.Namespace) -> Requirements:
+    """Return what the candidate must reach.
+
+    Raises:
+        InputError: it can't be reached, or is no number.
+    """
+    from sweeps.gate import Requirements
+
+    if not -1 <= args.min_gain <= 1:
+        raise InputError(
+            f"--min-gain {args.min_gain}: give a number from -1 to 1, such as 0.005 for half a "
+            "point of accuracy"
+        )
+    if args.min_accuracy is not None and not 0 <= args.min_accuracy <= 1:
+        raise InputError(
+            f"--min-accuracy {args.min_accuracy}: give a share from 0 to 1, such as 0.85"
+        )
+    return Requirements(args.min_accuracy, args.min_gain, args.significant)
+
+
+def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requirements) -> int:
     from sentiment.data_identity import mismatch
     from sentiment.datasets import load_dataset
     from sentiment.model_store import CHAMPION, MODEL_NAME, model_of_version
     from sweeps import registry
+    from sweeps.candidate_scoring import CandidateError, CandidateScoring
+    from sweeps.look_count import count_looks
 
     name = args.model_name
     candidate = registry.find_candidate(
@@ -82,7 +108,8 @@ def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
     stood = registry.standing(client, name)
     champion = stood.champion
     if champion is not None and model_of_version(champion) == candidate.model_id:
-        print(f"{candidate.title} of {name} is the champion already")
+        newer = _newer(client, candidate, name)
+        print(f"{candidate.title} of {name} is the champion already{newer}")
         return 0
     named_data = args.dataset is not None or args.data is not None
     dataset = load_dataset(_data_config(candidate, args))
@@ -90,19 +117,17 @@ def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
     different = mismatch(dataset, trained_for, candidate.title)
     if different is not None:
         return _refused(different)
+    scoring = CandidateScoring(client, name, dataset, args.rescore)
     try:
-        verdict = judge_models(
-            client,
-            candidate,
-            champion,
-            dataset.splits["test"],
-            min_gain=args.min_gain,
-            significant=args.significant,
-        )
+        verdict = scoring.judge(candidate, champion, requirements)
     except CandidateError as error:
         return _refused(str(error))
-    print(f"{dataset.name}, test split, {verdict.candidate.count:,} texts, float32")
+    scored = f"scored now: {', '.join(scoring.scored)}" if scoring.scored else "scored before"
+    print(f"{dataset.name}, test split, {verdict.candidate.count:,} texts, float32; {scored}")
     print(table(candidate, champion, verdict))
+    # A name that has no registered model yet has no count either.
+    looks = max(count_looks(client, name, dataset.fingerprint), 1)
+    print(f"this test split was scored {_times(looks)} for models of {name}")
     refusals = [*verdict.refusals]
     if champion is not None and not dataset.is_known_as(champion.tags.get("dataset_fingerprint")):
         told = _other_data(champion, dataset)
@@ -123,7 +148,6 @@ def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
             run_id=candidate.run_id,
             tags=candidate.tags,
             description=f"Model of the run {candidate.run_id}, named by hand.",
-            alias=None,
         )
         version = int(registered.version)
     try:
@@ -139,98 +163,10 @@ def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
     return 0
 
 
-class CandidateError(RuntimeError):
-    """A candidate that can't even be scored; the message says why, a line a reason."""
-
-
-def judge_models(
-    client: MlflowClient,
-    candidate: Candidate,
-    champion: ModelVersion | None,
-    split: Split,
-    *,
-    min_gain: float,
-    significant: bool,
-) -> Verdict:
-    """Load a candidate and the champion as strangers do, and judge the one by the other.
-
-    Args:
-        client: client of the store.
-        candidate: the model that would become champion.
-        champion: the present champion's version; None if there is none.
-        split: the test split of the candidate's data.
-        min_gain: least gain in accuracy over the champion.
-        significant: refuse a gain that may well be chance.
-
-    Raises:
-        InputError: a model can't be had, the champion is damaged, or the two tell different
-            labels apart.
-        CandidateError: the candidate's files are not those that were registered, or don't run
-            elsewhere.
-    """
-    from sentiment.labels import class_order
-    from sentiment.model_store import model_of_version
-    from sweeps.gate import judge
-    from sweeps.registry import DIGESTS_TAG
-
-    if candidate.version is not None and DIGESTS_TAG not in candidate.tags:
-        raise CandidateError(f"the digests of its files were not recorded with {candidate.title}")
-    answers = _answers(client, candidate.model_id, candidate.title, candidate.tags, split)
-    present = order = None
-    if champion is not None:
-        title = f"the champion (version {champion.version})"
-        try:
-            present = _answers(client, model_of_version(champion), title, champion.tags, split)
-        except CandidateError as error:
-            raise InputError(f"{error}; --rollback, or take its alias away in the UI") from error
-        order = class_order(present.label_names, answers.label_names)
-        if order is None:
-            raise InputError(
-                f"the champion tells {listed(present.label_names)} apart, {candidate.title} "
-                f"{listed(answers.label_names)}: keep them under two names by --model-name"
-            )
-    return judge(
-        answers.log_probabilities,
-        None if present is None else present.log_probabilities[:, order],
-        split.labels,
-        recorded=candidate.recorded,
-        min_gain=min_gain,
-        significant=significant,
-    )
-
-
-def _answers(
-    client: MlflowClient, model_id: str, title: str, tags: Mapping[str, str], split: Split
-) -> Answers:
-    """Fetch a model, check its files where digests are recorded, and have it judge the texts."""
-    from mlflow.exceptions import MlflowException
-
-    from sentiment.model_store import copy_model
-    from sweeps import stranger
-    from sweeps.digests import differences
-    from sweeps.registry import DIGESTS_TAG
-
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            folder = copy_model(client, model_id, Path(scratch))
-        except MlflowException as error:
-            raise InputError(
-                f"the model of {title} can't be had: {str(error.message).splitlines()[0]}"
-            ) from error
-        if DIGESTS_TAG in tags:
-            changed = differences(json.loads(tags[DIGESTS_TAG]), folder)
-            if changed:
-                raise CandidateError(
-                    f"the files of {title} are not those registered: {'; '.join(changed)}"
-                )
-        try:
-            return stranger.ask(folder, split.texts)
-        except stranger.StrangerError as error:
-            raise CandidateError(f"{title} does not run outside this project: {error}") from error
-
-
 def table(candidate: Candidate, champion: ModelVersion | None, verdict: Verdict) -> str:
     """Return the figures that decide, a line a metric."""
+    from sweeps.paired import p_value_text
+
     columns = {"recorded": candidate.recorded, candidate.title: verdict.candidate.metrics("test")}
     if champion is not None and verdict.champion is not None:
         columns[f"champion ({champion.version})"] = verdict.champion.metrics("test")
@@ -239,8 +175,24 @@ def table(candidate: Candidate, champion: ModelVersion | None, verdict: Verdict)
         cells = [f"{c[metric]:.4f}" if metric in c else "-" for c in columns.values()]
         lines.append(f"{metric:<14}" + "".join(f"{cell:>16}" for cell in cells))
     if verdict.gain is not None:
-        lines.append(f"gain in accuracy {verdict.gain:+.4f}, p = {verdict.p_value:.3f} (McNemar)")
+        assert verdict.p_value is not None, "there is a champion"
+        p_value = p_value_text(verdict.p_value, named=True)
+        lines.append(f"gain in accuracy {verdict.gain:+.4f}, {p_value} (McNemar)")
     return "\n".join(lines)
+
+
+def _newer(client: MlflowClient, candidate: Candidate, name: str) -> str:
+    """Return how to take the newest version where another one was taken."""
+    from sweeps import registry
+
+    newest = int(registry.all_versions(client, name)[0].version)
+    if newest == candidate.version:
+        return ""
+    return f"; the newest is version {newest}: --version {newest}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _roll_back(client: MlflowClient, args: argparse.Namespace) -> int:
@@ -248,7 +200,7 @@ def _roll_back(client: MlflowClient, args: argparse.Namespace) -> int:
 
     name = args.model_name
     stood = registry.standing(client, name)
-    before, after = registry.rollback_step(name, stood)
+    before, after = registry.rollback_step(client, name, stood)
     print(f"champion of {name}: version {before} -> version {after}")
     if _agreed(args, f"make version {after} the champion again"):
         try:
@@ -287,7 +239,7 @@ def _data_flag(dataset: Dataset) -> str:
 def _data_config(candidate: Candidate, args: argparse.Namespace) -> DataConfig:
     """Return where the candidate's data is: as the flags say, or as it was when it was trained."""
     from sentiment.datasets import DATASETS, DataConfig
-    from sweeps.registry import DATA_TAG
+    from sentiment.model_store import DATA_TAG
 
     if args.dataset is None and args.data is None:
         if DATA_TAG in candidate.tags:

@@ -1,7 +1,8 @@
 """Versions of the registered model, their aliases, and the history of the champion.
 
-`challenger` is the best of the newest sweep, `champion` the model that answers, `previous` the
-champion before it. Every move of `champion` leaves a tag on the registered model.
+`challenger` is the best on validation of the sweeps on one data set (`sweeps.challenger`),
+`champion` the model that answers, `previous` the champion before it. Every move of `champion`
+leaves a tag on the registered model.
 
 Aliases are last write wins, so a move claims its turn first: its tag bears the number that follows
 the last one. Of two that claim the same turn the one whose tag sorts first has it, and the other
@@ -10,7 +11,6 @@ withdraws. On one machine a lock makes them wait for each other besides.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -18,38 +18,37 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
 import mlflow
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import _validate_model_name
 
-from sentiment.cache import cache_root
-from sentiment.datasets import DataConfig, Dataset
 from sentiment.errors import InputError
 from sentiment.model_store import (
     CHAMPION,
-    DATA_TAG,
     copy_model,
     model_of_run,
     model_of_version,
     version_of_alias,
 )
-from sweeps.digests import digests
+from sweeps.digests import digests, record_digests
+from sweeps.store_lock import one_at_a_time
 
 CHALLENGER = "challenger"
 PREVIOUS = "previous"
 
-DIGESTS_TAG = "sha256"
-"""A version's tag: the sha256 of its model's files, by their paths, as JSON."""
+VERSIONS_TAG = "mlflow.modelVersions"
+"""A logged model's tag, by which MLflow's pages find its versions: JSON."""
 
+_KEPT_METRICS = ("best/valid/", "test/")
+"""Metrics of a run that its version has as tags."""
 _MOVE = "champion.move."
-_VERSIONS_TAG = "mlflow.modelVersions"
 
 
 class ChampionMovedError(RuntimeError):
@@ -170,7 +169,6 @@ def register(
     run_id: str,
     tags: Mapping[str, str],
     description: str,
-    alias: str | None = CHALLENGER,
 ) -> ModelVersion:
     """Make a logged model a new version of a registered model, made when it isn't there.
 
@@ -184,7 +182,6 @@ def register(
         run_id: the run that trained it.
         tags: what is known of it: the sweep, the data, its test metrics.
         description: the same for a reader.
-        alias: moved to the new version, unless None.
     """
     try:
         client.create_registered_model(name)
@@ -198,65 +195,22 @@ def register(
     else:
         with tempfile.TemporaryDirectory() as scratch:
             files = digests(copy_model(client, model_id, Path(scratch)))
+        checksums = record_digests(client, run_id, model_id, files)
         with _global_store(client.tracking_uri):
             version = client.create_model_version(
                 name,
                 source,
                 run_id,
-                tags={**tags, DIGESTS_TAG: json.dumps(files)},
+                tags={**tags, **checksums},
                 description=description,
                 model_id=model_id,
             )
-    # MLflow's pages find a logged model's versions by this tag.
-    known = json.loads(client.get_logged_model(model_id).tags.get(_VERSIONS_TAG, "[]"))
+    known = json.loads(client.get_logged_model(model_id).tags.get(VERSIONS_TAG, "[]"))
     link = {"name": name, "version": str(version.version)}
     if link not in known:
         known.append(link)
-    client.set_logged_model_tags(model_id, {_VERSIONS_TAG: json.dumps(known)})
-    if alias is not None:
-        client.set_registered_model_alias(name, alias, version.version)
+    client.set_logged_model_tags(model_id, {VERSIONS_TAG: json.dumps(known)})
     return version
-
-
-def register_winner(
-    client: MlflowClient,
-    name: str,
-    *,
-    model_id: str,
-    run_id: str,
-    sweep: str,
-    data: DataConfig,
-    dataset: Dataset,
-    test: Mapping[str, float],
-    description: str = "",
-) -> ModelVersion:
-    """Register a sweep's best trial as the challenger.
-
-    Args:
-        client: client of the store.
-        name: the registered model.
-        model_id: the trial's logged model.
-        run_id: the trial's run.
-        sweep: the sweep's name.
-        data: where the data set came from; a promotion loads it again from there.
-        dataset: the data set.
-        test: its metrics on the test split, as `test/accuracy`.
-        description: for a reader, in Markdown.
-    """
-    return register(
-        client,
-        name,
-        model_id=model_id,
-        run_id=run_id,
-        tags={
-            "sweep.name": sweep,
-            "dataset": dataset.name,
-            "dataset_fingerprint": dataset.fingerprint,
-            DATA_TAG: data.model_dump_json(exclude_defaults=True),
-            **{metric: repr(float(value)) for metric, value in test.items()},
-        },
-        description=description,
-    )
 
 
 def describe_model(client: MlflowClient, name: str, description: str) -> None:
@@ -278,10 +232,10 @@ def find_candidate(
     Raises:
         InputError: there is none.
     """
-    versions = all_versions(client, name)
     if run_id is not None:
-        found = [one for one in versions if one.run_id == run_id]
-        return _of_version(found[0]) if found else _of_run(client, run_id)
+        of_run = version_of_run(client, name, run_id)
+        return _of_run(client, run_id) if of_run is None else _of_version(of_run)
+    versions = all_versions(client, name)
     if not versions:
         raise InputError(f"no model {name!r} is registered yet: python -m sweeps.launch")
     if version is not None:
@@ -310,6 +264,11 @@ def all_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
         token = page.token
         if not token:
             return sorted(versions, key=lambda one: int(one.version), reverse=True)
+
+
+def version_of_run(client: MlflowClient, name: str, run_id: str) -> ModelVersion | None:
+    """Return the newest version of a registered model that a run trained; None if there is none."""
+    return next((one for one in all_versions(client, name) if one.run_id == run_id), None)
 
 
 def standing(client: MlflowClient, name: str) -> Standing:
@@ -368,21 +327,22 @@ def rollback(client: MlflowClient, name: str, stood: Standing) -> Move:
         InputError: there is no champion before the present one.
         ChampionMovedError: the champion has moved meanwhile.
     """
-    _, after = rollback_step(name, stood)
-    stack = _present_champions(stood)
+    _, after = rollback_step(client, name, stood)
+    stack = _registered_champions(client, name, stood)
     previous = stack[-3] if len(stack) > 2 else None
     return _move(client, name, "rollback", stood, after, previous, {})
 
 
-def rollback_step(name: str, stood: Standing) -> tuple[int, int]:
+def rollback_step(client: MlflowClient, name: str, stood: Standing) -> tuple[int, int]:
     """Return the version that a rollback would take the alias from, and the one it would go to.
 
     Raises:
         InputError: there is no champion before the present one.
     """
-    stack = _present_champions(stood)
+    stack = _registered_champions(client, name, stood)
     if len(stack) < 2:
-        raise InputError(f"the model {name!r} has no champion before the present one")
+        gone = "; those before it were removed" if len(rollback_targets(stood)) > 1 else ""
+        raise InputError(f"the model {name!r} has no champion before the present one{gone}")
     return stack[-1], stack[-2]
 
 
@@ -401,6 +361,16 @@ def champions(history: Sequence[Move]) -> list[int]:
     return stack
 
 
+def rollback_targets(stood: Standing) -> list[int]:
+    """Return the champions that a rollback can go back to, the present one last."""
+    if stood.number is None:
+        return []
+    stack = champions(list(stood.moves.values()))
+    if stack and stack[-1] != stood.number:
+        stack.append(stood.number)  # it was set by hand
+    return stack
+
+
 @contextmanager
 def _global_store(uri: str) -> Iterator[None]:
     """Make a store MLflow's global one for a while: it looks `models:/m-…` up there alone."""
@@ -412,14 +382,12 @@ def _global_store(uri: str) -> Iterator[None]:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type] # None: the default again
 
 
-def _present_champions(stood: Standing) -> list[int]:
-    """Return the champions that a rollback can go back to, the present one last."""
-    if stood.number is None:
-        return []
-    stack = champions(list(stood.moves.values()))
-    if stack and stack[-1] != stood.number:
-        stack.append(stood.number)  # it was set by hand
-    return stack
+def _registered_champions(client: MlflowClient, name: str, stood: Standing) -> list[int]:
+    """Return the rollback targets whose versions have not been removed since."""
+    there = {int(version.version) for version in all_versions(client, name)}
+    left = [number for number in rollback_targets(stood) if number in there]
+    # Between two moves to the same version the one that was removed may have been champion.
+    return [number for number, _ in groupby(left)]
 
 
 def _move(
@@ -434,7 +402,7 @@ def _move(
     run = str(client.get_model_version(name, str(after)).run_id)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     move = Move(kind, now, stood.number, after, run, figures)
-    with _one_at_a_time(client.tracking_uri):
+    with one_at_a_time(client.tracking_uri):
         turn = max(map(_turn, stood.moves), default=0) + 1
         key = f"{_MOVE}{turn:06d}.{uuid4().hex[:8]}"
         # The tag comes first, so that no move goes unseen, by others at the same time least of all.
@@ -490,25 +458,6 @@ def _moved(name: str, to: int | None) -> str:
     return f"the champion of {name!r} has moved meanwhile, {where}: start again"
 
 
-@contextmanager
-def _one_at_a_time(uri: str) -> Iterator[None]:
-    """Have the moves of this machine in a store wait for each other."""
-    path = cache_root() / "locks" / f"{hashlib.sha256(uri.encode()).hexdigest()}.lock"
-    lock = FileLock(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise InputError(
-            f"the cache {cache_root()} can't be written ({error.strerror or error}): "
-            "set SENTIMENT_CACHE to a folder that can"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _of_version(version: ModelVersion) -> Candidate:
     if "dataset_fingerprint" not in version.tags:
         raise InputError(
@@ -525,7 +474,7 @@ def _of_run(client: MlflowClient, run_id: str) -> Candidate:
     except MlflowException as error:
         raise InputError(f"--run {run_id}: there is no such run") from error
     tags = {key: run.data.params.get(key, "") for key in ("dataset", "dataset_fingerprint")}
-    tags |= {k: repr(value) for k, value in run.data.metrics.items() if k.startswith("test/")}
+    tags |= {k: repr(v) for k, v in run.data.metrics.items() if k.startswith(_KEPT_METRICS)}
     if "sweep.name" in run.data.tags:
         tags["sweep.name"] = run.data.tags["sweep.name"]
     return Candidate(model_of_run(run), run_id, None, tags)

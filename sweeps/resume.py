@@ -27,15 +27,21 @@ from sweeps.writer import BatchWriter
 class CompleteError(InputError):
     """A sweep has all the trials that it is to have."""
 
-    def __init__(self, message: str, delivered: int) -> None:
+    def __init__(
+        self, message: str, delivered: int, settings: SweepSettings, finished: bool
+    ) -> None:
         """Say so.
 
         Args:
             message: for the user.
             delivered: entries of its journal that the store has got just now.
+            settings: the sweep's.
+            finished: whether it had come to its end.
         """
         super().__init__(message)
         self.delivered = delivered
+        self.settings = settings
+        self.finished = finished
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,8 @@ def load_sweep(
             f"--resume {name}: it has {begun} trials already; give --trials "
             f"{'more than that' if resumed.finished else 'that many or more'}",
             delivered,
+            resumed.settings,
+            resumed.finished,
         )
     return resumed
 

@@ -31,6 +31,7 @@ class SweepSettings:
         address: of the Ray cluster to join; None starts Ray on this machine.
         storage: where checkpoints of running trials lie; None: in the sweep's folder.
         study_storage: database of Optuna's study; None: a file in the sweep's folder.
+        as_challenger: move the alias `challenger` to the winner, whatever the present one is.
     """
 
     OBJECTIVES: ClassVar[tuple[str, ...]] = get_args(Objective)
@@ -64,6 +65,7 @@ class SweepSettings:
     tracking_uri: str | None = None
     experiment: str = "sentiment"
     model_name: str = "sentiment"
+    as_challenger: bool = False
 
     def to_json(self) -> str:
         """Return the settings as JSON, for a later resume.

@@ -30,10 +30,12 @@ class Answers:
     Attributes:
         label_names: its labels, by their index.
         log_probabilities: float32 (n, C).
+        padded: what it says of a text depends on the other texts of its batch.
     """
 
     label_names: tuple[str, ...]
     log_probabilities: np.ndarray
+    padded: bool = False
 
 
 def ask(model: Path, texts: Sequence[str]) -> Answers:
@@ -62,6 +64,6 @@ def ask(model: Path, texts: Sequence[str]) -> Answers:
         if done.returncode:
             reason = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
             raise StrangerError(reason[-1])
-        names = json.loads(Path(exchange, "labels.json").read_text(encoding="ascii"))
+        told = json.loads(Path(exchange, "model.json").read_text(encoding="ascii"))
         scores = np.load(Path(exchange, "log_probabilities.npy"), allow_pickle=False)
-    return Answers(tuple(names), scores)
+    return Answers(tuple(told["label_names"]), scores, told["padded"])

@@ -15,7 +15,7 @@ _TOLERANCE = 1e-5
 
 
 def main(model: Path, exchange: Path, threads: int) -> None:
-    """Write the log probabilities of the texts in `texts.json`, and the names of the labels."""
+    """Write the log probabilities of the texts in `texts.json`, and what the model is like."""
     # Not for a stranger, so that a model that needs them is found out.
     for name in ("sweeps", "ray", "optuna"):
         sys.modules[name] = None  # type: ignore[assignment]
@@ -47,7 +47,8 @@ def main(model: Path, exchange: Path, threads: int) -> None:
     if not padded and (first["label"].tolist() != names or not near.all()):
         raise ValueError("MLflow's answers are not those of the bundle within")
     np.save(exchange / "log_probabilities.npy", scores, allow_pickle=False)
-    (exchange / "labels.json").write_text(json.dumps(bundle.label_names), encoding="ascii")
+    told = {"label_names": bundle.label_names, "padded": padded}
+    (exchange / "model.json").write_text(json.dumps(told), encoding="ascii")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from sentiment import cli
+from sentiment.config import Objective
 from sentiment.data_summary import described
 from sentiment.datasets import Dataset
 from sentiment.devices import precision_name
 from sentiment.model_store import MODEL_NAME
 from sentiment.provenance import redacted
 from sentiment.record import EXPERIMENT
+from sweeps.challenger import RegisteredWinner
 from sweeps.confirmation import Confirmation
 from sweeps.history import TrialRecord, best_trials
 from sweeps.plan import Rungs
@@ -42,7 +44,7 @@ class SweepResult:
         trials: the search's trials by number, then the baselines.
         winner: the best by validation; None if no trial got that far.
         test: the winner's metrics on the test split.
-        version: of the registered model.
+        registered: its version, and how it stands in the registry; None if it has none.
         seconds: from the launch to the end.
         confirmation: the winner's settings with other seeds; None if there were none.
         removed: the models of trials that were not among the best.
@@ -54,7 +56,7 @@ class SweepResult:
     trials: list[TrialRecord]
     winner: TrialRecord | None
     test: dict[str, float]
-    version: int | None
+    registered: RegisteredWinner | None
     seconds: float
     confirmation: Confirmation | None
     removed: Removed
@@ -74,7 +76,9 @@ class SweepResult:
             else None,
             "best": {name: value for name, value in metrics.items() if name.startswith("best/")},
             "test": self.test,
-            "version": self.version,
+            "version": self.registered.version if self.registered else None,
+            "challenger": self.registered.challenger.plain() if self.registered else None,
+            "test_looks": self.registered.test_looks if self.registered else None,
             "confirmation": self.confirmation.metrics() if self.confirmation else None,
             "models": {"kept": self.removed.kept, "removed": self.removed.models},
             "seconds": round(self.seconds, 1),
@@ -154,13 +158,17 @@ def print_result(
     )
     if result.confirmation is not None:
         say(result.confirmation.sentence())
-    say(f"registered as version {result.version} of {settings.model_name}, alias challenger")
+    note = _better_baseline(result, settings.objective)
+    if note:
+        say(note)
+    for line in _registered(result.registered, settings):
+        say(line)
     if result.removed.models:
         say(str(result.removed))
     for warning in result.warnings:
         say(f"warning: {warning}")
     say("next:")
-    commands = _next_commands(settings, uri)
+    commands = _next_commands(settings, uri, result.registered)
     width = max(map(len, commands))
     for command, what in commands.items():
         say(f"  {command:<{width}}  {what}")
@@ -205,17 +213,64 @@ def _table(ranked: Sequence[TrialRecord], settings: SweepSettings, examples: int
     return table
 
 
-def _next_commands(settings: SweepSettings, uri: str) -> dict[str, str]:
+def _registered(registered: RegisteredWinner | None, settings: SweepSettings) -> Iterator[str]:
+    """Yield how the winner stands in the registry."""
+    name = settings.model_name
+    if registered is None:
+        yield f"the winner's version of {name} was removed; nothing is registered"
+        return
+    state = registered.challenger
+    yield f"registered as version {registered.version} of {name}{state.sentence()}"
+    if not state.is_winner:
+        yield f"to promote this one all the same: {_promote_command(settings, registered)}"
+    if registered.test_looks > 1:
+        yield (
+            f"this test split was scored {registered.test_looks} times for models of {name}: the "
+            "more often it decides, the less its results hold for new texts"
+        )
+
+
+def _better_baseline(result: SweepResult, objective: Objective) -> str | None:
+    """Return a note where a baseline is better on validation than the winner."""
+    assert result.winner is not None
+    key = f"best/{objective}"
+    sign = -1 if objective == "valid/loss" else 1
+    baselines = [
+        trial for trial in result.trials if trial.role == "baseline" and key in trial.metrics
+    ]
+    best = max(baselines, key=lambda trial: sign * trial.metrics[key], default=None)
+    reached = result.winner.metrics[key]
+    if best is None or not sign * best.metrics[key] > sign * reached:
+        return None
+    return (
+        f"note: the baseline {best.key} is better on validation than the winner: {objective} "
+        f"{best.metrics[key]:.4f}, the winner's {reached:.4f}"
+    )
+
+
+def _promote_command(settings: SweepSettings, registered: RegisteredWinner) -> str:
+    """Return the command that promotes the winner."""
+    name = settings.model_name
+    named = "" if name == MODEL_NAME else f" --model-name {shlex.quote(name)}"
+    version = "" if registered.challenger.is_winner else f" --version {registered.version}"
+    return f"python -m sweeps.promote{version}{named}{cli.store_flag(settings.tracking_uri)}"
+
+
+def _next_commands(
+    settings: SweepSettings, uri: str, registered: RegisteredWinner | None
+) -> dict[str, str]:
     """Return what to type next, and what for."""
     store = cli.store_flag(settings.tracking_uri)
     name = settings.model_name
     named = experiment_flag(settings.experiment)
-    promoted = "" if name == MODEL_NAME else f" --model-name {name}"
-    asked = "" if name == MODEL_NAME else f" --model models:/{name}@champion"
+    asked = "" if name == MODEL_NAME else f" --model {shlex.quote(f'models:/{name}@champion')}"
     browse = redacted(uri) if uri.startswith("http") else f"python -m sweeps.ui{store}"
+    promote = {}
+    if registered is not None:
+        promote = {_promote_command(settings, registered): "make it the champion"}
     return {
         browse: "browse and compare",
         f"python -m sweeps.report{store}{named}": "the leaderboard, and the page again",
-        f"python -m sweeps.promote{promoted}{store}": "make it the champion",
+        **promote,
         f'python -m sentiment.predict{asked}{store} "This film is great"': "ask the champion",
     }

@@ -26,8 +26,8 @@ from sentiment.devices import configure_threads, pick_precision, precision_name
 from sentiment.diagnosis import LAUNCH, answer_warnings, tokenization_warning
 from sentiment.embeddings import VectorSpec
 from sentiment.errors import InputError
-from sentiment.evaluate import score_split
-from sentiment.metrics import Scores
+from sentiment.evaluate import split_log_probabilities
+from sentiment.metrics import Scores, score
 from sentiment.model_store import fetch_bundle
 from sentiment.preparation import Prepared, prepare
 from sentiment.processes import available_cores
@@ -38,6 +38,7 @@ from sentiment.text import tokenizer
 from sentiment.tracking_server import one_try_each, several_tries
 from sweeps import baselines, descriptions, registry
 from sweeps.attempts import Attempts, Patience
+from sweeps.challenger import RegisteredWinner, register_winner, registered_winner
 from sweeps.confirmation import Confirmation, confirmation_configs, summarize
 from sweeps.cost import TrialCost
 from sweeps.descriptions import Subject
@@ -73,6 +74,7 @@ from sweeps.ray_session import (
     local_ray,
     room_in_cluster,
 )
+from sweeps.recorded_predictions import keep_predictions
 from sweeps.report import publish, where
 from sweeps.resume import ResumedSweep
 from sweeps.retention import keep_best_models
@@ -81,6 +83,7 @@ from sweeps.search import PastTrial, StudySearch, make_study, warm_start
 from sweeps.settings import SweepSettings
 from sweeps.space import NOT_RANGES, Space
 from sweeps.storage import Storage
+from sweeps.stranger import Answers
 from sweeps.study_place import StudyPlace
 from sweeps.summary import SweepResult, plan_lines, print_result, resume_command
 from sweeps.sweep_record import read_sweep
@@ -103,6 +106,20 @@ class Plan(NamedTuple):
     search: Searcher
     scheduler: TrialScheduler
     stopper: Stopper | None = None
+
+
+class Choice(NamedTuple):
+    """A sweep's winner.
+
+    Attributes:
+        winner: the best trial by validation; None if none was evaluated.
+        test: its metrics on the test split.
+        registered: its version; None if it was removed from the registry.
+    """
+
+    winner: TrialRecord | None
+    test: dict[str, float]
+    registered: RegisteredWinner | None
 
 
 class Sweep:
@@ -265,16 +282,21 @@ class Sweep:
             with self._ray():
                 self._search(tracker, prepared, past, folder)
                 tracker.flush()
-                winner, test, version = self._choose(tracker, subject)
+                chosen = self._choose(tracker, subject)
+                winner, test = chosen.winner, chosen.test
+                version = chosen.registered.version if chosen.registered else None
                 confirmed = None
                 if settings.final_seeds and winner is not None:
                     confirmed = self._confirm(tracker, prepared, folder, winner)
                     text = descriptions.winners_version(
                         subject, winner, settings.trials, test, confirmed, self._warnings
                     )
-                    tracker.ask(
-                        lambda: client.update_model_version(settings.model_name, str(version), text)
-                    )
+                    if version is not None:
+                        tracker.ask(
+                            lambda: client.update_model_version(
+                                settings.model_name, str(version), text
+                            )
+                        )
                 if settings.baselines:
                     self._run_baselines(tracker, prepared, folder)
             tracker.flush()
@@ -306,7 +328,7 @@ class Sweep:
             trials=trials,
             winner=winner,
             test=test,
-            version=version,
+            registered=chosen.registered,
             seconds=time.monotonic() - self.started,
             confirmation=confirmed,
             removed=removed,
@@ -733,47 +755,53 @@ class Sweep:
             finally:
                 view.close()
 
-    def _score_test(self, model: Path) -> Scores:
+    def _predict_test(self, tracker: SweepTracker, model_id: str) -> Answers:
         configure_threads(available_cores())
-        return score_split(Bundle.load(model), self.dataset, "test")
+        bundle = Bundle.load(tracker.ask(lambda: fetch_bundle(tracker.client, model_id)))
+        scores = split_log_probabilities(bundle, self.dataset, "test", available_cores())
+        return Answers(bundle.label_names, scores, bundle.config.model.packing == "padded")
 
     def _score_bundle(self, tracker: SweepTracker, model_id: str) -> Scores:
-        return self._score_test(tracker.ask(lambda: fetch_bundle(tracker.client, model_id)))
+        predicted = self._predict_test(tracker, model_id).log_probabilities
+        return score(predicted, self.dataset.splits["test"].labels)
 
     def _trials(self, tracker: SweepTracker) -> list[TrialRecord]:
         client = tracker.client
         return tracker.ask(lambda: trials_of(client, client.get_run(tracker.run_id)))
 
-    def _choose(
-        self, tracker: SweepTracker, subject: Subject
-    ) -> tuple[TrialRecord | None, dict[str, float], int | None]:
-        """Choose the winner by validation, score it once on the test split, register it.
-
-        Returns:
-            The winner, its test metrics, and its version; none if no trial was evaluated.
-        """
+    def _choose(self, tracker: SweepTracker, subject: Subject) -> Choice:
+        """Choose the winner by validation, score it once on the test split, register it."""
         settings, client = self.settings, tracker.client
         ranked = best_trials(self._trials(tracker), settings.objective)
         if not ranked:
-            return None, {}, None
+            return Choice(None, {}, None)
         winner = ranked[0]
-        model_id = tracker.model_of(winner.key)
-        assert model_id is not None, "a trial with a best checkpoint has a model"
-        self._warn_of_answers(tracker, winner, model_id)
         scored = {n: value for n, value in winner.metrics.items() if n.startswith("test/")}
-        if scored and self._resumed and self._resumed.finished:
-            # It had more trials, and found nothing better.
-            candidate = tracker.ask(
-                lambda: registry.find_candidate(client, settings.model_name, run_id=winner.run_id)
+        model_id = winner.model_id
+        finished = self._resumed is not None and self._resumed.finished
+        if scored and (model_id is None or (finished and not settings.as_challenger)):
+            # It had more trials, and found nothing better; or its version was removed meanwhile.
+            return Choice(winner, scored, tracker.ask(lambda: self._registered(client, winner)))
+        if model_id is None:
+            raise InputError(
+                f"the model of the best trial, {winner.name}, was removed, so it can't be "
+                f"registered: start a new sweep with --warm-start {tracker.name}"
             )
-            return winner, scored, candidate.version
+        self._warn_of_answers(tracker, winner, model_id)
         # A kill may have come between the scores and the registration, or into that.
         test = scored
         if not test:
-            test = self._score_bundle(tracker, model_id).metrics("test")
+            predicted = self._predict_test(tracker, model_id)
+            labels = self.dataset.splits["test"].labels
+            test = score(predicted.log_probabilities, labels).metrics("test")
+            tracker.ask(
+                lambda: keep_predictions(
+                    client, winner.run_id, model_id, predicted, self.dataset.fingerprint
+                )
+            )
             tracker.add_metrics(winner.key, test, int(winner.metrics["best/examples"]))
         registered = tracker.ask(
-            lambda: registry.register_winner(
+            lambda: register_winner(
                 client,
                 settings.model_name,
                 model_id=model_id,
@@ -781,7 +809,10 @@ class Sweep:
                 sweep=tracker.name,
                 data=absolute(settings.data),
                 dataset=self.dataset,
+                objective=settings.objective,
+                validation={n: v for n, v in winner.metrics.items() if n.startswith("best/valid/")},
                 test=test,
+                as_challenger=settings.as_challenger,
                 description=descriptions.winners_version(
                     subject,
                     winner,
@@ -797,4 +828,12 @@ class Sweep:
                 client, settings.model_name, descriptions.registered_model(settings.model_name)
             )
         )
-        return winner, test, int(registered.version)
+        return Choice(winner, test, registered)
+
+    def _registered(self, client: MlflowClient, winner: TrialRecord) -> RegisteredWinner | None:
+        """Return how a winner stands that was registered before; None if it is not any more."""
+        name = self.settings.model_name
+        version = registry.version_of_run(client, name, winner.run_id)
+        if version is None:
+            return None
+        return registered_winner(client, name, version, self.settings.objective)

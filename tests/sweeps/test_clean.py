@@ -104,9 +104,7 @@ def test_registered_models_stay(sweeps: Sweeps) -> None:
     first, second = sweeps.add("first")
     files = sweeps.files(first)
     run = str(sweeps.client.get_logged_model(second).source_run_id)
-    registry.register(
-        sweeps.client, "other", model_id=second, run_id=run, tags={}, description="", alias=None
-    )
+    registry.register(sweeps.client, "other", model_id=second, run_id=run, tags={}, description="")
     assert sweeps.clean("--models", "first", "--yes") == 0
     assert not files.exists()
     assert (sweeps.files(second) / "MLmodel").is_file()
@@ -200,3 +198,121 @@ def test_the_cache_without_a_store(
     assert list((tmp_path / "cache/corpus").iterdir()) == []
     assert (tmp_path / "cache/word2vec/def/file").exists()
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def register(sweeps: Sweeps, model_id: str, sweep: str, name: str = "sentiment") -> None:
+    """Register a model as a sweep does."""
+    run_id = str(sweeps.client.get_logged_model(model_id).source_run_id)
+    tags = {"dataset_fingerprint": "f", "sweep.name": sweep}
+    registry.register(
+        sweeps.client, name, model_id=model_id, run_id=run_id, tags=tags, description=""
+    )
+
+
+def make_champion(sweeps: Sweeps, version: int) -> None:
+    stood = registry.standing(sweeps.client, "sentiment")
+    registry.promote(sweeps.client, "sentiment", version, stood, {})
+
+
+def versions(sweeps: Sweeps, name: str = "sentiment") -> list[int]:
+    return sorted(int(one.version) for one in registry.all_versions(sweeps.client, name))
+
+
+def test_versions_that_no_alias_names_go(
+    sweeps: Sweeps, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = [*sweeps.add("first"), *sweeps.add("second")]
+    for number, model in enumerate(models):
+        register(sweeps, model, ("first", "second")[number // 2])
+    sweeps.client.set_registered_model_alias("sentiment", "challenger", "1")
+    # Another name needs the model of the last, and versions of others are not ours to remove.
+    register(sweeps, models[3], "second", "films")
+    sweeps.client.set_registered_model_alias("films", "champion", "1")
+    registry.register(
+        sweeps.client,
+        "of others",
+        model_id=models[0],
+        run_id=str(sweeps.client.get_logged_model(models[0]).source_run_id),
+        tags={},
+        description="",
+    )
+    gone = [sweeps.files(model) for model in models[1:3]]
+    assert sweeps.clean("--versions", "--dry-run") == 0
+    told = capsys.readouterr().out
+    assert "versions 2, 3, 4 without an alias; 1 version stays" in told
+    assert "films" not in told
+    assert "of others" not in told
+    with pytest.raises(InputError, match="removing takes --yes"):
+        sweeps.clean("--versions")
+    assert versions(sweeps) == [1, 2, 3, 4]
+    size = sum(file.stat().st_size for path in gone for file in path.rglob("*") if file.is_file())
+    assert sweeps.clean("--versions", "sentiment", "--yes") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"removed {clean.megabytes(size)}"
+    assert versions(sweeps) == [1]
+    assert (versions(sweeps, "films"), versions(sweeps, "of others")) == ([1], [1])
+    assert not any(path.exists() for path in gone)
+    assert sweeps.has_models("first") == [True, False]
+    assert sweeps.has_models("second") == [False, True]
+    assert (sweeps.files(models[3]) / "MLmodel").is_file()
+    page = sweeps.client.get_logged_model(models[3]).tags["mlflow.modelVersions"]
+    assert page == '[{"name": "films", "version": "1"}]'
+    with pytest.raises(InputError, match="--versions sentiment: each of its versions bears an"):
+        sweeps.clean("--versions", "sentiment", "--yes")
+    with pytest.raises(InputError, match="--versions nope: there is none; there is films, sent"):
+        sweeps.clean("--versions", "nope", "--yes")
+
+
+def test_former_champions_go_when_that_is_asked_for(sweeps: Sweeps) -> None:
+    for model in [*sweeps.add("first"), *sweeps.add("second")]:
+        register(sweeps, model, "first")
+    for number in (1, 2, 3, 4):
+        make_champion(sweeps, number)
+    with pytest.raises(InputError, match="add --versions"):
+        sweeps.clean("--former-champions")
+    assert sweeps.clean("--versions", "--yes") == 0
+    assert versions(sweeps) == [1, 2, 3, 4]
+    # 3 is `previous`.
+    assert sweeps.clean("--versions", "--former-champions", "--yes") == 0
+    assert versions(sweeps) == [3, 4]
+    # A rollback passes over what is gone, and says so where nothing is left.
+    client = sweeps.client
+    assert registry.rollback(client, "sentiment", registry.standing(client, "sentiment")).after == 3
+    stood = registry.standing(client, "sentiment")
+    with pytest.raises(InputError, match="before the present one; those before it were removed"):
+        registry.rollback(client, "sentiment", stood)
+
+
+def test_versions_of_sweeps_that_have_not_ended_stay(sweeps: Sweeps) -> None:
+    for name, state in (("cut", "interrupted"), ("present", "running")):
+        register(sweeps, sweeps.add(name, state=state)[0], name)
+    # The version of a single training goes, its model stays.
+    run = create_run(sweeps.client, sweeps.experiment, "x", tags={}, parameters={})
+    model = log_bundle(sweeps.client, run, sweeps.bundle, name="x", metrics={}, step=1)
+    close_run(sweeps.client, run, "FINISHED")
+    tags = {"dataset_fingerprint": "f"}
+    registry.register(
+        sweeps.client, "sentiment", model_id=model, run_id=run, tags=tags, description=""
+    )
+    assert sweeps.clean("--versions", "--yes") == 0
+    assert versions(sweeps) == [1, 2]
+    assert (sweeps.files(model) / "MLmodel").is_file()
+
+
+@pytest.mark.parametrize("kind", ["models", "checkpoints", "state"])
+def test_a_running_sweep_without_any_is_told_as_running(
+    sweeps: Sweeps, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tags = {"sweep.role": "sweep", "sweep.name": "present", "sweep.state": "running"}
+    create_run(sweeps.client, sweeps.experiment, "present", tags=tags, parameters={})
+    with pytest.raises(InputError, match=f"--{kind} present: it is running, so it stays"):
+        sweeps.clean(f"--{kind}", "present", "--yes")
+    assert sweeps.clean(f"--{kind}", "--yes") == 0
+    told = capsys.readouterr().out
+    assert told == (
+        "there is nothing of that to remove; what is of a running sweep stays (present)\n"
+    )
+    tags |= {"sweep.name": "over", "sweep.state": "finished"}
+    run = create_run(sweeps.client, sweeps.experiment, "over", tags=tags, parameters={})
+    close_run(sweeps.client, run, "FINISHED")
+    with pytest.raises(InputError, match=f"--{kind} over: the sweep is finished and has none"):
+        sweeps.clean(f"--{kind}", "over", "--yes")

@@ -26,8 +26,11 @@ from sentiment.config import SECTION_OF
 from sentiment.datasets import DataConfig, load_dataset
 from sentiment.errors import InputError
 from sentiment.evaluate import score_split
+from sentiment.metrics import score
 from sentiment.model_store import fetch_bundle, model_of_version
 from sweeps.launch import main
+from sweeps.look_count import count_looks
+from sweeps.recorded_predictions import read_predictions
 
 METRICS = {
     "train/loss",
@@ -130,6 +133,26 @@ def test_the_test_split_is_scored_on_the_winner_alone(swept):
     dataset = load_dataset(DataConfig(dataset="rotten-tomatoes"))
     again = score_split(bundle, dataset, "test")
     assert again.accuracy == winner.data.metrics["test/accuracy"]
+    # Text by text it is kept, so that a promotion need not look again.
+    model_id = model_of_version(version)
+    kept = read_predictions(
+        swept.client,
+        winner.info.run_id,
+        model_id,
+        fingerprint=dataset.fingerprint,
+        model_checksum=version.tags["checksums_sha256"],
+    )
+    assert kept is not None
+    assert kept.label_names == dataset.label_names
+    scores = score(kept.log_probabilities, dataset.splits["test"].labels)
+    assert scores.metrics("test") == {
+        name: winner.data.metrics[name] for name in ("test/loss", "test/accuracy", "test/f1")
+    }
+    assert count_looks(swept.client, "sentiment", dataset.fingerprint) == 1
+    assert swept.result["test_looks"] == 1
+    assert swept.result["challenger"]["reason"] == "first"
+    assert version.tags["objective"] == "valid/accuracy"
+    assert float(version.tags["best/valid/accuracy"]) == best
 
 
 def test_the_leaderboard_ranks_by_validation(swept):
@@ -254,6 +277,8 @@ def test_system_metrics_of_the_workers_are_recorded_on_request(swept):
 def test_promoted_it_answers(swept):
     promoted = command("sweeps.promote", "--yes", cwd=swept.folder)
     assert promoted.returncode == 0, promoted.stderr
+    assert "float32; scored before\n" in promoted.stdout
+    assert "this test split was scored once for models of sentiment" in promoted.stdout
     asked = command("sentiment.predict", "--json", cwd=swept.folder, input="a great film\n\nbad\n")
     assert asked.returncode == 0, asked.stderr
     answers = [json.loads(line) for line in asked.stdout.splitlines()]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.paired import Paired, mcnemar, wilson
+from sweeps.paired import Paired, mcnemar, p_value_text, wilson
 
 counts = st.integers(0, 300)
 
@@ -57,3 +57,18 @@ def test_interval_covers_as_often_as_it_says() -> None:
 def test_wilson_by_hand() -> None:
     # z = 1.96: (0.5 + z²/20) / (1 + z²/10), give or take z sqrt(0.025 + z²/400) / (1 + z²/10).
     assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("p_value", "text", "named"),
+    [
+        (0.0, "< 0.001", "p < 0.001"),
+        (0.000999, "< 0.001", "p < 0.001"),
+        (0.001, "0.001", "p = 0.001"),
+        (0.0124, "0.012", "p = 0.012"),
+        (1.0, "1.000", "p = 1.000"),
+    ],
+)
+def test_a_p_value_is_never_written_as_zero(p_value: float, text: str, named: str) -> None:
+    assert p_value_text(p_value) == text
+    assert p_value_text(p_value, named=True) == named

@@ -37,13 +37,25 @@ def test_trials_are_spread_over_what_there_is(cores, gpus, asked, workers):
         ({"gpus_per_trial": 1}, "there are 0 GPUs here"),
         ({"gpus_per_trial": -1}, "fraction of one"),
         ({"cpus_per_trial": 3}, "give 1 to 2"),
-        ({"concurrency": 3}, "2 trials fit"),
-        ({"concurrency": 0}, "2 trials fit"),
+        ({"concurrency": 3}, "--concurrency 3: give 1 to 2, as many as fit at once"),
+        ({"concurrency": 0}, "--concurrency 0: give 1 to 2, as many as fit at once"),
     ],
 )
 def test_more_than_there_is_is_refused(asked, message):
     with pytest.raises(InputError, match=message):
         plan_workers([Node(2)], **asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"cpus_per_trial": 2}, "give 1, the only core here"),
+        ({"concurrency": 2}, "give 1: no more than one trial fits at once"),
+    ],
+)
+def test_a_range_of_one_is_told_as_one(asked, message):
+    with pytest.raises(InputError, match=message):
+        plan_workers([Node(1)], **asked)
 
 
 NODES = [

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,121 +17,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
+from winners import Store, accuracy_of, alias, fewer_reviews, promote, train, win
 
 from sentiment.bundle import Bundle
 from sentiment.datasets import DataConfig, Dataset, load_dataset
 from sentiment.errors import InputError
-from sentiment.metrics import score
 from sentiment.model_store import version_of_alias
-from sentiment.record import create_run, log_bundle
 from sweeps import promote as command
-from sweeps import registry, stranger
-from sweeps.digests import digests
-from sweeps.gate import judge
+from sweeps import registry
+from sweeps.gate import Requirements, judge
 from sweeps.paired import mcnemar
 from sweeps.registry import Move
 
-Store = tuple[MlflowClient, str]
-
-
-@pytest.fixture(autouse=True)
-def only_store(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """See to it that nothing lands in the default store of the current folder."""
-    folder = tmp_path_factory.mktemp("current")
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    yield
-    assert list(folder.iterdir()) == []
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have models judged in this process: the tests of `stranger` start one for each."""
-
-    def ask(model: Path, texts: Sequence[str]) -> stranger.Answers:
-        bundle = Bundle.load(model / "artifacts/bundle")
-        return stranger.Answers(bundle.label_names, bundle.log_probabilities(list(texts)))
-
-    monkeypatch.setattr(stranger, "ask", ask)
-
-
-@pytest.fixture(scope="module")
-def reviews(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
-    """A file of 400 short reviews that differ, and the data set that it makes."""
-    path = tmp_path_factory.mktemp("data") / "reviews.csv"
-    words = ["great", "bad", "film", "this", "is"]
-    random = np.random.default_rng(0)
-    texts = sorted({" ".join(random.choice(words, 6)) for _ in range(420)})[:400]
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        for text in texts:
-            good = text.split().count("great") >= text.split().count("bad")
-            writer.writerow([text, int(good)])
-    return path, load_dataset(DataConfig(data=str(path)))
-
-
-def accuracy_of(bundle: Path, dataset: Dataset) -> float:
-    split = dataset.splits["test"]
-    return score(Bundle.load(bundle).log_probabilities(split.texts), split.labels).accuracy
-
-
-@pytest.fixture(scope="module")
-def better_and_worse(
-    make_bundle: Callable[[int], Path], reviews: tuple[Path, Dataset]
-) -> tuple[Path, Path]:
-    """Two tiny models of which the first is clearly the better one."""
-    ranked = sorted(map(make_bundle, range(8)), key=lambda one: accuracy_of(one, reviews[1]))
-    assert accuracy_of(ranked[-1], reviews[1]) - accuracy_of(ranked[0], reviews[1]) > 0.2
-    return ranked[-1], ranked[0]
-
-
-def train(store: Store, bundle: Path, dataset: Dataset) -> tuple[str, str]:
-    """Log a model as a run would that trained it; return the run's id and the model's."""
-    client, experiment_id = store
-    parameters = {"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint}
-    run_id = create_run(client, experiment_id, "x", tags={}, parameters=parameters)
-    return run_id, log_bundle(client, run_id, bundle, name="x", metrics={}, step=1)
-
-
-def win(
-    store: Store, bundle: Path, reviews: tuple[Path, Dataset], sweep: str, error: float = 0.0
-) -> int:
-    """Register a model as the winner of a sweep, its test accuracy recorded with an error."""
-    path, dataset = reviews
-    run_id, model_id = train(store, bundle, dataset)
-    version = registry.register_winner(
-        store[0],
-        "sentiment",
-        model_id=model_id,
-        run_id=run_id,
-        sweep=sweep,
-        data=DataConfig(data=str(path)),
-        dataset=dataset,
-        test={"test/accuracy": accuracy_of(bundle, dataset) + error},
-        description=f"winner of {sweep}",
-    )
-    return int(version.version)
-
-
-def alias(store: Store, name: str) -> int | None:
-    version = version_of_alias(store[0], "sentiment", name)
-    return int(version.version) if version else None
-
-
-def promote(store: Store, reviews: tuple[Path, Dataset], *arguments: str) -> int:
-    uri = store[0].tracking_uri
-    return command.main(["--tracking-uri", uri, "--data", str(reviews[0]), *arguments])
+pytestmark = pytest.mark.usefixtures("only_store")
 
 
 def test_winner_becomes_the_challenger(
     store: Store, better_and_worse: tuple[Path, Path], reviews: tuple[Path, Dataset]
 ) -> None:
     client = store[0]
-    assert win(store, better_and_worse[1], reviews, "first") == 1
-    assert win(store, better_and_worse[0], reviews, "second") == 2
+    assert win(store, better_and_worse[1], reviews, "first").version == 1
+    assert win(store, better_and_worse[0], reviews, "second", valid=0.8).version == 2
     assert alias(store, "challenger") == 2
     assert alias(store, "champion") is None
     version = client.get_model_version("sentiment", "2")
@@ -177,7 +82,7 @@ def test_first_promotion_and_a_better_model(
     assert promote(store, reviews) == 0
     assert alias(store, "champion") == 1
     assert alias(store, "previous") is None
-    win(store, better, reviews, "second")
+    win(store, better, reviews, "second", valid=0.8)
     assert promote(store, reviews, "--dry-run") == 0
     assert alias(store, "champion") == 1
     assert promote(store, reviews, "--yes", "--significant", "--min-gain", "0.1") == 0
@@ -206,7 +111,7 @@ def test_worse_model_is_refused(
     better, worse = better_and_worse
     win(store, better, reviews, "first")
     promote(store, reviews)
-    win(store, worse, reviews, "second")
+    win(store, worse, reviews, "second", valid=0.8)
     assert promote(store, reviews, "--yes") == 1
     assert alias(store, "champion") == 1
     assert "refused: its gain over the champion is -" in capsys.readouterr().err
@@ -225,10 +130,35 @@ def test_model_that_is_not_what_was_recorded_is_refused(
     assert "was recorded" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("gain", ["nan", "inf", "-inf"])
-def test_gain_that_is_no_number_is_refused(gain: str) -> None:
-    with pytest.raises(InputError, match=f"--min-gain {gain}: give a finite number"):
-        command.main([f"--min-gain={gain}"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "5", "-2"])
+def test_requirements_that_no_accuracy_can_meet_are_refused(value: str) -> None:
+    given = float(value)
+    with pytest.raises(InputError, match=f"--min-gain {given}: give a number from -1 to 1"):
+        command.main([f"--min-gain={value}"])
+    with pytest.raises(InputError, match=f"--min-accuracy {given}: give a share from 0 to 1"):
+        command.main([f"--min-accuracy={value}"])
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_floor_holds_without_and_with_a_champion(
+    store: Store,
+    better_and_worse: tuple[Path, Path],
+    reviews: tuple[Path, Dataset],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    better, worse = better_and_worse
+    floor = accuracy_of(better, reviews[1])
+    win(store, worse, reviews, "first")
+    assert promote(store, reviews, "--min-accuracy", str(floor)) == 1
+    reached = f"{accuracy_of(worse, reviews[1]):.4f}"
+    assert f"refused: its accuracy is {reached}, less than {floor:.4f}" in capsys.readouterr().err
+    assert promote(store, reviews) == 0
+    # One of just the floor passes.
+    win(store, better, reviews, "second", valid=0.8)
+    assert promote(store, reviews, "--min-accuracy", str(floor + 0.001)) == 1
+    assert alias(store, "champion") == 1
+    assert promote(store, reviews, "--min-accuracy", str(floor)) == 0
+    assert alias(store, "champion") == 2
 
 
 def test_wrong_option_of_the_recorded_data_is_told(
@@ -248,7 +178,7 @@ def test_model_that_was_deleted_is_told(
     client = store[0]
     win(store, worse, reviews, "first")
     promote(store, reviews)
-    win(store, better, reviews, "second")
+    win(store, better, reviews, "second", valid=0.8)
     client.delete_logged_model(registry.find_candidate(client, "sentiment", version=1).model_id)
     with pytest.raises(InputError, match=r"model of the champion \(version 1\) can't be had"):
         promote(store, reviews)
@@ -487,7 +417,7 @@ def test_promotions_at_once_on_a_remote_store(
     client = store[0]
     win(store, make_bundle(0), reviews, "first")
     win(store, make_bundle(1), reviews, "second")
-    monkeypatch.setattr(registry, "_one_at_a_time", lambda uri: nullcontext())
+    monkeypatch.setattr(registry, "one_at_a_time", lambda uri: nullcontext())
     names = iter(["a", "b"] if first == "ours" else ["b", "a"])
     monkeypatch.setattr(registry, "uuid4", lambda: SimpleNamespace(hex=next(names) * 8))
     before = registry.standing(client, "sentiment")
@@ -511,42 +441,6 @@ def test_promotions_at_once_on_a_remote_store(
 
 
 @pytest.mark.usefixtures("in_process")
-@pytest.mark.parametrize("file", ["artifacts/bundle/weights.safetensors", "scoring.py"])
-def test_files_that_were_changed_are_refused(
-    store: Store,
-    better_and_worse: tuple[Path, Path],
-    reviews: tuple[Path, Dataset],
-    file: str,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    client = store[0]
-    win(store, better_and_worse[0], reviews, "first")
-    candidate = registry.find_candidate(client, "sentiment")
-    folder = Path(client.get_logged_model(candidate.model_id).artifact_location)
-    assert json.loads(candidate.tags["sha256"]) == digests(folder)
-    original = (folder / file).read_bytes()
-    (folder / file).write_bytes(original[:-1] + b"?")
-    assert promote(store, reviews) == 1
-    told = capsys.readouterr().err
-    assert told == (
-        f"refused: the files of version 1 are not those registered: {file} is not the file it was\n"
-    )
-    (folder / file).write_bytes(original)
-    (folder / "more.py").write_text("")
-    assert promote(store, reviews) == 1
-    assert "more.py was not there" in capsys.readouterr().err
-    (folder / "more.py").unlink()
-    (folder / "code/sentiment/__pycache__").mkdir()
-    (folder / "code/sentiment/__pycache__/text.cpython-311.pyc").write_bytes(b"x")
-    (folder / "registered_model_meta").write_text("model_name: sentiment")
-    assert promote(store, reviews) == 0
-    client.delete_model_version_tag("sentiment", "1", "sha256")
-    client.delete_registered_model_alias("sentiment", "champion")
-    assert promote(store, reviews) == 1
-    assert "digests of its files were not recorded" in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("in_process")
 def test_champion_of_other_data_is_compared_when_the_data_is_named(
     store: Store,
     better_and_worse: tuple[Path, Path],
@@ -555,12 +449,10 @@ def test_champion_of_other_data_is_compared_when_the_data_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     better, worse = better_and_worse
-    other = tmp_path / "other.csv"
-    other.write_text("\n".join(reviews[0].read_text().splitlines()[:-40]))
-    win(store, worse, (other, load_dataset(DataConfig(data=str(other)))), "first")
+    win(store, worse, fewer_reviews(reviews, tmp_path), "first")
     uri = ["--tracking-uri", store[0].tracking_uri]
     assert command.main(uri) == 0
-    win(store, better, reviews, "second")
+    win(store, better, reviews, "second", valid=0.8)
     assert command.main(uri) == 1
     told = capsys.readouterr()
     assert "refused: the champion was trained on other data, other.csv" in told.err
@@ -608,5 +500,6 @@ def test_gain_that_may_be_chance(
     verdict = judge(better, better, split.labels, recorded={})
     assert verdict.refusals == ()
     assert verdict.gain == 0
-    verdict = judge(better, better, split.labels, recorded={}, significant=True)
+    significant = Requirements(significant=True)
+    verdict = judge(better, better, split.labels, recorded={}, requirements=significant)
     assert verdict.refusals == ("its gain of +0.0000 may be chance (p = 1.000)",)

@@ -88,7 +88,6 @@ def test_what_is_registered_stays(store: Store, tracker: SweepTracker) -> None:
         run_id=tracker.run_of(4),
         tags={},
         description="",
-        alias=None,
     )
     removed = keep(store, 0)
     assert (removed.models, removed.kept) == (3, 2)
