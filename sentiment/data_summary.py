@@ -27,7 +27,9 @@ def described(dataset: Dataset) -> Iterator[str]:
     if dataset.account is not None:
         for name, spellings in dataset.account.spellings.items():
             if len(spellings) > 1:
-                ways = ", ".join(f"{text!r} {count:,}" for text, count in spellings.most_common(5))
+                ways = ", ".join(
+                    f"{text!r} ({count:,})" for text, count in spellings.most_common(5)
+                )
                 yield f"label {name!r} is written {ways}"
     shortest, longest = lengths(dataset)
     yield (
@@ -41,15 +43,15 @@ def brief(dataset: Dataset) -> str:
     sizes = ", ".join(f"{len(split.texts):,} {name}" for name, split in dataset.splits.items())
     shortest, longest = lengths(dataset)
     return (
-        f"{dataset.name}: {sizes} texts of {shortest[0]:,} to {longest[-1]:,} characters; labels "
+        f"{dataset.name}: {sizes} texts of {shortest[0]:,} to {longest[-1]:,} characters, labels "
         f"{_all_labels(dataset)}"
     )
 
 
 def label_counts(names: Sequence[str], labels: np.ndarray) -> str:
-    """Return how many of some labels (n,) there are of each class: `70 neg, 71 pos`."""
+    """Return how many of some labels (n,) there are of each class: `neg (70), pos (71)`."""
     counts = np.bincount(labels, minlength=len(names)).tolist()
-    shown = [f"{count:,} {name}" for name, count in zip(names, counts, strict=True)][:_SHOWN]
+    shown = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True)][:_SHOWN]
     more = f" and {len(names) - _SHOWN:,} labels more" if len(names) > _SHOWN else ""
     return f"{', '.join(shown)}{more}"
 

@@ -541,8 +541,8 @@ def test_dry_run_says_what_became_of_the_rows(tmp_path, monkeypatch, capsys):
     text = capsys.readouterr().out
     for part in (
         "own.csv: 62 rows read, 2 skipped: 1 without a text, 1 with the label 'nan'\n",
-        "own.csv train: 42 texts: 21 neg, 21 pos\n",
-        "labels: 30 neg, 30 pos\n",
+        "own.csv train: 42 texts: neg (21), pos (21)\n",
+        "labels: neg (30), pos (30)\n",
         "lengths: the shortest texts have 5, 6, 7 characters, the longest 62, 63, 64\n",
     ):
         assert part in text
@@ -565,8 +565,8 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsy
     text = capsys.readouterr().out
     for part in (
         "space cpu",
-        "rotten-tomatoes train: 5,970 texts: 2,985 neg, 2,985 pos",
-        "labels: 4,265 neg, 4,265 pos",
+        "rotten-tomatoes train: 5,970 texts: neg (2,985), pos (2,985)",
+        "labels: neg (4,265), pos (4,265)",
         "lengths: the shortest texts have ",
         "rungs: at 2,238, 4,477, 8,955 of 17,910 training examples",
         "  cell:",
