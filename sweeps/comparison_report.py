@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from sweeps.comparison import ComparedRun, Comparison
 from sweeps.comparison_pictures import ACCURACY, run_pictures, sweep_pictures
 from sweeps.grid import Cell, Grid
-from sweeps.leaderboard import label_of, number_text, setting_text
+from sweeps.leaderboard import number_text, setting_text
+from sweeps.outcomes import present_counts
 from sweeps.page import Fact, Report, Section
 from sweeps.sweep_record import SweepRecord, differing
 from sweeps.sweep_report import confirmed, leaderboard_grid
@@ -211,7 +212,7 @@ def sweeps_grid(records: Sequence[SweepRecord]) -> Grid:
                 Cell(str(again)),
                 Cell(str(len(record.trials)), len(record.trials)),
                 Cell(number_text(minutes, ".1f"), minutes),
-                Cell(", ".join(f"{n} {label_of(o)}" for o, n in record.outcomes.items())),
+                Cell(present_counts(record.outcomes)),
                 *(
                     Cell(params.get(n, ""))
                     for n in ("sampler", "scheduler", "max_epochs", "seed", "objective", "dataset")

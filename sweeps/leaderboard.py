@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sweeps.grid import Grid
 from sweeps.history import TrialRecord
+from sweeps.outcomes import label_of
 from sweeps.sweep_record import SweepRecord
 
 _NAMED = ("cell", "layers", "bidirectional", "hidden_dim", "embedding", "optimizer")
@@ -105,11 +106,6 @@ def grid_table(grid: Grid) -> Table:
     for row in grid.rows:
         table.add_row(*(Text(cell.text) for cell in row))
     return table
-
-
-def label_of(outcome: str) -> str:
-    """Return an outcome as people write it."""
-    return outcome.replace("_", " ")
 
 
 def setting_text(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sentiment.config import Objective
 from sweeps.history import TrialRecord
-from sweeps.tracking import Outcome
+from sweeps.outcomes import Outcome
 
 # Trials that tell what the next ones cost. On the records of five sweeps of 50 trials a dozen was
 # best, but 8 and 20 were nearly as good.

@@ -249,7 +249,8 @@ def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.N
 
     from sweeps.comparison_report import comparability
     from sweeps.history import leaderboard
-    from sweeps.leaderboard import label_of, terminal_table
+    from sweeps.leaderboard import terminal_table
+    from sweeps.outcomes import present_counts
 
     if args.csv or args.json:
         tables = []
@@ -263,7 +264,7 @@ def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.N
         print(json.dumps({"sweeps": [_plain(r, t) for r, t in zip(records, tables, strict=True)]}))
         return
     for record in records:
-        outcomes = ", ".join(f"{n} {label_of(name)}" for name, n in record.outcomes.items())
+        outcomes = present_counts(record.outcomes)
         state = record.run.data.tags.get("sweep.state", "")
         _say(console, f"sweep {record.name} ({state}): {outcomes or 'no trials'}")
         console.print(terminal_table(record, args.top, console.width))

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 
 from sweeps.history import TrialRecord
 from sweeps.importance import BEST_SHARE, LEAST_TRIALS, importances
-from sweeps.leaderboard import label_of, setting_text, settings_text
+from sweeps.leaderboard import setting_text, settings_text
+from sweeps.outcomes import OUTCOMES, RANKED, label_of
 from sweeps.picture import (
     BLUE,
     GREEN,
@@ -32,7 +33,7 @@ from sweeps.picture import (
     value_axis,
 )
 from sweeps.space import Choice, Dimension, FloatRange, IntRange
-from sweeps.sweep_record import OUTCOMES, SweepRecord
+from sweeps.sweep_record import SweepRecord
 
 HIGHLIGHTED = 5
 """Trials that the parallel coordinates bring out."""
@@ -75,7 +76,7 @@ def history(record: SweepRecord) -> Picture:
     keys: list[int | str] = []
     best: list[float] = []
     for trial in scored:
-        if trial.outcome not in ("completed", "stopped_early"):
+        if trial.outcome not in RANKED:
             continue
         value = trial.metrics[record.best_key]
         better = max if record.sign > 0 else min

@@ -18,8 +18,10 @@ from sentiment.devices import precision_name
 from sentiment.model_store import MODEL_NAME
 from sentiment.provenance import redacted
 from sentiment.record import EXPERIMENT
+from sentiment.wording import counted, duration
 from sweeps.confirmation import Confirmation
 from sweeps.history import TrialRecord, best_trials
+from sweeps.outcomes import budget_sentence, count_parts, counts_of
 from sweeps.plan import Rungs
 from sweeps.retention import Removed
 from sweeps.samplers import Cost, sampler_note
@@ -43,6 +45,8 @@ class SweepResult:
         test: the winner's metrics on the test split.
         version: of the registered model.
         seconds: from the launch to the end.
+        asked: trials that the search was to have.
+        time_budget: seconds that the search had; None: as long as it took.
         confirmation: the winner's settings with other seeds; None if there were none.
         removed: the models of trials that were not among the best.
     """
@@ -54,18 +58,27 @@ class SweepResult:
     test: dict[str, float]
     version: int | None
     seconds: float
+    asked: int
+    time_budget: float | None
     confirmation: Confirmation | None
     removed: Removed
 
+    @property
+    def outcomes(self) -> list[str]:
+        """How the search's trials ended."""
+        return [trial.outcome for trial in self.trials if trial.role == "trial"]
+
     def summary(self) -> dict[str, Any]:
         """Return the result as plain values."""
-        outcomes = [trial.outcome for trial in self.trials if trial.role == "trial"]
         winner = self.winner
         metrics = winner.metrics if winner else {}
         return {
             "sweep": self.name,
             "run_id": self.run_id,
-            "outcomes": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
+            "trials": self.asked,
+            "outcomes": counts_of(self.outcomes),
+            "not_run": self.asked - len(self.outcomes),
+            "time_budget": self.time_budget,
             "winner": {"trial": winner.key, "run_id": winner.run_id, **winner.parameters}
             if winner
             else None,
@@ -130,12 +143,10 @@ def print_result(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False)
 
-    outcomes = [trial.outcome for trial in result.trials if trial.role == "trial"]
-    say(
-        f"sweep {result.name} ended after {result.seconds / 60:.1f} minutes: "
-        f"{outcomes.count('completed')} completed, "
-        f"{outcomes.count('stopped_early')} stopped early, {outcomes.count('failed')} failed"
-    )
+    counts = ", ".join(count_parts(counts_of(result.outcomes)))
+    say(f"sweep {result.name} ended after {duration(result.seconds)}: {counts}")
+    for line in _budget_lines(result, settings):
+        say(line)
     if result.winner is None:
         say(
             "no trial got as far as an evaluation; error.txt among a failed run's artifacts says "
@@ -158,6 +169,34 @@ def print_result(
     width = max(map(len, commands))
     for command, what in commands.items():
         say(f"  {command:<{width}}  {what}")
+
+
+def start_line(name: str, settings: SweepSettings, ended: int | None, run_id: str) -> str:
+    """Return what a sweep says when it starts.
+
+    Args:
+        name: the sweep.
+        settings: what it was asked to do.
+        ended: trials that ended before; None of a new sweep.
+        run_id: its run.
+    """
+    trials = counted(settings.trials, "trial")
+    what = trials if ended is None else f"resumed, {ended} of {trials} have ended"
+    if settings.time_budget is not None:
+        what += f"; time budget of the search: {duration(settings.time_budget)}"
+    return f"sweep {name}: {what}; run {run_id}"
+
+
+def _budget_lines(result: SweepResult, settings: SweepSettings) -> Iterator[str]:
+    """Yield what the time budget cut short, and how to run the rest."""
+    sentence = budget_sentence(result.time_budget, result.asked, result.outcomes)
+    if sentence is None:
+        return
+    yield sentence
+    if result.asked > len(result.outcomes):
+        seconds = f"{result.time_budget:g}"
+        yield f"To run them, in {duration(result.time_budget or 0)} more or what you give:"
+        yield f"  {resume_command(result.name, settings)} --time-budget {seconds}"
 
 
 def resume_command(name: str, settings: SweepSettings) -> str:

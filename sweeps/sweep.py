@@ -28,7 +28,7 @@ from sentiment.model_store import fetch_bundle
 from sentiment.preparation import Prepared, prepare
 from sentiment.processes import available_cores
 from sentiment.recipe import Recipe
-from sentiment.record import open_store, read_store, tracking_uri
+from sentiment.record import open_store, parameter_text, read_store, tracking_uri
 from sentiment.text import tokenizer
 from sentiment.tracking_server import one_try_each, several_tries
 from sweeps import baselines, descriptions, registry
@@ -41,7 +41,6 @@ from sweeps.engine import (
     CrowdedError,
     Halving,
     Recorder,
-    TimeBudget,
     make_scheduler,
     run_trials,
     without_texts,
@@ -76,8 +75,9 @@ from sweeps.settings import SweepSettings
 from sweeps.space import NOT_RANGES, Space
 from sweeps.storage import Storage
 from sweeps.study_place import StudyPlace
-from sweeps.summary import SweepResult, plan_lines, print_result, resume_command
+from sweeps.summary import SweepResult, plan_lines, print_result, resume_command, start_line
 from sweeps.sweep_record import read_sweep
+from sweeps.time_budget import TimeBudget
 from sweeps.tracking import Role, SweepTracker, check_sweep_name, close_orphans, new_sweep_name
 
 if TYPE_CHECKING:
@@ -252,7 +252,8 @@ class Sweep:
         if closed:
             self._say(f"closed {len(closed)} runs that an ended process had left running")
         try:
-            self._say(f"sweep {name}: {settings.trials} trials, run {tracker.run_id}")
+            ended = None if self._resumed is None else len(self._resumed.ended)
+            self._say(start_line(name, settings, ended, tracker.run_id))
             subject = self._subject(tracker)
             tracker.describe(descriptions.running_sweep(subject))
             with self._ray():
@@ -262,9 +263,8 @@ class Sweep:
                 confirmed = None
                 if settings.final_seeds and winner is not None:
                     confirmed = self._confirm(tracker, prepared, folder, winner)
-                    text = descriptions.winners_version(
-                        subject, winner, settings.trials, test, confirmed
-                    )
+                    ran = len(best_trials(self._trials(tracker), settings.objective))
+                    text = descriptions.winners_version(subject, winner, ran, test, confirmed)
                     tracker.ask(
                         lambda: client.update_model_version(settings.model_name, str(version), text)
                     )
@@ -299,6 +299,8 @@ class Sweep:
             test=test,
             version=version,
             seconds=time.monotonic() - self.started,
+            asked=settings.trials,
+            time_budget=settings.time_budget,
             confirmation=confirmed,
             removed=removed,
         )
@@ -436,6 +438,7 @@ class Sweep:
             "max_epochs": f"{settings.max_epochs:g}",
             "sampler": settings.sampler,
             "scheduler": settings.scheduler,
+            "time_budget": parameter_text(settings.time_budget),
             "seed": str(settings.seed),
             "workers": str(self.workers),
             "cores": str(self._cores),
@@ -526,6 +529,7 @@ class Sweep:
                 seed=settings.seed,
                 base=base,
                 attempts=attempts,
+                run_of=tracker.known_run,
             )
             scheduler = make_scheduler(
                 settings.scheduler, self.rungs, settings.objective, search.known_values
@@ -537,9 +541,7 @@ class Sweep:
             return Plan(search, scheduler, stopper)
 
         storage = self._checkpoints(folder) / "trial"
-        search = self._run(tracker, prepared, progress, plan, storage)
-        assert isinstance(search, StudySearch)
-        search.close()
+        self._run(tracker, prepared, progress, plan, storage)
 
     def _confirm(
         self,
@@ -626,8 +628,8 @@ class Sweep:
         role: Role = "trial",
         keys: Mapping[int, str] | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> Searcher:
-        """Run what a search suggests, on the screen and in the record, and return the search.
+    ) -> None:
+        """Run what a search suggests, on the screen and in the record.
 
         Where the memory does not suffice, fewer run at once from then on: what runs is cut off,
         and a new plan goes on with it.
@@ -660,6 +662,7 @@ class Sweep:
                 role=role,
                 keys=keys,
                 tags=tags,
+                ran_out=search.ran_out if isinstance(search, StudySearch) else lambda _: False,
             )
             ended = search.ended() if isinstance(search, StudySearch) else []
             if ended:
@@ -678,7 +681,11 @@ class Sweep:
                     stopper=stopper,
                     system_metrics=self.settings.system_metrics,
                 )
-                return search
+                if isinstance(search, StudySearch):
+                    # Trials that waited for another start when the time was up.
+                    search.close()
+                    recorder.finish(search.ended())
+                return
             except CrowdedError as error:
                 if fewer is None:
                     raise
@@ -739,7 +746,7 @@ class Sweep:
                 dataset=self.dataset,
                 test=test,
                 description=descriptions.winners_version(
-                    subject, winner, settings.trials, test, confirmation=None
+                    subject, winner, len(ranked), test, confirmation=None
                 ),
             )
         )

@@ -21,6 +21,7 @@ from sweeps.history import (
     intermediate_values,
     trials_of,
 )
+from sweeps.outcomes import counts_of
 from sweeps.space import Space
 
 SAME_BUDGET = 0.1
@@ -98,8 +99,7 @@ class SweepRecord:
     @property
     def outcomes(self) -> dict[str, int]:
         """How many trials ended how; those that run are among them."""
-        names = [trial.outcome or "running" for trial in self.trials]
-        return {name: names.count(name) for name in OUTCOMES if name in names}
+        return counts_of(trial.outcome for trial in self.trials)
 
     @cached_property
     def active(self) -> dict[str, dict[str, Any]]:
@@ -138,10 +138,6 @@ class SweepRecord:
         if len(found) == 2 and found[0].examples >= found[1].examples * (1 - SAME_BUDGET):
             return found[1:]
         return found
-
-
-OUTCOMES = ("completed", "stopped_early", "failed", "interrupted", "running")
-"""How a trial stands, in the order in which tables and legends name them."""
 
 
 def read_sweep(client: MlflowClient, run: Run) -> SweepRecord:

@@ -12,8 +12,9 @@ from sentiment.errors import InputError
 from sweeps.confirmation import Confirmation, summarize
 from sweeps.grid import Cell, Grid
 from sweeps.history import TrialRecord
-from sweeps.leaderboard import Row, label_of, number_text, rows, setting_text
+from sweeps.leaderboard import Row, number_text, rows, setting_text
 from sweeps.model_pictures import model_pictures
+from sweeps.outcomes import label_of
 from sweeps.page import Fact, Report, Section
 from sweeps.paired import wilson
 from sweeps.picture import Picture
