@@ -94,6 +94,11 @@ class Progress:
         """Trials that are over."""
         return sum(trial.outcome is not None for trial in self.trials.values())
 
+    @property
+    def is_over_time(self) -> bool:
+        """Whether the time budget is used up, so that no trial starts any more."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
     def best(self) -> TrialState | None:
         """Return the trial with the best checkpoint so far, running ones included."""
         able = [trial for trial in self.trials.values() if trial.best and trial.outcome != "failed"]

@@ -267,7 +267,14 @@ def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.N
         outcomes = present_counts(record.outcomes)
         state = record.run.data.tags.get("sweep.state", "")
         _say(console, f"sweep {record.name} ({state}): {outcomes or 'no trials'}")
-        console.print(terminal_table(record, args.top, console.width))
+        fitted = terminal_table(record, args.top, console.width)
+        console.print(fitted.table)
+        if fitted.left_out:
+            _say(
+                console,
+                f"left out, as the terminal is too narrow: {', '.join(fitted.left_out)}; they are "
+                "in --csv and the page",
+            )
         if len(record.trials) > args.top:
             _say(console, f"… and {len(record.trials) - args.top} more trials: --top, or the page")
     for warning in comparability(records):
@@ -290,14 +297,14 @@ def _print_runs(console: Console, comparison: Comparison, args: argparse.Namespa
     if args.json:
         print(json.dumps(comparison.plain()))
         return
-    console.print(grid_table(metrics_grid(comparison)))
-    console.print(grid_table(settings_grid(comparison)))
+    console.print(grid_table(metrics_grid(comparison), console.width))
+    console.print(grid_table(settings_grid(comparison), console.width))
     for note in comparison.notes:
         _say(console, note)
     if comparison.pairs:
         count = comparison.pairs[0].counts.count
         _say(console, f"McNemar's exact test, {comparison.split} split, {count:,} texts, float32:")
-        console.print(grid_table(pairs_grid(comparison)))
+        console.print(grid_table(pairs_grid(comparison), console.width))
 
 
 def _plain(record: SweepRecord, table: Any) -> dict[str, Any]:
@@ -313,7 +320,9 @@ def _plain(record: SweepRecord, table: Any) -> dict[str, Any]:
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    from sweeps.terminal import say
+
+    say(console, text)
 
 
 if __name__ == "__main__":

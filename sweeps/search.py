@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -43,6 +43,16 @@ _OUTCOMES: dict[TrialState, Outcome] = {
     TrialState.FAIL: "failed",
 }
 _SOURCE = "source"  # user attribute: which trial of an earlier sweep was told
+
+
+def numbered(trials: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:
+    """Return the trials of a study that are its search's own, by their numbers there."""
+    own = (trial for trial in trials if _NUMBER in trial.user_attrs)
+    return {trial.user_attrs[_NUMBER]: trial for trial in sorted(own, key=_number_of)}
+
+
+def _number_of(trial: FrozenTrial) -> int:
+    return int(trial.user_attrs[_NUMBER])
 
 
 def mode_of(objective: Objective) -> Literal["min", "max"]:
@@ -443,12 +453,26 @@ def first_suggestions(
     objective: Objective = "valid/accuracy",
     past: Iterable[PastTrial] = (),
     cost: Cost | None = None,
+    before: Sequence[FrozenTrial] = (),
 ) -> list[dict[str, Any]]:
-    """Return the settings of a sweep's first trials, as long as none has ended.
+    """Return the settings of a sweep's first or next trials, as long as no other has ended.
+
+    Args:
+        space: what is searched.
+        sampler: see `make_sampler`.
+        seed: of the sampler.
+        count: how many.
+        objective: what the study's values are.
+        past: trials of another sweep to start from.
+        cost: of a trial, for the sampler.
+        before: the trials in the study of a sweep that is resumed.
 
     Raises:
         InputError: the sampler does not fit the space.
     """
     study = make_study(None, "preview", objective, space, sampler, seed, cost)
+    if before:
+        study.add_trials(before)
+        study.sampler = make_sampler(sampler, space, seed, len(numbered(before)), cost)
     warm_start(study, past, space)
     return [space.suggest(study.ask()) for _ in range(count)]

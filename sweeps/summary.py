@@ -1,36 +1,30 @@
-"""What a sweep says of itself before it starts and after it has ended."""
+"""What a sweep says of itself when it starts and after it has ended."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from sentiment import cli
-from sentiment.datasets import Dataset
-from sentiment.devices import precision_name
 from sentiment.model_store import MODEL_NAME
 from sentiment.provenance import redacted
 from sentiment.record import EXPERIMENT
 from sentiment.wording import counted, duration
 from sweeps.confirmation import Confirmation
 from sweeps.history import TrialRecord, best_trials
-from sweeps.outcomes import budget_sentence, count_parts, counts_of
-from sweeps.plan import Rungs
+from sweeps.leaderboard import BEST_AT, TRAINED, number_text
+from sweeps.outcomes import budget_sentence, count_parts, counts_of, label_of
 from sweeps.retention import Removed
-from sweeps.samplers import Cost, sampler_note
-from sweeps.search import PastTrial, first_suggestions
 from sweeps.settings import SweepSettings
-from sweeps.space import Space
+from sweeps.terminal import Column, command_lines, fitted_table, say
 
 SHOWN = 5
-"""Suggestions of a plan, and trials of a result, that are shown."""
+"""Trials of a result that are shown."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,7 @@ class SweepResult:
         winner: the best by validation; None if no trial got that far.
         test: the winner's metrics on the test split.
         version: of the registered model.
+        champion: the version that is the champion; None if there is none.
         seconds: from the launch to the end.
         asked: trials that the search was to have.
         time_budget: seconds that the search had; None: as long as it took.
@@ -57,6 +52,7 @@ class SweepResult:
     winner: TrialRecord | None
     test: dict[str, float]
     version: int | None
+    champion: int | None
     seconds: float
     asked: int
     time_budget: float | None
@@ -91,42 +87,6 @@ class SweepResult:
         }
 
 
-def plan_lines(
-    settings: SweepSettings,
-    dataset: Dataset,
-    space: Space,
-    rungs: Rungs,
-    dtype: torch.dtype,
-    past: Sequence[PastTrial],
-    cost: Cost | None,
-) -> Iterator[str]:
-    """Yield the lines of a plan: data, search, rungs, space, first suggestions."""
-    for name, split in dataset.splits.items():
-        yield f"{dataset.name} {name}: {len(split.texts):,} texts"
-    yield f"labels: {', '.join(dataset.label_names)}"
-    yield f"precision: {precision_name(dtype)}"
-    yield f"search: {settings.trials} trials by {settings.sampler} for {settings.objective}"
-    note = sampler_note(settings.sampler, space)
-    if note:
-        yield f"note: {note}"
-    if settings.scheduler == "asha":
-        at = ", ".join(f"{examples:,}" for examples in rungs.milestones)
-        yield f"rungs: at {at} of {rungs.budget:,} training examples the weaker half ends"
-    else:
-        yield f"budget: {rungs.budget:,} training examples a trial, none stopped early"
-    yield "space:"
-    for row in space.to_yaml().splitlines():
-        yield f"  {row}"
-    count = min(SHOWN, settings.trials)
-    yield f"the first {count} suggestions:"
-    suggestions = first_suggestions(
-        space, settings.sampler, settings.seed, count, settings.objective, past, cost
-    )
-    for number, suggestion in enumerate(suggestions):
-        shown = {name: value for name, value in suggestion.items() if name in space.dimensions}
-        yield f"  {number:03d} {json.dumps(shown)}"
-
-
 def print_result(
     console: Console, result: SweepResult, settings: SweepSettings, uri: str, examples: int
 ) -> None:
@@ -139,36 +99,36 @@ def print_result(
         uri: address of the store.
         examples: texts of the train split.
     """
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False)
-
     counts = ", ".join(count_parts(counts_of(result.outcomes)))
-    say(f"sweep {result.name} ended after {duration(result.seconds)}: {counts}")
+    say(console, f"sweep {result.name} ended after {duration(result.seconds)}: {counts}")
     for line in _budget_lines(result, settings):
-        say(line)
+        say(console, line)
     if result.winner is None:
         say(
+            console,
             "no trial got as far as an evaluation; error.txt among a failed run's artifacts says "
-            "why: python -m sweeps.ui"
+            "why: python -m sweeps.ui",
         )
         return
-    console.print(_table(best_trials(result.trials, settings.objective), settings, examples))
+    ranked = best_trials(result.trials, settings.objective)
+    console.print(_table(ranked, settings, examples, console.width))
     test = result.test
     say(
+        console,
         f"test split, scored once, of trial {result.winner.key:03d}: accuracy "
-        f"{test['test/accuracy']:.4f}, f1 {test['test/f1']:.4f}, loss {test['test/loss']:.4f}"
+        f"{test['test/accuracy']:.4f}, f1 {test['test/f1']:.4f}, loss {test['test/loss']:.4f}",
     )
     if result.confirmation is not None:
-        say(result.confirmation.sentence())
-    say(f"registered as version {result.version} of {settings.model_name}, alias challenger")
+        say(console, result.confirmation.sentence())
+    say(
+        console,
+        f"registered as version {result.version} of {settings.model_name}, alias challenger",
+    )
     if result.removed.models:
-        say(str(result.removed))
-    say("next:")
-    commands = _next_commands(settings, uri)
-    width = max(map(len, commands))
-    for command, what in commands.items():
-        say(f"  {command:<{width}}  {what}")
+        say(console, str(result.removed))
+    say(console, "next:")
+    for line in command_lines(_next_commands(result, settings, uri), console.width):
+        say(console, line)
 
 
 def start_line(name: str, settings: SweepSettings, ended: int | None, run_id: str) -> str:
@@ -220,35 +180,50 @@ def experiment_flag(experiment: str) -> str:
     return "" if experiment == EXPERIMENT else f" --experiment {shlex.quote(experiment)}"
 
 
-def _table(ranked: Sequence[TrialRecord], settings: SweepSettings, examples: int) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("trial", settings.objective, "epochs", "parameters", "seconds", "outcome"):
-        left = column in ("trial", "outcome")
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
-    for trial in ranked[:SHOWN]:
-        metrics = trial.metrics
-        table.add_row(
-            trial.name,
-            f"{metrics[f'best/{settings.objective}']:.4f}",
-            f"{metrics['best/examples'] / examples:.2f}",
-            f"{metrics.get('parameters/total', 0):,.0f}",
-            f"{metrics.get('seconds/total', 0):.0f}",
-            str(trial.outcome),
-        )
-    return table
+def _table(
+    ranked: Sequence[TrialRecord], settings: SweepSettings, examples: int, width: int
+) -> Table:
+    shown = ranked[:SHOWN]
+
+    def metric(name: str, form: str, divisor: int = 1) -> list[str]:
+        found = (trial.metrics.get(name) for trial in shown)
+        return [number_text(None if v is None else v / divisor, form) for v in found]
+
+    return fitted_table(
+        [
+            Column("trial", [trial.name for trial in shown]),
+            Column(settings.objective, metric(f"best/{settings.objective}", ".4f"), right=True),
+            Column(TRAINED, metric("epoch", ".2f"), right=True),
+            Column(BEST_AT, metric("best/examples", ".2f", examples), right=True),
+            Column("parameters", metric("parameters/total", ",.0f"), right=True, spare=1),
+            Column("seconds", metric("seconds/total", ",.0f"), right=True, spare=2),
+            Column("outcome", [label_of(str(trial.outcome)) for trial in shown]),
+        ],
+        width,
+    ).table
 
 
-def _next_commands(settings: SweepSettings, uri: str) -> dict[str, str]:
-    """Return what to type next, and what for."""
+def _next_commands(result: SweepResult, settings: SweepSettings, uri: str) -> dict[str, str]:
+    """Return what to type next, and what for; of the champion what holds for the one there is."""
     store = cli.store_flag(settings.tracking_uri)
     name = settings.model_name
     named = experiment_flag(settings.experiment)
     promoted = "" if name == MODEL_NAME else f" --model-name {name}"
     asked = "" if name == MODEL_NAME else f" --model models:/{name}@champion"
     browse = redacted(uri) if uri.startswith("http") else f"python -m sweeps.ui{store}"
-    return {
+    promote = f"python -m sweeps.promote{promoted}{store}"
+    ask = f'python -m sentiment.predict{asked}{store} "This film is great"'
+    commands = {
         browse: "browse and compare",
         f"python -m sweeps.report{store}{named}": "the leaderboard, and the page again",
-        f"python -m sweeps.promote{promoted}{store}": "make it the champion",
-        f'python -m sentiment.predict{asked}{store} "This film is great"': "ask the champion",
+    }
+    if result.champion is None:
+        return {**commands, promote: "make it the champion", ask: "then ask the champion"}
+    if result.champion == result.version:
+        return {**commands, ask: "ask the champion, which is this model"}
+    before = f"version {result.champion}"
+    return {
+        **commands,
+        promote: f"make it the champion in place of {before}",
+        ask: f"ask the champion, {before} until then",
     }

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from mlflow import MlflowClient
+from optuna import load_study
+from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from sentiment.bundle import Bundle
@@ -24,14 +26,15 @@ from sentiment.embeddings import VectorSpec
 from sentiment.errors import InputError
 from sentiment.evaluate import score_split
 from sentiment.metrics import Scores
-from sentiment.model_store import fetch_bundle
+from sentiment.model_store import CHAMPION, fetch_bundle, version_of_alias
 from sentiment.preparation import Prepared, prepare
 from sentiment.processes import available_cores
 from sentiment.recipe import Recipe
 from sentiment.record import open_store, parameter_text, read_store, tracking_uri
 from sentiment.text import tokenizer
 from sentiment.tracking_server import one_try_each, several_tries
-from sweeps import baselines, descriptions, registry
+from sentiment.wording import counted
+from sweeps import baselines, descriptions, dry_run, registry
 from sweeps.attempts import Attempts, Patience
 from sweeps.confirmation import Confirmation, confirmation_configs, summarize
 from sweeps.cost import TrialCost
@@ -45,7 +48,7 @@ from sweeps.engine import (
     run_trials,
     without_texts,
 )
-from sweeps.estimate import estimate_seconds
+from sweeps.estimate import Estimate, Estimator, tfidf_seconds
 from sweeps.folder import SETTINGS_FILE, SPACE_FILE, SweepFolder
 from sweeps.history import (
     TrialRecord,
@@ -75,8 +78,10 @@ from sweeps.settings import SweepSettings
 from sweeps.space import NOT_RANGES, Space
 from sweeps.storage import Storage
 from sweeps.study_place import StudyPlace
-from sweeps.summary import SweepResult, plan_lines, print_result, resume_command, start_line
+from sweeps.study_storage import open_study_storage
+from sweeps.summary import SweepResult, print_result, resume_command, start_line
 from sweeps.sweep_record import read_sweep
+from sweeps.terminal import say
 from sweeps.time_budget import TimeBudget
 from sweeps.tracking import Role, SweepTracker, check_sweep_name, close_orphans, new_sweep_name
 
@@ -180,7 +185,7 @@ class Sweep:
 
     def print_plan(self) -> None:
         """Print what a run would do."""
-        for line in plan_lines(
+        plan = dry_run.Plan(
             self.settings,
             self.dataset,
             self.space,
@@ -188,27 +193,51 @@ class Sweep:
             self.dtype,
             self._past_trials(),
             self._cost,
-        ):
+            self._trials_before(),
+        )
+        width = self._console.width if self._console.is_terminal else dry_run.LOG_WIDTH
+        for line in dry_run.plan_lines(plan, width):
             self._say(line)
-        if self.settings.baselines:
-            names = [recipe.name for recipe in self._recipes]
-            self._say(f"baselines: {', '.join(names)}, {baselines.TFIDF}; their time comes on top")
-        if self.settings.final_seeds:
-            self._say(f"then the winner's settings again with {self.settings.final_seeds} seeds")
+        seeds = self.settings.final_seeds
+        if seeds:
+            self._say(f"then the winner's settings again with {counted(seeds, 'seed')}")
+        left = self._baselines_left()
+        if left:
+            self._say(f"baselines: {', '.join(left)}")
         if self._cost is None:
             self._say("time: not estimated for GPUs")
             return
-        seconds = estimate_seconds(
-            self.space,
-            self._cost,
-            self.rungs,
-            self.workers,
-            trials=self.settings.trials,
-            halving=self.settings.scheduler == "asha",
-            final_seeds=self.settings.final_seeds,
-            dtype=self.dtype,
+        estimator = Estimator(self._cost, self.rungs, self.workers, self.dtype)
+        search = estimator.trials(self.space, plan.left, self.settings.scheduler == "asha")
+        recipes = [recipe.config.flat() for recipe in self._recipes if recipe.name in left]
+        beside = estimator.baselines(recipes, self.dataset)
+        if baselines.TFIDF in left:
+            beside += tfidf_seconds(self.dataset)
+        estimate = Estimate(
+            min(search, self.settings.time_budget or search),
+            estimator.confirmation(self.space, seeds),
+            beside,
         )
-        self._say(f"time: about {max(1, round(seconds / 60))} minutes, within a factor of two")
+        self._say(dry_run.estimate_line(estimate))
+
+    def _trials_before(self) -> list[FrozenTrial] | None:
+        """Return the trials in the study of the sweep that is resumed; None of a new one."""
+        if self._resumed is None:
+            return None
+        folder = SweepFolder(STATE_FOLDER / self._resumed.name)
+        if not self._studies.holds(folder):
+            return []
+        storage = open_study_storage(self._studies.url(folder))
+        study = load_study(study_name=self._resumed.name, storage=storage)
+        return study.get_trials(deepcopy=False)
+
+    def _baselines_left(self) -> list[str]:
+        """Return the names of the baselines that have not ended."""
+        if not self.settings.baselines:
+            return []
+        ended = self._resumed.ended_baselines if self._resumed else frozenset()
+        names = [*(recipe.name for recipe in self._recipes), baselines.TFIDF]
+        return [name for name in names if name not in ended]
 
     def run(self) -> SweepResult:
         """Run the sweep.
@@ -278,6 +307,7 @@ class Sweep:
             )
             trials = self._trials(tracker)
             tracker.log_table(leaderboard(trials, settings.objective))
+            champion = tracker.ask(lambda: version_of_alias(client, settings.model_name, CHAMPION))
             tracker.describe(
                 descriptions.ended_sweep(subject, trials, winner, test, version, confirmed)
             )
@@ -298,6 +328,7 @@ class Sweep:
             winner=winner,
             test=test,
             version=version,
+            champion=int(champion.version) if champion else None,
             seconds=time.monotonic() - self.started,
             asked=settings.trials,
             time_budget=settings.time_budget,
@@ -334,7 +365,7 @@ class Sweep:
         return tracking_uri(self.settings.tracking_uri)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        say(self._console, text)
 
     def _check_store(self) -> None:
         """Raise an InputError where the store, if it is there, can't take this sweep."""

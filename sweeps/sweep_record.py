@@ -113,6 +113,25 @@ class SweepRecord:
             found[trial.run_id] = located
         return found
 
+    @cached_property
+    def train_size(self) -> float | None:
+        """Texts of the train split; None where no trial was evaluated."""
+        for trial in self.trials:
+            if self.curves.get(trial.run_id) and trial.metrics.get("epoch"):
+                return max(self.curves[trial.run_id]) / trial.metrics["epoch"]
+        return None
+
+    def epochs_trained(self, trial: TrialRecord) -> float | None:
+        """Return the epochs that a trial, a confirmation or a baseline was trained."""
+        return trial.metrics.get("epoch")
+
+    def best_epoch(self, trial: TrialRecord) -> float | None:
+        """Return after how many epochs the best checkpoint of one was taken."""
+        examples = trial.metrics.get("best/examples")
+        if examples is None or self.train_size is None:
+            return None
+        return examples / self.train_size
+
     def settings_of(self, trial: TrialRecord) -> dict[str, Any]:
         """Return what was searched of a trial; what had no effect in it is left out."""
         return self.active[trial.run_id]
