@@ -16,6 +16,7 @@ from sentiment.config import Section, unknown_name
 from sentiment.errors import InputError
 from sentiment.splits import Split, hold_out
 from sentiment.tables import read_table
+from sentiment.wording import counted
 
 __all__ = ["DATASETS", "DataConfig", "Dataset", "Split", "load_dataset"]
 
@@ -199,7 +200,9 @@ def _divide(
             left = splits[other].without(texts)
             twins = len(splits[other]) - len(left)
             if twins and progress:
-                progress(f"{name}: {twins} texts left {other}, they stand in {held}")
+                moved = counted(twins, "text")
+                stand = "it stands" if twins == 1 else "they stand"
+                progress(f"{name}: {moved} left {other}, {stand} in {held}")
             splits[other] = left
     _require_classes(splits["train"], label_names)
     if not len(splits["valid"]):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.errors import InputError
+from sentiment.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
             json.dumps({**metrics, "count": scores.count, "confusion": scores.confusion.tolist()})
         )
         return
-    print(f"{dataset.name} {args.split}, {scores.count:,} texts")
+    print(f"{dataset.name} {args.split}, {counted(scores.count, 'text')}")
     for name, value in scores.metrics(args.split).items():
         print(f"  {name:<16} {value:.4f}")
     if dataset.fingerprint != bundle.metadata.get("dataset_fingerprint"):

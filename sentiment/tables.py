@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment.errors import InputError
+from sentiment.wording import counted
 
 _SPLIT_NAMES = {
     "train": "train",
@@ -148,7 +149,8 @@ def _read_separated(separator: str) -> Callable[[Path, list[str]], Rows]:
                             raise InputError(_no_column(str(path), column, dict.fromkeys(header)))
                 elif len(row) != len(header):
                     raise InputError(
-                        f"{path}, {place}: {len(row)} fields, but the header has {len(header)}; "
+                        f"{path}, {place}: {counted(len(row), 'field')}, but the header has "
+                        f"{len(header)}; "
                         "a field that holds a separator or a line break must stand in quotes"
                     )
                 else:

@@ -17,7 +17,8 @@ from sentiment.record import parameter_text
 from sentiment.wording import counted, duration
 from sweeps.confirmation import Confirmation
 from sweeps.history import TrialRecord, best_trials
-from sweeps.outcomes import budget_sentence, count_parts, counts_of
+from sweeps.leaderboard import BEST_AT, TRAINED, number_text
+from sweeps.outcomes import budget_sentence, count_parts, counts_of, label_of
 from sweeps.plan import Rungs
 from sweeps.settings import SweepSettings
 from sweeps.space import Choice, Dimension, Space
@@ -253,13 +254,14 @@ def _best_table(subject: Subject, trials: Sequence[TrialRecord]) -> str:
     rows = [
         f"| {subject.run_link(trial.name, trial.run_id)} "
         f"| {trial.metrics[f'best/{objective}']:.4f} "
+        f"| {number_text(trial.metrics.get('epoch'), '.2f')} "
         f"| {trial.metrics['best/examples'] / examples:.2f} "
         f"| {trial.metrics.get('parameters/total', 0):,.0f} "
-        f"| {trial.metrics.get('seconds/total', 0):.0f} | {trial.outcome} |"
+        f"| {trial.metrics.get('seconds/total', 0):.0f} | {label_of(trial.outcome)} |"
         for trial in best_trials(trials, objective)[:BEST]
     ]
-    head = f"| trial | {objective} | epochs | parameters | seconds | outcome |"
-    return "\n".join([head, "| --- | ---: | ---: | ---: | ---: | --- |", *rows])
+    head = f"| trial | {objective} | {TRAINED} | {BEST_AT} | parameters | seconds | outcome |"
+    return "\n".join([head, "| --- | ---: | ---: | ---: | ---: | ---: | --- |", *rows])
 
 
 def _reproduce(subject: Subject, winner: TrialRecord | None) -> list[str]:

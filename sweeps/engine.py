@@ -26,6 +26,7 @@ from sentiment.config import Config, Objective
 from sentiment.preparation import Prepared
 from sentiment.record import run_parameters
 from sentiment.train import describe
+from sentiment.wording import duration
 from sweeps.attempts import (
     Attempts,
     FirstTrials,
@@ -428,7 +429,7 @@ class Recorder(tune.Callback):
             assert isinstance(trial, Trial)
             self._patience.end(trial)
             self._hung[trial.trial_id] = (
-                f"the worker reported nothing for {self._patience.limit:.0f} seconds and was ended"
+                f"the worker reported nothing for {duration(self._patience.limit)} and was ended"
             )
             actor = trial.temporary_state.ray_actor
             assert actor is not None, "a trial that was started has a worker"

@@ -91,11 +91,10 @@ def terminal_table(record: SweepRecord, limit: int, width: int) -> FittedTable:
     ]
     if any("test/accuracy" in row.trial.metrics for row in shown):
         columns.append(Column("test", metric("test/accuracy", ".4f"), right=True))
-    trained = numbers((record.epochs_trained(row.trial) for row in shown), ".2f")
     best_at = numbers((record.best_epoch(row.trial) for row in shown), ".2f")
     cost = len(names)
     columns += [
-        Column(TRAINED, trained, right=True, spare=cost + 4),
+        Column(TRAINED, metric("epoch", ".2f"), right=True, spare=cost + 4),
         Column(BEST_AT, best_at, right=True, spare=cost + 3),
         Column("parameters", metric("parameters/total", ",.0f"), right=True, spare=cost + 1),
         Column("seconds", metric("seconds/total", ",.0f"), right=True, spare=cost + 2),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.errors import InputError
+from sentiment.wording import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -101,7 +102,7 @@ def _promote(client: MlflowClient, args: argparse.Namespace) -> int:
         )
     except CandidateError as error:
         return _refused(str(error))
-    print(f"{dataset.name}, test split, {verdict.candidate.count:,} texts, float32")
+    print(f"{dataset.name}, test split, {counted(verdict.candidate.count, 'text')}, float32")
     print(table(candidate, champion, verdict))
     refusals = [*verdict.refusals]
     if champion is not None and champion.tags.get("dataset_fingerprint") != trained_for:

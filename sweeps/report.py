@@ -13,6 +13,7 @@ from urllib.request import url2pathname
 
 from sentiment import cli
 from sentiment.errors import InputError
+from sentiment.wording import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,7 +57,8 @@ def main(argv: list[str] | None = None) -> None:
         console.width = _LOG_WIDTH
     closed = close_orphans(client)
     if closed:
-        _say(console, f"closed {len(closed)} runs that an ended process had left running")
+        runs = counted(len(closed), "run")
+        _say(console, f"closed {runs} that an ended process had left running")
     found = [_find(client, experiment.experiment_id, name) for name in args.what or [None]]
     sweeps = [run for run in found if run.data.tags.get("sweep.role") == "sweep"]
     if not sweeps:
@@ -269,6 +271,8 @@ def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.N
         _say(console, f"sweep {record.name} ({state}): {outcomes or 'no trials'}")
         fitted = terminal_table(record, args.top, console.width)
         console.print(fitted.table)
+        if record.cut_short:
+            _say(console, record.cut_short)
         if fitted.left_out:
             _say(
                 console,
@@ -276,7 +280,8 @@ def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.N
                 "in --csv and the page",
             )
         if len(record.trials) > args.top:
-            _say(console, f"… and {len(record.trials) - args.top} more trials: --top, or the page")
+            more = counted(len(record.trials) - args.top, "more trial")
+            _say(console, f"… and {more}: --top, or the page")
     for warning in comparability(records):
         _say(console, f"warning: {warning}")
 
@@ -302,8 +307,8 @@ def _print_runs(console: Console, comparison: Comparison, args: argparse.Namespa
     for note in comparison.notes:
         _say(console, note)
     if comparison.pairs:
-        count = comparison.pairs[0].counts.count
-        _say(console, f"McNemar's exact test, {comparison.split} split, {count:,} texts, float32:")
+        texts = counted(comparison.pairs[0].counts.count, "text")
+        _say(console, f"McNemar's exact test, {comparison.split} split, {texts}, float32:")
         console.print(grid_table(pairs_grid(comparison), console.width))
 
 
@@ -315,6 +320,8 @@ def _plain(record: SweepRecord, table: Any) -> dict[str, Any]:
         "objective": record.objective,
         "dataset": record.run.data.params.get("dataset"),
         "outcomes": record.outcomes,
+        "asked": record.asked,
+        "time_budget": record.time_budget,
         "trials": json.loads(table.drop(columns="sweep").to_json(orient="records")),
     }
 

@@ -160,14 +160,15 @@ class Sweep:
         elif settings.space:
             why = "as asked for"
         else:
-            why = f"{self._gpus} GPUs are here" if on_gpu else "no GPU is used"
+            here = counted(self._gpus, "GPU is", "GPUs are")
+            why = f"{here} here" if on_gpu else "no GPU is used"
         if settings.address is not None:
             self._say(f"cluster: {describe_nodes(self._nodes)}")
             if not asks_for_token():
                 self._say("note: whoever reaches this cluster can run code on it; docs/scaling.md")
             if on_gpu and any(not node.gpus for node in self._nodes):
                 self._say("trials run on the GPUs alone; with --gpus-per-trial 0 on all cores")
-        self._say(f"space {name} ({why}); {self.workers}, of {self._cores} cores")
+        self._say(f"space {name} ({why}); {self.workers}, of {counted(self._cores, 'core')}")
         device = torch.device("cuda" if on_gpu else "cpu")
         self.dtype = pick_precision(settings.precision, device)
         self.dataset: Dataset = load_dataset(settings.data, self._say)
@@ -279,7 +280,8 @@ class Sweep:
         tracker = self._start_record(client, experiment_id, folder)
         closed = close_orphans(client)
         if closed:
-            self._say(f"closed {len(closed)} runs that an ended process had left running")
+            runs = counted(len(closed), "run")
+            self._say(f"closed {runs} that an ended process had left running")
         try:
             ended = None if self._resumed is None else len(self._resumed.ended)
             self._say(start_line(name, settings, ended, tracker.run_id))
@@ -533,7 +535,8 @@ class Sweep:
         )
         if past:
             told = warm_start(study, past, self.space)
-            self._say(f"warm start: {told.used} trials told, {told.skipped} outside the space")
+            trials = counted(told.used, "trial")
+            self._say(f"warm start: {trials} told, {told.skipped} outside the space")
         base = {
             "epochs": settings.max_epochs,
             **self.rungs.evaluations,
@@ -586,7 +589,7 @@ class Sweep:
         ended = self._resumed.ended_confirmations if self._resumed else frozenset()
         # Numbered by their place among all: one that goes on finds its checkpoint by the number.
         keys = {number: key for number, key in enumerate(configs) if key not in ended}
-        self._say(f"confirmation: {winner.name} with {len(configs)} other seeds")
+        self._say(f"confirmation: {winner.name} with {counted(len(configs), 'other seed')}")
         progress = Progress(len(keys), self.workers.count, self.settings.objective)
         self._run(
             tracker,

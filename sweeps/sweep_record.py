@@ -14,6 +14,7 @@ from mlflow.entities import Run
 from sentiment.config import Objective
 from sentiment.errors import InputError
 from sweeps.confirmation import confirmation_key
+from sweeps.folder import SETTINGS_FILE
 from sweeps.history import (
     TrialRecord,
     artifact_text,
@@ -21,7 +22,8 @@ from sweeps.history import (
     intermediate_values,
     trials_of,
 )
-from sweeps.outcomes import counts_of
+from sweeps.outcomes import budget_sentence, counts_of
+from sweeps.settings import SweepSettings
 from sweeps.space import Space
 
 SAME_BUDGET = 0.1
@@ -56,6 +58,8 @@ class SweepRecord:
         baselines: beside it.
         confirmations: runs that trained the winner's settings again with other seeds.
         curves: of each trial's run, values of the objective by training examples seen.
+        asked: trials that the search was to have; None if that is not known.
+        time_budget: seconds that it had; None where there was no budget.
     """
 
     run: Run
@@ -65,6 +69,8 @@ class SweepRecord:
     baselines: list[TrialRecord]
     confirmations: list[TrialRecord]
     curves: dict[str, dict[int, float]]
+    asked: int | None = None
+    time_budget: float | None = None
 
     @property
     def name(self) -> str:
@@ -101,6 +107,13 @@ class SweepRecord:
         """How many trials ended how; those that run are among them."""
         return counts_of(trial.outcome for trial in self.trials)
 
+    @property
+    def cut_short(self) -> str | None:
+        """What the time budget cut short, in a sentence; None where it did not."""
+        if self.run.data.tags.get("sweep.state") != "finished":
+            return None
+        return budget_sentence(self.time_budget, self.asked, [t.outcome for t in self.trials])
+
     @cached_property
     def active(self) -> dict[str, dict[str, Any]]:
         """What was searched of each run; what had no effect in it is left out."""
@@ -120,10 +133,6 @@ class SweepRecord:
             if self.curves.get(trial.run_id) and trial.metrics.get("epoch"):
                 return max(self.curves[trial.run_id]) / trial.metrics["epoch"]
         return None
-
-    def epochs_trained(self, trial: TrialRecord) -> float | None:
-        """Return the epochs that a trial, a confirmation or a baseline was trained."""
-        return trial.metrics.get("epoch")
 
     def best_epoch(self, trial: TrialRecord) -> float | None:
         """Return after how many epochs the best checkpoint of one was taken."""
@@ -195,7 +204,21 @@ def read_sweep(client: MlflowClient, run: Run) -> SweepRecord:
         curves={
             trial.run_id: intermediate_values(client, trial.run_id, objective) for trial in trials
         },
+        **_asked(client, run),
     )
+
+
+def _asked(client: MlflowClient, run: Run) -> dict[str, Any]:
+    """Return how many trials a sweep was to have, and in which time.
+
+    Its parameters hold what it was started with, its settings what it was resumed with.
+    """
+    try:
+        settings = SweepSettings.from_json(artifact_text(client, run.info.run_id, SETTINGS_FILE))
+    except InputError:
+        trials = run.data.params.get("trials", "")
+        return {"asked": int(trials)} if trials.isdecimal() else {}
+    return {"asked": settings.trials, "time_budget": settings.time_budget}
 
 
 def differing(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:

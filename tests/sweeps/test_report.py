@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from sentiment.bundle import Bundle
 from sentiment.config import Config
@@ -28,6 +30,7 @@ from sweeps.confirmation import confirmation_key
 from sweeps.grid import Cell, Grid
 from sweeps.history import find_sweep
 from sweeps.importance import LEAST_TRIALS, importances
+from sweeps.leaderboard import terminal_table
 from sweeps.model_pictures import calibration_error, model_pictures, reliability
 from sweeps.page import Report, Section
 from sweeps.predictions import Predictions, surest_mistakes
@@ -50,6 +53,8 @@ embedding: random
 """
 EVIL = "<script>alert('x')</script><img src=http://evil.example/x.png onerror=alert(1)>"
 TRIALS = 14
+BEST_IN_THE_MIDDLE = 12
+"""The trial whose best checkpoint is from a quarter of its training."""
 
 
 def settings_of(number: int) -> dict:
@@ -108,7 +113,8 @@ def swept(tmp_path_factory, empty_store, make_bundle):
             value = accuracy_of(number, step / 400)
             tracker.trial_metrics(number, step, {"valid/accuracy": value, "epoch": step / 400})
         best = {f"best/valid/{name}": value for name in ("accuracy", "f1")}
-        best |= {"best/valid/loss": 1 - value, "best/examples": step}
+        best |= {"best/valid/loss": 1 - value}
+        best |= {"best/examples": 100 if number == BEST_IN_THE_MIDDLE else step}
         once = {"seconds/total": 3.0 + number, "parameters/total": 5000 - 100 * number}
         once |= {"parameters/embedding": 2000}
         if number == TRIALS - 1:
@@ -221,9 +227,32 @@ def test_command_prints_the_leaderboard(swept, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "sweep hostile (finished): 10 completed, 3 stopped early, 1 failed"
     assert lines[1].split() == ["rank", "trial", "learning_rate", "momentum", "valid/accuracy",
-                                "test", "parameters", "seconds", "outcome"]  # fmt: skip
-    assert "0.7650 0.7000      3,700      16 completed" in lines[2]
+                                "test", "epochs", "trained", "best", "at", "epoch",
+                                "parameters", "seconds", "outcome"]  # fmt: skip
+    assert lines[2].split()[-7:] == ["0.7650", "0.7000", "1.00", "1.00", "3,700", "16", "completed"]
+    assert lines[3].split()[-6:] == ["0.7400", "1.00", "0.25", "3,800", "15", "completed"]
     assert lines[-1] == "… and 12 more trials: --top, or the page"
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [
+        (160, []),
+        (100, ["learning_rate", "momentum"]),
+        (80, ["learning_rate", "momentum", "parameters", "seconds"]),
+    ],
+)
+def test_leaderboard_fits_the_terminal(swept, width, left_out):
+    fitted = terminal_table(swept.record, 3, width)
+    assert fitted.left_out == left_out
+    console = Console(file=io.StringIO(), width=width)
+    console.print(fitted.table)
+    text = console.file.getvalue()
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "…" not in text
+    rows = [line.split() for line in text.splitlines()]
+    assert rows[-6][:3] == ["1", "013", "bilstm-1×8"]
+    assert "0.7650" in rows[-6] and "completed" in rows[-6]
 
 
 def test_command_prints_for_programs(swept, capsys):
@@ -244,7 +273,7 @@ def test_command_closes_what_a_dead_process_left_open(swept, capsys):
     experiment = swept.record.run.info.experiment_id
     run = swept.client.create_run(experiment, tags=tags)
     main(["--tracking-uri", swept.uri, "--no-page", "--top", "1"])
-    assert "closed 1 runs" in capsys.readouterr().out
+    assert "closed 1 run that" in capsys.readouterr().out
     assert swept.client.get_run(run.info.run_id).info.status == "KILLED"
 
 
