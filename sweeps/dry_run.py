@@ -18,6 +18,7 @@ from sweeps.samplers import Cost, sampler_note
 from sweeps.search import PastTrial, first_suggestions, numbered
 from sweeps.settings import SweepSettings
 from sweeps.space import Space
+from sweeps.summary import SEARCH_OVER
 from sweeps.terminal import flowed
 
 LOG_WIDTH = 10_000
@@ -39,6 +40,7 @@ class Plan:
         past: trials of another sweep that it starts from.
         cost: of a trial, for the sampler.
         before: of a sweep that is resumed, the trials in its study; None of a new one.
+        search_over: whether no trial would start any more.
     """
 
     settings: SweepSettings
@@ -49,6 +51,7 @@ class Plan:
     past: Sequence[PastTrial]
     cost: Cost | None
     before: Sequence[FrozenTrial] | None = None
+    search_over: bool = False
 
     @property
     def ended(self) -> int:
@@ -58,7 +61,7 @@ class Plan:
     @property
     def left(self) -> int:
         """Trials that would start, new or once more."""
-        return max(self.settings.trials - self.ended, 0)
+        return 0 if self.search_over else max(self.settings.trials - self.ended, 0)
 
 
 def plan_lines(plan: Plan, width: int) -> Iterator[str]:
@@ -109,8 +112,11 @@ def estimate_line(estimate: Estimate) -> str:
 def _suggestion_lines(plan: Plan, width: int) -> Iterator[str]:
     known = numbered(plan.before or ())
     waiting = {n: trial for n, trial in known.items() if not trial.state.is_finished()}
-    new = max(plan.settings.trials - len(known), 0)
-    if plan.before is not None:
+    new = max(plan.left - len(waiting), 0)
+    if plan.search_over:
+        trials = counted(plan.settings.trials, "trial")
+        yield f"resumed: {plan.ended} of {trials} have ended; {SEARCH_OVER}"
+    elif plan.before is not None:
         yield (
             f"resumed: {plan.ended} of {counted(plan.settings.trials, 'trial')} have ended, "
             f"{len(waiting)} interrupted, {new} new"

@@ -17,7 +17,7 @@ from sweeps.terminal import Column, FittedTable, fitted_table
 
 _NAMED = ("cell", "layers", "bidirectional", "hidden_dim", "embedding", "optimizer")
 """Settings that a run's name tells already."""
-TRAINED, BEST_AT = "epochs trained", "best at epoch"
+TRAINED, BEST_AT = "epochs trained", "best epoch"
 """Headings: epochs that a trial was trained, and after how many its best checkpoint was taken."""
 
 

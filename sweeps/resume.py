@@ -48,6 +48,8 @@ class ResumedSweep:
         run_id: its run; None if it was cut off before it had one.
         settings: as it was started, but for the number of trials and the time budget.
         finished: whether it had come to its end.
+        search_over: whether its time budget had ended the search, and this start gives it neither
+            more time nor more trials: what comes after the search is left.
         space: what it searches.
         dataset_fingerprint: the data that it saw; None if it was cut off before it saw any.
         ended: its trials that need no further work.
@@ -59,6 +61,7 @@ class ResumedSweep:
     run_id: str | None
     settings: SweepSettings
     finished: bool
+    search_over: bool
     space: Space
     dataset_fingerprint: str | None
     ended: tuple[TrialRecord, ...]
@@ -109,7 +112,9 @@ def load_sweep(
     run = client.get_run(run.info.run_id)
     every = trials_of(client, run)
     over = tuple(trial for trial in every if trial.outcome in ENDED)
-    resumed = _resumed(own, run, over, uri, experiment, given, client)
+    outcomes = [trial.outcome for trial in every if trial.role == "trial"]
+    ran_out = "out_of_time" in outcomes and all(outcome in ENDED for outcome in outcomes)
+    resumed = _resumed(own, run, over, uri, experiment, given, client, ran_out)
     study = StudyPlace(resumed.settings.study_storage)
     if every and not study.holds(own):
         if study.is_shared:
@@ -122,7 +127,7 @@ def load_sweep(
             "was started, or start a new one with --warm-start"
         )
     wanted = resumed.settings.trials
-    begun = sum(trial.role == "trial" for trial in every)
+    begun = len(outcomes)
     if wanted < begun or (wanted == len(resumed.ended) and resumed.finished):
         cut = sum(trial.outcome == "out_of_time" for trial in resumed.ended)
         raise CompleteError(
@@ -157,6 +162,7 @@ def _resumed(
     experiment: str,
     given: Mapping[str, Any],
     client: MlflowClient | None = None,
+    ran_out: bool = False,
 ) -> ResumedSweep:
     """Put together what the folder and the run tell.
 
@@ -168,6 +174,7 @@ def _resumed(
         experiment: the experiment's name.
         given: settings that this start changes.
         client: client of the store.
+        ran_out: whether the time budget had ended the search.
     """
     name = own.path.name
     texts = {file: own.read(file) for file in (SETTINGS_FILE, SPACE_FILE)}
@@ -187,11 +194,13 @@ def _resumed(
                 f"--resume {name}: give --{flag} as at the start, {getattr(settings, place)}: its "
                 "credentials are not kept"
             )
+    finished = run is not None and _has_finished(run)
     return ResumedSweep(
         name=name,
         run_id=None if run is None else run.info.run_id,
         settings=settings,
-        finished=run is not None and _has_finished(run),
+        finished=finished,
+        search_over=not finished and not {"trials", "time_budget"} & set(given) and ran_out,
         space=Space.from_mapping(yaml.safe_load(texts[SPACE_FILE] or "")),
         dataset_fingerprint=None if run is None else run.data.params.get("dataset_fingerprint"),
         ended=tuple(trial for trial in over if trial.role == "trial"),

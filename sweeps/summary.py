@@ -19,10 +19,12 @@ from sweeps.confirmation import Confirmation
 from sweeps.history import TrialRecord, best_trials
 from sweeps.leaderboard import BEST_AT, TRAINED, number_text
 from sweeps.outcomes import budget_sentence, count_parts, counts_of, label_of
+from sweeps.resume import ResumedSweep
 from sweeps.retention import Removed
 from sweeps.settings import SweepSettings
 from sweeps.terminal import Column, command_lines, fitted_table, say
 
+SEARCH_OVER = "its time budget has ended the search, --time-budget gives it more"
 SHOWN = 5
 """Trials of a result that are shown."""
 
@@ -131,18 +133,23 @@ def print_result(
         say(console, line)
 
 
-def start_line(name: str, settings: SweepSettings, ended: int | None, run_id: str) -> str:
+def start_line(
+    name: str, settings: SweepSettings, resumed: ResumedSweep | None, run_id: str
+) -> str:
     """Return what a sweep says when it starts.
 
     Args:
         name: the sweep.
         settings: what it was asked to do.
-        ended: trials that ended before; None of a new sweep.
+        resumed: the sweep that is resumed; None for a new one.
         run_id: its run.
     """
-    trials = counted(settings.trials, "trial")
-    what = trials if ended is None else f"resumed, {ended} of {trials} have ended"
-    if settings.time_budget is not None:
+    what = trials = counted(settings.trials, "trial")
+    if resumed is not None:
+        what = f"resumed, {len(resumed.ended)} of {trials} have ended"
+    if resumed is not None and resumed.search_over:
+        what += f"; {SEARCH_OVER}"
+    elif settings.time_budget is not None:
         what += f"; time budget of the search: {duration(settings.time_budget)}"
     return f"sweep {name}: {what}; run {run_id}"
 
@@ -215,15 +222,15 @@ def _next_commands(result: SweepResult, settings: SweepSettings, uri: str) -> di
     ask = f'python -m sentiment.predict{asked}{store} "This film is great"'
     commands = {
         browse: "browse and compare",
-        f"python -m sweeps.report{store}{named}": "the leaderboard, and the page again",
+        f"python -m sweeps.report{store}{named}": "the leaderboard and the page",
     }
     if result.champion is None:
         return {**commands, promote: "make it the champion", ask: "then ask the champion"}
     if result.champion == result.version:
-        return {**commands, ask: "ask the champion, which is this model"}
+        return {**commands, ask: "ask the champion, this model"}
     before = f"version {result.champion}"
     return {
         **commands,
-        promote: f"make it the champion in place of {before}",
-        ask: f"ask the champion, {before} until then",
+        promote: f"replace {before} as champion",
+        ask: f"ask the champion, {before}",
     }

@@ -195,6 +195,7 @@ class Sweep:
             self._past_trials(),
             self._cost,
             self._trials_before(),
+            self._resumed is not None and self._resumed.search_over,
         )
         width = self._console.width if self._console.is_terminal else dry_run.LOG_WIDTH
         for line in dry_run.plan_lines(plan, width):
@@ -283,8 +284,7 @@ class Sweep:
             runs = counted(len(closed), "run")
             self._say(f"closed {runs} that an ended process had left running")
         try:
-            ended = None if self._resumed is None else len(self._resumed.ended)
-            self._say(start_line(name, settings, ended, tracker.run_id))
+            self._say(start_line(name, settings, self._resumed, tracker.run_id))
             subject = self._subject(tracker)
             tracker.describe(descriptions.running_sweep(subject))
             with self._ray():
@@ -535,8 +535,8 @@ class Sweep:
         )
         if past:
             told = warm_start(study, past, self.space)
-            trials = counted(told.used, "trial")
-            self._say(f"warm start: {trials} told, {told.skipped} outside the space")
+            used = counted(told.used, "trial")
+            self._say(f"warm start: {used} told, {told.skipped} outside the space")
         base = {
             "epochs": settings.max_epochs,
             **self.rungs.evaluations,
@@ -547,10 +547,11 @@ class Sweep:
         if settings.time_budget is not None:
             deadline = time.monotonic() + settings.time_budget
         searched = self.space.dimensions
-        progress = Progress(
-            settings.trials, self.workers.count, settings.objective, deadline, searched
-        )
-        for trial in self._resumed.ended if self._resumed else ():
+        ended = self._resumed.ended if self._resumed else ()
+        over = self._resumed is not None and self._resumed.search_over
+        trials = len(ended) if over else settings.trials
+        progress = Progress(trials, self.workers.count, settings.objective, deadline, searched)
+        for trial in ended:
             progress.trials[trial.key] = ended_state(trial)
 
         def plan(attempts: Attempts) -> Plan:
@@ -558,7 +559,7 @@ class Sweep:
                 study,
                 self.space,
                 metric=settings.objective,
-                max_trials=settings.trials,
+                max_trials=trials,
                 budget=self.rungs.budget,
                 seed=settings.seed,
                 base=base,

@@ -227,7 +227,7 @@ def test_command_prints_the_leaderboard(swept, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "sweep hostile (finished): 10 completed, 3 stopped early, 1 failed"
     assert lines[1].split() == ["rank", "trial", "learning_rate", "momentum", "valid/accuracy",
-                                "test", "epochs", "trained", "best", "at", "epoch",
+                                "test", "epochs", "trained", "best", "epoch",
                                 "parameters", "seconds", "outcome"]  # fmt: skip
     assert lines[2].split()[-7:] == ["0.7650", "0.7000", "1.00", "1.00", "3,700", "16", "completed"]
     assert lines[3].split()[-6:] == ["0.7400", "1.00", "0.25", "3,800", "15", "completed"]
