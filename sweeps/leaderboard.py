@@ -17,6 +17,8 @@ from sweeps.terminal import Column, FittedTable, fitted_table
 
 _NAMED = ("cell", "layers", "bidirectional", "hidden_dim", "embedding", "optimizer")
 """Settings that a run's name tells already."""
+NAME_WIDTH = 32
+"""Characters that the name of a trial takes at most; those of confirmations are longer."""
 TRAINED, BEST_AT = "epochs trained", "best epoch"
 """Headings: epochs that a trial was trained, and after how many its best checkpoint was taken."""
 
@@ -71,13 +73,14 @@ def terminal_table(record: SweepRecord, limit: int, width: int) -> FittedTable:
     def metric(name: str, form: str) -> list[str]:
         return numbers((row.trial.metrics.get(name) for row in shown), form)
 
+    longest = max((len(row.trial.name) for row in shown if row.trial.role == "trial"), default=1)
     outcomes = [
         label_of(row.trial.outcome or "running") if row.trial.role == "trial" else row.trial.role
         for row in shown
     ]
     columns = [
         Column("rank", ["" if row.rank is None else str(row.rank) for row in shown], right=True),
-        Column("trial", [row.trial.name for row in shown]),
+        Column("trial", [row.trial.name for row in shown], most=min(longest, NAME_WIDTH)),
         *(
             Column(
                 name,

@@ -439,7 +439,10 @@ def warm_start(study: Study, past: Iterable[PastTrial], space: Space) -> WarmSta
                 params=params,
                 distributions={name: distributions[name] for name in params},
                 intermediate_values=values,
-                user_attrs={_SOURCE: trial.source},
+                user_attrs={
+                    _SOURCE: trial.source,
+                    **({_ENDED_BY: _TIME_BUDGET} if trial.outcome == "out_of_time" else {}),
+                },
             )
         )
     return WarmStart(used, skipped)

@@ -58,12 +58,15 @@ class Column:
         cells: a text a row.
         right: whether it is aligned to the right, as numbers are.
         spare: its turn among the columns that may be left out, from 1; None: it always stays.
+        most: characters from which on its cells are wrapped before a column is left out; None: they
+            are not.
     """
 
     heading: str
     cells: Sequence[str]
     right: bool = False
     spare: int | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,29 +110,33 @@ def fitted_table(columns: Sequence[Column], width: int, gap: int = 2) -> FittedT
 
 
 def _heading_widths(columns: Sequence[Column], room: int) -> list[int] | None:
-    """Return widths at which no cell is wrapped; headings as far as there is room."""
-    widths = [max(_natural(each), _longest_piece(each.heading)) for each in columns]
+    """Return widths at which no cell is wrapped below its `most`; None if they don't fit.
+
+    What is left goes to headings, and to cells above it.
+    """
+    widths = [
+        max(
+            _natural(each) if each.most is None else min(_natural(each), each.most),
+            _longest_piece(each.heading),
+            _longest_word(each) if each.most else 0,
+        )
+        for each in columns
+    ]
     left = room - sum(widths)
     if left < 0:
         return None
     for place, each in enumerate(columns):
-        wanted = cell_len(each.heading) - widths[place]
-        if 0 < wanted <= left:
-            widths[place] += wanted
-            left -= wanted
+        for wanted in (_natural(each), cell_len(each.heading)):
+            more = wanted - widths[place]
+            if 0 < more <= left:
+                widths[place] += more
+                left -= more
     return widths
 
 
 def _wrapped_widths(columns: Sequence[Column], room: int) -> list[int] | None:
     """Return widths at which cells are wrapped at blanks; None if a word does not fit."""
-    least = [
-        max(
-            _longest_piece(each.heading),
-            *(cell_len(word) for cell in each.cells for word in cell.split()),
-            1,
-        )
-        for each in columns
-    ]
+    least = [max(_longest_piece(each.heading), _longest_word(each), 1) for each in columns]
     if sum(least) > room:
         return None
     widths = [max(_natural(each), low) for each, low in zip(columns, least, strict=True)]
@@ -144,6 +151,10 @@ def _wrapped_widths(columns: Sequence[Column], room: int) -> list[int] | None:
 
 def _natural(column: Column) -> int:
     return max(map(cell_len, column.cells), default=0)
+
+
+def _longest_word(column: Column) -> int:
+    return max((cell_len(word) for cell in column.cells for word in cell.split()), default=0)
 
 
 def _longest_piece(heading: str) -> int:

@@ -46,6 +46,7 @@ def test_a_database_knows_the_studies_that_it_has(studies, folder):
     study.tell(study.ask(SPACE.distributions()), 0.5)
     again = make_study(storage.url(folder), "first", "valid/accuracy", SPACE)
     assert [trial.value for trial in again.trials] == [0.5]
+    assert again.metric_names == ["valid/accuracy"]
 
 
 def test_one_process_has_a_study_at_a_time(studies):

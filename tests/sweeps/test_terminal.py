@@ -74,6 +74,18 @@ def test_rows_become_lists_where_no_table_fits():
     assert all(len(line) <= 30 for line in lines)
 
 
+def test_long_cells_are_wrapped_before_a_column_is_left_out():
+    names = ["000 gru", "confirmation bigru-1×23 glove adam seed 1236"]
+    columns = [Column("trial", names, most=32), Column("seconds", ["7", "12"], spare=1)]
+    fitted = fitted_table(columns, 45)
+    assert fitted.left_out == []
+    assert printed(fitted.table, 45)[2:] == [
+        "confirmation bigru-1×23 glove     12",
+        "adam seed 1236",
+    ]
+    assert len(printed(fitted_table(columns, 60).table, 60)) == 3
+
+
 cells = st.text("ab ×/_", max_size=30)
 
 
