@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
@@ -22,6 +22,10 @@ MOST_RUNNING = 8
 """Running trials shown; a machine with many GPUs has more than fit a screen."""
 LEAST_BAR, MOST_BAR = 10, 60
 """Characters of the progress bar; the time left comes before it."""
+
+
+_WRAPPED: dict[str, Any] = {"no_wrap": False, "overflow": "fold"}
+# The console leaves lines whole unless each says otherwise.
 
 
 class View(Protocol):
@@ -125,9 +129,7 @@ def panel(progress: Progress, width: int = 80, height: int = 24) -> RenderableTy
     """
     counts = progress.counts
     done = [f"{progress.ended}/{progress.total} trials ended", f"{counts['running']} running"]
-    lines = [
-        Text(line, no_wrap=False) for line in flowed([*done, *count_parts(counts)], width, "  ")
-    ]
+    lines = [Text(line, **_WRAPPED) for line in flowed([*done, *count_parts(counts)], width, "  ")]
     lines[0].stylize("bold", 0, len(done[0]))
     for text in lines:
         if counts["failed"]:
@@ -141,11 +143,9 @@ def panel(progress: Progress, width: int = 80, height: int = 24) -> RenderableTy
     best = progress.best()
     if best is not None:
         value = f"{progress.objective} {best.best[progress.objective]:.4f}"
-        parts.append(
-            Text.assemble(("best ", "bold green"), f"{value}  {_title(best)}", no_wrap=False)
-        )
+        parts.append(Text.assemble(("best ", "bold green"), f"{value}  {_title(best)}", **_WRAPPED))
         settings = flowed(_settings(best, progress.searched), width, ", ")
-        parts += [Text(line, style="dim", no_wrap=False) for line in settings]
+        parts += [Text(line, style="dim", **_WRAPPED) for line in settings]
     running = [trial for trial in progress.trials.values() if trial.outcome is None]
     if running:
         # Besides them: the headings, in two lines at most, and one on those that are not shown.
@@ -159,7 +159,7 @@ def panel(progress: Progress, width: int = 80, height: int = 24) -> RenderableTy
 def _bar(progress: Progress, clock: str, width: int) -> list[RenderableType]:
     """Return the bar with the time beside it; the time alone where there is no room for both."""
     bar = ProgressBar(total=max(progress.total, 1), completed=progress.ended)
-    time_text = Text(clock, style="dim", no_wrap=False)
+    time_text = Text(clock, style="dim", **_WRAPPED)
     beside = width - len(clock) - 2
     if beside < LEAST_BAR:
         return [time_text]

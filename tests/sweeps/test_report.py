@@ -34,7 +34,7 @@ from sweeps.leaderboard import terminal_table
 from sweeps.model_pictures import calibration_error, model_pictures, reliability
 from sweeps.page import Report, Section
 from sweeps.predictions import Predictions, surest_mistakes
-from sweeps.report import main, publish, write_page
+from sweeps.report import _print_sweeps, main, publish, write_page
 from sweeps.search_pictures import assign_lanes, pareto_front, search_pictures
 from sweeps.settings import SweepSettings
 from sweeps.sweep import Sweep
@@ -170,6 +170,41 @@ def test_importance_is_told_of_comparable_trials_alone(swept):
     assert found.conditional == ["momentum"]
     assert sum(found.variance.values()) == pytest.approx(1)
     assert max(found.variance, key=found.variance.get) == "learning_rate"
+
+
+def test_a_time_budgets_end_is_told_by_itself(swept, capsys):
+    """Neither as early stopping, nor as if all had run."""
+    trials = [
+        replace(trial, outcome="out_of_time") if trial.outcome == "stopped_early" else trial
+        for trial in swept.record.trials
+    ]
+    record = replace(swept.record, trials=trials, asked=20, time_budget=30.0)
+    assert record.outcomes == {"completed": 10, "out_of_time": 3, "failed": 1}
+    sentence = (
+        "The time budget of 30 seconds ended the search: 3 trials ended at an evaluation before "
+        "their full length, 6 of 20 trials did not run."
+    )
+    assert record.cut_short == sentence
+    running = SimpleNamespace(data=SimpleNamespace(tags={"sweep.state": "running"}))
+    assert replace(record, run=running).cut_short is None
+    report = sweep_report(record, "not asked")
+    assert sentence in report.warnings
+    page = report.html().decode()
+    assert page.count('<td class="out_of_time">') == 3
+    assert "10 completed, 3 out of time, 1 failed" in page
+    told = re.sub(r"<style>.*?</style>|<figcaption.*?</figcaption>", "", page, flags=re.DOTALL)
+    assert "stopped early" not in told
+    assert "Brown lines end where the sweep&#39;s time budget was used up." in page
+    assert "time_budget</td>" in page
+    # What compares and what is ranked is as if the scheduler had stopped them.
+    assert [budget.values for budget in record.budgets()] == [
+        budget.values for budget in swept.record.budgets()
+    ]
+    assert [trial.key for trial in record.ranked] == [trial.key for trial in swept.record.ranked]
+    _print_sweeps(Console(width=160), [record], SimpleNamespace(csv=False, json=False, top=3))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "sweep hostile (finished): 10 completed, 3 out of time, 1 failed"
+    assert sentence in lines
 
 
 def test_pictures_have_a_tooltip_for_each_mark(swept):
