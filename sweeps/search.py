@@ -29,7 +29,7 @@ from sweeps.outcomes import Outcome
 from sweeps.result import EXAMPLES, FAILURE, FINISHED, evaluations
 from sweeps.samplers import Cost, make_sampler
 from sweeps.space import Space
-from sweeps.study_storage import open_study_storage
+from sweeps.study_storage import add_attributes, open_study_storage
 from sweeps.trial import CHECKPOINT
 
 _NUMBER = "trial"  # user attribute: the search's own number of a trial
@@ -43,6 +43,22 @@ _OUTCOMES: dict[TrialState, Outcome] = {
     TrialState.FAIL: "failed",
 }
 _SOURCE = "source"  # user attribute: which trial of an earlier sweep was told
+
+
+def note_runs(study: Study, run_of: Callable[[int], str | None]) -> None:
+    """Name the runs of trials that ended before these were made.
+
+    Args:
+        study: the study.
+        run_of: of a trial's number, the id of its MLflow run.
+    """
+    unknown = {
+        trial.number: run_of(number)
+        for number, trial in numbered(study.get_trials(deepcopy=False)).items()
+        if _RUN_ID not in trial.user_attrs
+    }
+    found = {number: run_id for number, run_id in unknown.items() if run_id is not None}
+    add_attributes(study, _RUN_ID, found)
 
 
 def numbered(trials: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:

@@ -73,7 +73,7 @@ from sweeps.report import publish, where
 from sweeps.resume import ResumedSweep
 from sweeps.retention import keep_best_models
 from sweeps.samplers import make_sampler
-from sweeps.search import PastTrial, StudySearch, make_study, warm_start
+from sweeps.search import PastTrial, StudySearch, make_study, note_runs, warm_start
 from sweeps.settings import SweepSettings
 from sweeps.space import NOT_RANGES, Space
 from sweeps.storage import Storage
@@ -289,7 +289,6 @@ class Sweep:
             tracker.describe(descriptions.running_sweep(subject))
             with self._ray():
                 self._search(tracker, prepared, past, folder)
-                tracker.flush()
                 winner, test, version = self._choose(tracker, subject)
                 confirmed = None
                 if settings.final_seeds and winner is not None:
@@ -577,6 +576,8 @@ class Sweep:
 
         storage = self._checkpoints(folder) / "trial"
         self._run(tracker, prepared, progress, plan, storage)
+        tracker.flush()
+        note_runs(study, tracker.known_run)
 
     def _confirm(
         self,

@@ -31,6 +31,7 @@ from sweeps.search import (
     first_suggestions,
     make_study,
     mode_of,
+    note_runs,
     warm_start,
 )
 from sweeps.space import Space
@@ -367,6 +368,24 @@ def test_trials_name_their_runs_once_these_are_made(storage):
     # A sweep that is resumed goes on in the runs that it has.
     search_over(study_in(storage), 3, run_of=runs.get).suggest("d")
     assert found()[0] == "run-0"
+
+
+def test_runs_that_were_made_too_late_are_named_at_the_end(storage):
+    study = study_in(storage)
+    search = search_over(study, 3)
+    search.suggest("a")
+    search.on_trial_complete("a", evaluation(0.5, BUDGET, finished=True))
+    search.suggest("b")
+    search.on_trial_complete("b", error=True)
+    search.suggest("c")
+    runs = {0: "run-0", 1: "run-1"}
+    for _ in range(2):
+        note_runs(study, runs.get)
+    loaded = optuna.load_study(study_name="toy", storage=storage)
+    found = [trial.user_attrs.get("mlflow_run_id") for trial in loaded.trials]
+    assert found == ["run-0", "run-1", None]
+    # A study in memory has no other readers.
+    note_runs(study_in(None), runs.get)
 
 
 def test_a_study_names_its_objective_an_older_one_once_it_is_resumed(storage):
