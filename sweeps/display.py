@@ -23,9 +23,8 @@ MOST_RUNNING = 8
 LEAST_BAR, MOST_BAR = 10, 60
 """Characters of the progress bar; the time left comes before it."""
 
-
-_WRAPPED: dict[str, Any] = {"no_wrap": False, "overflow": "fold"}
 # The console leaves lines whole unless each says otherwise.
+_WRAPPED: dict[str, Any] = {"no_wrap": False, "overflow": "fold"}
 
 
 class View(Protocol):

@@ -230,7 +230,10 @@ class Sweep:
         if not self._studies.holds(folder):
             return []
         storage = open_study_storage(self._studies.url(folder))
-        study = load_study(study_name=self._resumed.name, storage=storage)
+        try:
+            study = load_study(study_name=self._resumed.name, storage=storage)
+        except KeyError:
+            return []  # a kill came between the database and the study
         return study.get_trials(deepcopy=False)
 
     def _baselines_left(self) -> list[str]:
