@@ -21,6 +21,7 @@ from sentiment.config import TextConfig, fingerprint
 from sentiment.processes import available_cores, in_processes
 from sentiment.text import tokenizer
 from sentiment.vocabulary import SPECIALS, read_words, write_words
+from sentiment.wording import counted
 
 if TYPE_CHECKING:
     from sentiment.datasets import DataConfig, Dataset
@@ -177,7 +178,7 @@ def _build(
         workers = 1
     if progress:
         total = sum(len(texts) for texts, _ in tasks)
-        progress(f"tokenizing {total:,} texts on {workers} core{'s' if workers > 1 else ''}")
+        progress(f"tokenizing {counted(total, 'text')} on {counted(workers, 'core')}")
     if workers > 1:
         encoded = dict(in_processes(_encode, tasks, workers))
         chunks: list[_Chunk] = [encoded[index] for index in range(len(tasks))]

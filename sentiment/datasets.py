@@ -19,6 +19,7 @@ from sentiment.labels import Classes
 from sentiment.rare_labels import find_rare, joint_label, needed, refusal, without_rare
 from sentiment.splits import KEYS, SPLITS_VERSION, RareLabelsError, Split, TextKey, hold_out
 from sentiment.tables import Account, Table, read_table
+from sentiment.wording import counted
 
 __all__ = ["DATASETS", "DataConfig", "Dataset", "Split", "load_dataset"]
 
@@ -248,7 +249,9 @@ def _divide(
             left = splits[other].without(splits[held].texts, key)
             twins = len(splits[other]) - len(left)
             if twins and progress:
-                progress(f"{name}: {twins} texts left {other}, they stand in {held}")
+                moved = counted(twins, "text")
+                stand = "it stands" if twins == 1 else "they stand"
+                progress(f"{name}: {moved} left {other}, {stand} in {held}")
             splits[other] = left
     _require_classes(splits["train"], label_names)
     if not len(splits["valid"]):

@@ -11,6 +11,7 @@ import torch
 from sentiment.config import Precision
 from sentiment.errors import InputError
 from sentiment.packed import GATES, has_bfloat16_lstm
+from sentiment.wording import counted
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -67,7 +68,8 @@ def pick_device(name: str = "auto") -> torch.device:
         raise InputError(f"--device {name}: there are auto, cpu, cuda and cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
-        raise InputError(f"--device {name}: {found} GPUs are visible here; use --device cpu")
+        visible = counted(found, "GPU is", "GPUs are")
+        raise InputError(f"--device {name}: {visible} visible here; use --device cpu")
     return device
 
 

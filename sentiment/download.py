@@ -15,6 +15,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from sentiment.errors import InputError
+from sentiment.wording import duration
 
 _ATTEMPTS = 4  # in a row without a byte of progress
 _CONNECT_SECONDS = 10.0
@@ -121,7 +122,7 @@ class _Download:
                 self._transfer(url)
                 break
             except requests.ConnectTimeout as error:
-                reason = f"no answer within {_CONNECT_SECONDS:.0f} s"
+                reason = f"no answer within {duration(_CONNECT_SECONDS)}"
                 raise InputError(_unreachable(url, reason)) from error
             except (requests.RequestException, _IncompleteError) as error:
                 failures = 1 if self._size() > before else failures + 1
@@ -196,7 +197,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke off"
     if isinstance(error, requests.Timeout):
-        return f"nothing came for {_READ_SECONDS:.0f} s"
+        return f"nothing came for {duration(_READ_SECONDS)}"
     return "no connection"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sentiment import cli
 from sentiment.config import Config, parse_assignments
 from sentiment.listing import listed
+from sentiment.wording import duration
 
 if TYPE_CHECKING:
     from sentiment.preparation import Prepared
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     prepared = prepare(data, [config], progress=print)
     for line in summary(prepared, config):
         print(line)
-    print(f"ready after {time.perf_counter() - started:.1f} s, in {cache_root()}")
+    print(f"ready after {duration(time.perf_counter() - started)}, in {cache_root()}")
 
 
 def summary(prepared: Prepared, config: Config) -> Iterator[str]:

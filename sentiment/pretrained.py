@@ -21,6 +21,7 @@ from sentiment.config import fingerprint
 from sentiment.download import fetch
 from sentiment.errors import InputError
 from sentiment.vocabulary import read_words, write_words
+from sentiment.wording import counted
 
 # Part of the fingerprint: raise it when the converted files or their meaning change.
 _FORMAT = 1
@@ -308,7 +309,7 @@ def _read_text(
     if rows == 0:
         raise InputError(f"{where}: there is no vector in it")
     if count is not None and rows != count:
-        raise InputError(f"{where}: line 1 promises {count:,} vectors, there are {rows:,}")
+        raise InputError(f"{where}: line 1 promises {counted(count, 'vector')}, there are {rows:,}")
 
 
 def _parse(line: bytes, dim: int) -> tuple[bytes, np.ndarray]:

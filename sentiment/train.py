@@ -12,6 +12,7 @@ from sentiment import cli
 from sentiment.config import Config, parse_assignments
 from sentiment.errors import InputError
 from sentiment.recipe import Recipe, baseline_recipes, load_recipe
+from sentiment.wording import counted
 
 if TYPE_CHECKING:
     from sentiment.bundle import Bundle
@@ -95,7 +96,7 @@ def main(argv: list[str] | None = None) -> None:
             record.log(scores.metrics("test"), trainer.best_examples)
             print(
                 f"test: loss {scores.loss:.4f}, accuracy {scores.accuracy:.4f}, f1 {scores.f1:.4f} "
-                f"({scores.count:,} texts)"
+                f"({counted(scores.count, 'text')})"
             )
     for warning in [unsplit, *warnings] if unsplit else warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 _OF_SWEEPS = ("models", "checkpoints", "state")
 # What isn't a sweep's has no state. A sweep that this store does not know may be another store's.
 _OVER = ("finished", "deleted", "")
+_LOG_WIDTH = 10_000  # characters of a line in a log, where none is wrapped
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,14 +65,14 @@ def main(argv: list[str] | None = None) -> int:
     items, states = survey(args.tracking_uri, args.former_champions)
     wanted = chosen(items, states, args)
     if not any(value is not None and value is not False for value in _asked(args).values()):
-        print(table(items))
+        print_table(items)
         return 0
     if not wanted:
         running = ", ".join(name for name, state in sorted(states.items()) if state == "running")
         stays = f"; what is of a running sweep stays ({running})" if running else ""
         print(f"there is nothing of that to remove{stays}")
         return 0
-    print(table(wanted))
+    print_table(wanted)
     if args.dry_run:
         print(f"would remove {megabytes(sum(item.size for item in wanted))} (--dry-run)")
         return 0
@@ -160,20 +160,29 @@ def chosen(
     return [item for item in wanted if item.kind != "checkpoints" or item.name not in whole]
 
 
-def table(items: Sequence[Item]) -> str:
-    """Return what lies on the disk, a line a thing, with the flag that removes it."""
-    rows = [("what", "takes", "which is", "removed by")]
-    for item in items:
-        what = f"{item.name} ({item.state})" if item.state else item.name
-        flag = f"--{item.kind}" + ("" if item.kind == "deleted" else f" {shlex.quote(item.name)}")
-        rows.append((what, megabytes(item.size), item.what, flag if item.remove else "stays"))
+def print_table(items: Sequence[Item]) -> None:
+    """Print what lies on the disk, a row a thing, with the flag that removes it."""
+    from rich.console import Console
+
+    from sweeps.terminal import Column, fitted_table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _LOG_WIDTH
     # The state of a sweep holds its checkpoints.
     total = sum(item.size for item in items if item.kind != "checkpoints")
-    rows.append(("together", megabytes(total), "", ""))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join(
-        f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:<{widths[2]}}  {d}".rstrip() for a, b, c, d in rows
-    )
+    flags = [f"--{item.kind}" if item.remove else "stays" for item in items]
+    names = [f" {item.name}" if item.remove and item.kind != "deleted" else "" for item in items]
+    columns = [
+        Column("what", [*map(_title, items), "together"]),
+        Column("takes", [*(megabytes(item.size) for item in items), megabytes(total)], right=True),
+        Column("which is", [*(item.what for item in items), ""]),
+    ]
+    whole = [flag + name for flag, name in zip(flags, names, strict=True)]
+    fitted = fitted_table([*columns, Column("removed by", [*whole, ""], spare=1)], console.width)
+    if fitted.left_out:
+        fitted = fitted_table([*columns, Column("removed by", [*flags, ""])], console.width)
+    console.print(fitted.table)
 
 
 def megabytes(size: int) -> str:
@@ -188,6 +197,10 @@ def _nothing_of(state: str) -> str:
     if state == "unknown":
         return "the store does not know that sweep"
     return RUNNING if state == "running" else f"the sweep is {state} and has none of that left"
+
+
+def _title(item: Item) -> str:
+    return f"{item.name} ({item.state})" if item.state else item.name
 
 
 def _asked(args: argparse.Namespace) -> dict[str, list[str] | bool | None]:

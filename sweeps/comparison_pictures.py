@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sentiment.wording import counted
 from sweeps.comparison import CURVE, Comparison
 from sweeps.history import TrialRecord
 from sweeps.leaderboard import settings_text
@@ -141,7 +142,8 @@ def progress(records: Sequence[SweepRecord]) -> Picture:
             axes.plot(
                 places[-1], best[-1], SERIES_MARKS[number % len(SERIES_MARKS)], color=colour, ms=6
             )
-            picture.tip(line, [f"{record.name}: {best[-1]:.4f} after {len(ended)} trials"])
+            after = counted(len(ended), "trial")
+            picture.tip(line, [f"{record.name}: {best[-1]:.4f} after {after}"])
         values += best
     value_axis(left.yaxis, ACCURACY, values)
     left.set(xlabel="trials ended", ylabel="best valid/accuracy so far")
@@ -156,7 +158,7 @@ def spread(records: Sequence[SweepRecord]) -> Picture:
         "spread",
         "All trials of each sweep",
         "Each mark is a trial at its best validation accuracy; the line is the median, trials that "
-        "were stopped early included.",
+        "were stopped early or ran out of time included.",
         None,
     )
     picture.figure, axes = new_figure(1.2 + 0.7 * len(records))
@@ -191,7 +193,7 @@ def sizes(records: Sequence[SweepRecord]) -> Picture:
     picture = Picture(
         "sizes",
         "Accuracy against parameters",
-        "Each mark is a trial that ran to its end or was stopped early.",
+        "Each mark is a trial that was evaluated and did not fail.",
         None,
     )
     picture.figure, axes = new_figure(4.2)

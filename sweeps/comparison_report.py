@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sentiment.wording import counted
 from sweeps.comparison import ComparedRun, Comparison
 from sweeps.comparison_pictures import ACCURACY, run_pictures, sweep_pictures
 from sweeps.grid import Cell, Grid
-from sweeps.leaderboard import label_of, number_text, setting_text
+from sweeps.leaderboard import number_text, setting_text
+from sweeps.outcomes import present_counts
 from sweeps.page import Fact, Report, Section
 from sweeps.paired import p_value_text
 from sweeps.sweep_record import SweepRecord, differing
@@ -24,8 +26,9 @@ def runs_report(comparison: Comparison) -> Report:
     runs = comparison.runs
     pictures = {picture.name: picture for picture in run_pictures(comparison)}
     pairs = comparison.pairs
+    tested = pairs[0].counts.count if pairs else 0
     return Report(
-        title=f"{len(runs)} runs compared",
+        title=f"{counted(len(runs), 'run')} compared",
         subtitle=", ".join(run.label for run in runs),
         facts=[
             Fact(run.label, number_text(_accuracy(run), ".4f") or "–", _scored(run))
@@ -53,7 +56,7 @@ def runs_report(comparison: Comparison) -> Report:
                     *comparison.notes,
                     *(
                         [
-                            f"McNemar's exact test on the {pairs[0].counts.count:,} texts of the "
+                            f"McNemar's exact test on the {counted(tested, 'text')} of the "
                             f"{comparison.split} split, which every model predicts anew from its "
                             "logged files in float32. Only texts that exactly one of two gets "
                             "right count. With several pairs go by the last column (Holm's "
@@ -148,7 +151,7 @@ def sweeps_report(records: Sequence[SweepRecord], store: str, experiment: str) -
     winners = [record.winner for record in records]
     best = [winner.run_id for winner in winners if winner is not None]
     return Report(
-        title=f"{len(records)} sweeps compared",
+        title=f"{counted(len(records), 'sweep')} compared",
         subtitle=", ".join(record.name for record in records),
         facts=[_fact(record) for record in records[:6]],
         sections=[
@@ -212,7 +215,7 @@ def sweeps_grid(records: Sequence[SweepRecord]) -> Grid:
                 Cell(str(again)),
                 Cell(str(len(record.trials)), len(record.trials)),
                 Cell(number_text(minutes, ".1f"), minutes),
-                Cell(", ".join(f"{n} {label_of(o)}" for o, n in record.outcomes.items())),
+                Cell(present_counts(record.outcomes)),
                 *(
                     Cell(params.get(n, ""))
                     for n in ("sampler", "scheduler", "max_epochs", "seed", "objective", "dataset")

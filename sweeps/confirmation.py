@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sentiment.config import Config
+from sentiment.wording import counted
 from sweeps.history import TrialRecord
 
 METRICS = ("valid/accuracy", "valid/f1", "valid/loss", "test/accuracy", "test/f1", "test/loss")
@@ -59,15 +60,17 @@ class Confirmation:
 
     def sentence(self) -> str:
         """Say what came of it."""
-        of = "" if self.seeds == self.asked else f" of {self.asked}, the others failed"
+        failed = self.asked - self.seeds
+        others = "the other" if failed == 1 else "the others"
+        of = f" of {self.asked}, {others} failed" if failed else ""
         if not self.spreads:
-            return f"Confirmation: all {self.asked} runs with other seeds failed."
+            runs = counted(self.asked, "run with another seed", "runs with other seeds")
+            return f"Confirmation: no result, {runs} failed."
         valid, test = self.spreads["valid/accuracy"], self.spreads["test/accuracy"]
         spread = ", mean ± standard deviation" if self.seeds > 1 else ""
         return (
-            f"Confirmation: the same settings with {self.seeds} other "
-            f"seed{'s' if self.seeds > 1 else ''}{of}{spread}: validation accuracy {valid}, test "
-            f"accuracy {test}."
+            f"Confirmation: the same settings with {counted(self.seeds, 'other seed')}{of}"
+            f"{spread}: validation accuracy {valid}, test accuracy {test}."
         )
 
 

@@ -84,6 +84,10 @@ class Delivery:
             self._runs[key] = found[0].info.run_id
         return self._runs[key]
 
+    def known_run(self, key: int | str) -> str | None:
+        """Return the id of a trial's run if it is known; the store is not asked."""
+        return self._runs.get(key)
+
     def model_of(self, key: int | str) -> str | None:
         """Return the id of a trial's newest logged model; None if it has none."""
         if key not in self._models:

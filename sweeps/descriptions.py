@@ -15,8 +15,11 @@ from sentiment.datasets import DataConfig, Dataset
 from sentiment.listing import listed
 from sentiment.model_store import MODEL_NAME
 from sentiment.record import parameter_text
+from sentiment.wording import counted, duration
 from sweeps.confirmation import Confirmation
 from sweeps.history import TrialRecord, best_trials
+from sweeps.leaderboard import BEST_AT, TRAINED, number_text
+from sweeps.outcomes import budget_sentence, count_parts, counts_of, label_of
 from sweeps.plan import Rungs
 from sweeps.settings import SweepSettings
 from sweeps.space import Choice, Dimension, Space
@@ -94,10 +97,9 @@ def ended_sweep(
         warnings: what is likely to be wrong with the texts or the winner.
     """
     outcomes = [trial.outcome for trial in trials if trial.role == "trial"]
-    parts = [
-        f"{_asked_for(subject)} {outcomes.count('completed')} ran to their end, "
-        f"{outcomes.count('stopped_early')} were stopped early, {outcomes.count('failed')} failed."
-    ]
+    budget = budget_sentence(subject.settings.time_budget, subject.settings.trials, outcomes)
+    ended = f"Trials: {', '.join(count_parts(counts_of(outcomes)))}."
+    parts = [" ".join(filter(None, (_asked_for(subject), ended, budget)))]
     if winner is None:
         parts.append("No trial got as far as an evaluation: `error.txt` of a failed one says why.")
         parts += _warned(warnings)
@@ -142,7 +144,7 @@ def winners_version(
     Args:
         subject: the sweep.
         winner: its best trial.
-        trials: how many it had.
+        trials: how many were evaluated.
         test: the winner's metrics on the test split.
         confirmation: the winner's settings with other seeds.
         warnings: what is likely to be wrong with the texts or the winner.
@@ -154,7 +156,7 @@ def winners_version(
     ]
     parts = [
         # MLflow's table of versions shows the start of this as plain text.
-        f"Best of {trials} trials on {subject.dataset.name}: test accuracy "
+        f"Best of {counted(trials, 'trial')} on {subject.dataset.name}: test accuracy "
         f"{test['test/accuracy']:.4f}, scored once, after the choice by {settings.objective}.",
         f"Run {subject.run_link(winner.name, winner.run_id)} of the sweep "
         f"{subject.run_link(subject.name, subject.run_id)}; fingerprint of the data "
@@ -213,7 +215,7 @@ def _asked_for(subject: Subject) -> str:
     texts = ", ".join(f"{count:,} {name}" for name, count in sizes.items())
     labels = listed(subject.dataset.label_names)
     return (
-        f"A search of {settings.trials} trials for the best {settings.objective} on "
+        f"A search of {counted(settings.trials, 'trial')} for the best {settings.objective} on "
         f"**{subject.dataset.name}** ({texts} texts; labels {labels}; "
         f"fingerprint `{subject.dataset.fingerprint[:12]}`)."
     )
@@ -236,7 +238,12 @@ def _searched(subject: Subject) -> list[str]:
     parts = [
         "### What was searched",
         f"By {settings.sampler}, seed {settings.seed}. A trial's budget is {settings.max_epochs:g} "
-        f"epochs, {rungs.budget:,} training examples; {stops}.",
+        f"epochs, {rungs.budget:,} training examples; {stops}."
+        + (
+            ""
+            if settings.time_budget is None
+            else f" The search as a whole had {duration(settings.time_budget)}."
+        ),
     ]
     if rows:
         parts.append("\n".join(["| setting | values |", "| --- | --- |", *rows]))
@@ -264,13 +271,14 @@ def _best_table(subject: Subject, trials: Sequence[TrialRecord]) -> str:
     rows = [
         f"| {subject.run_link(trial.name, trial.run_id)} "
         f"| {trial.metrics[f'best/{objective}']:.4f} "
+        f"| {number_text(trial.metrics.get('epoch'), '.2f')} "
         f"| {trial.metrics['best/examples'] / examples:.2f} "
         f"| {trial.metrics.get('parameters/total', 0):,.0f} "
-        f"| {trial.metrics.get('seconds/total', 0):.0f} | {trial.outcome} |"
+        f"| {trial.metrics.get('seconds/total', 0):.0f} | {label_of(trial.outcome)} |"
         for trial in best_trials(trials, objective)[:BEST]
     ]
-    head = f"| trial | {objective} | epochs | parameters | seconds | outcome |"
-    return "\n".join([head, "| --- | ---: | ---: | ---: | ---: | --- |", *rows])
+    head = f"| trial | {objective} | {TRAINED} | {BEST_AT} | parameters | seconds | outcome |"
+    return "\n".join([head, "| --- | ---: | ---: | ---: | ---: | ---: | --- |", *rows])
 
 
 def _reproduce(subject: Subject, winner: TrialRecord | None) -> list[str]:

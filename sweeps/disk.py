@@ -19,6 +19,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from sentiment.cache import cache_root, remove_entries
 from sentiment.provenance import is_alive
+from sentiment.wording import counted
 from sweeps.history import MODEL_TAG, REMOVED
 from sweeps.retention import artifact_size, remove_artifacts, remove_model
 
@@ -156,12 +157,13 @@ def stored(client: MlflowClient, record: Record) -> Iterator[Item]:
     for name, models in sorted(of_sweep.items()):
         state = record.state_of(name)
         size = sum(artifact_size(client, model.artifact_location) for model in models)
-        stays = f"; {kept[name]} registered stay" if kept[name] else ""
+        registered = counted(kept[name], "registered stays", "registered stay")
+        stays = f"; {registered}" if kept[name] else ""
         yield Item(
             "models",
             name,
             state,
-            f"{len(models)} models{stays}",
+            f"{counted(len(models), 'model')}{stays}",
             size,
             None if state == "running" else _remover(client, record, models, []),
             RUNNING,
@@ -176,7 +178,7 @@ def stored(client: MlflowClient, record: Record) -> Iterator[Item]:
     size = sum(sizes.values())
     size += sum(artifact_size(client, model.artifact_location) for model in unwanted)
     if deleted or unwanted:
-        what = f"{len(unwanted)} models, artifacts of {len(deleted)} runs"
+        what = f"{counted(len(unwanted), 'model')}, artifacts of {counted(len(deleted), 'run')}"
         remove = _remover(client, record, unwanted, deleted)
         yield Item("deleted", "runs deleted in MLflow", "", what, size, remove)
 
@@ -213,7 +215,7 @@ def caches(busy: bool) -> Iterator[Item]:
         size = size_of(path)
         if path.is_dir() and size:
             count = sum(not entry.name.endswith(".lock") for entry in path.iterdir())
-            what = f"{count} entries, made or fetched again when needed"
+            what = f"{counted(count, 'entry', 'entries')}, made or fetched again when needed"
             remove = None if busy else _cache_remover(path)
             stays = "a sweep is running, so it stays"
             yield Item("cache", path.name, "", what, size, remove, stays)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 import textwrap
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from sentiment.config import Config, Objective
 from sentiment.preparation import Prepared
 from sentiment.record import run_parameters
 from sentiment.train import describe
+from sentiment.wording import duration
 from sweeps.attempts import (
     Attempts,
     FirstTrials,
@@ -36,12 +36,13 @@ from sweeps.attempts import (
     is_lost_node,
 )
 from sweeps.display import View
+from sweeps.outcomes import Outcome
 from sweeps.plan import REDUCTION, Rungs, Workers
 from sweeps.progress import Progress, TrialState
 from sweeps.result import EXAMPLES, FAILURE, FINISHED, PRECISION, evaluations
-from sweeps.search import EndedTrial, StudySearch, mode_of
+from sweeps.search import EndedTrial, mode_of
 from sweeps.storage import Storage
-from sweeps.tracking import Outcome, Role, SweepTracker
+from sweeps.tracking import Role, SweepTracker
 from sweeps.trial import TrialWorker, hyperparameters
 
 RECORDED = (
@@ -241,34 +242,6 @@ def _trial_name(trial: Trial) -> str:
     return f"{folder_prefix(int(trial.config['trial']))}{trial.trial_id}"
 
 
-class TimeBudget(Stopper):
-    """Ends each trial at its first evaluation after the deadline, and lets no new one start."""
-
-    def __init__(self, deadline: float, search: StudySearch) -> None:
-        """Set the deadline, by `time.monotonic()`."""
-        self._deadline = deadline
-        self._search = search
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Keep the search out of Ray's snapshot, which nobody reads."""
-        return {}
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Tell whether a trial that has just been evaluated ends."""
-        return self._over()
-
-    def stop_all(self) -> bool:
-        """Never stop running trials in the middle of an evaluation."""
-        self._over()
-        return False
-
-    def _over(self) -> bool:
-        over = time.monotonic() >= self._deadline
-        if over:
-            self._search.stop()
-        return over
-
-
 def _kept(method: Callable[..., None]) -> Callable[..., None]:
     """Keep what a method of a recorder raises: Ray wraps it, or takes it for the trial's."""
 
@@ -304,6 +277,7 @@ class Recorder(tune.Callback):
         role: Role = "trial",
         keys: Mapping[int, str] | None = None,
         tags: Mapping[str, str] | None = None,
+        ran_out: Callable[[str], bool] = lambda trial_id: False,
     ) -> None:
         """Start with no trials.
 
@@ -319,6 +293,7 @@ class Recorder(tune.Callback):
             role: what the trials are to the sweep.
             keys: of trials that are known by a name rather than by their number.
             tags: further tags of their runs.
+            ran_out: whether the time budget has ended a trial, by Ray's id of it.
         """
         self._tracker = tracker
         self._progress = progress
@@ -331,6 +306,7 @@ class Recorder(tune.Callback):
         self._role: Role = role
         self._keys = dict(keys or {})
         self._tags = dict(tags or {})
+        self._ran_out = ran_out
         self._first = FirstTrials()
         self.failure: Exception | None = None
         self._hung: dict[str, str] = {}
@@ -401,13 +377,13 @@ class Recorder(tune.Callback):
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Record the end of a trial that ran to its end, was stopped, or can't be trained."""
+        """Record a trial that ran to its end, was stopped, ran out of time, or can't be trained."""
         self._patience.end(trial)
         state = self._begin(trial.config)
         if state.error is not None:
             self._fail(state, state.error)
         else:
-            self._end(state, "completed" if state.finished else "stopped_early")
+            self._end(state, self._outcome(state, trial.trial_id))
             self._first.end()
         self._view.update()
 
@@ -453,7 +429,7 @@ class Recorder(tune.Callback):
             assert isinstance(trial, Trial)
             self._patience.end(trial)
             self._hung[trial.trial_id] = (
-                f"the worker reported nothing for {self._patience.limit:.0f} seconds and was ended"
+                f"the worker reported nothing for {duration(self._patience.limit)} and was ended"
             )
             actor = trial.temporary_state.ray_actor
             assert actor is not None, "a trial that was started has a worker"
@@ -514,6 +490,11 @@ class Recorder(tune.Callback):
         if isinstance(state.key, int):
             # The journal has the model now; what goes on needs no more.
             self._attempts.forget(state.key)
+
+    def _outcome(self, state: TrialState, trial_id: str) -> Outcome:
+        if state.finished:
+            return "completed"
+        return "out_of_time" if self._ran_out(trial_id) else "stopped_early"
 
     def _key(self, config: dict[str, Any]) -> int | str:
         number = int(config["trial"])

@@ -18,6 +18,7 @@ from sentiment.config import Objective
 from sentiment.errors import InputError
 from sentiment.model_store import MODEL_TAG, REMOVED
 from sentiment.record import hyperparameters
+from sweeps.outcomes import RANKED
 
 if TYPE_CHECKING:
     from sweeps.search import PastTrial
@@ -174,7 +175,7 @@ def finished_trials(
             intermediate_values=intermediate_values(client, trial.run_id, objective),
         )
         for trial in trials_of(client, sweep)
-        if trial.role == "trial" and trial.outcome in ("completed", "stopped_early")
+        if trial.role == "trial" and trial.outcome in RANKED
     ]
 
 
@@ -188,9 +189,7 @@ def best_trials(trials: Sequence[TrialRecord], objective: Objective) -> list[Tri
     able = [
         trial
         for trial in trials
-        if trial.role == "trial"
-        and trial.outcome in ("completed", "stopped_early")
-        and key in trial.metrics
+        if trial.role == "trial" and trial.outcome in RANKED and key in trial.metrics
     ]
     return sorted(able, key=lambda trial: (sign * trial.metrics[key], trial.key))
 

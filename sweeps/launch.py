@@ -26,6 +26,7 @@ LOG_WIDTH = 120
 RESUMABLE = (
     "resume",
     "trials",
+    "time_budget",
     "address",
     "storage",
     "study_storage",
@@ -128,6 +129,7 @@ def _resumed(args: argparse.Namespace) -> ResumedSweep:
         STATE_FOLDER,
         args.resume or None,
         args.trials,
+        _seconds("time-budget", args.time_budget),
         {name: getattr(args, name) for name in ("address", *PLACES)},
     )
 
@@ -167,7 +169,7 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--sampler", help="tpe, random, gp or cmaes")
     search.add_argument("--scheduler", help=" or ".join(SCHEDULERS))
     search.add_argument("--seed", type=int, metavar="N", help="of everything random")
-    search.add_argument("--time-budget", metavar="T", help="90, 30m or 2h; then it winds up")
+    search.add_argument("--time-budget", metavar="T", help="of the search: 90, 30m or 2h")
     search.add_argument("--retries", type=int, metavar="N", help="of a trial that fails")
     search.add_argument(
         "--trial-timeout",
@@ -220,7 +222,7 @@ def _add_record_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="NAME",
-        help="go on with that sweep, or the newest; --trials for more",
+        help="resume that sweep, or the newest; --trials for more, --time-budget for a new one",
     )
     record.add_argument(
         "--study-storage", metavar="URL", help="postgresql://… (default: a file beside the store)"

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from sweeps.grid import Grid
 from sweeps.history import TrialRecord
+from sweeps.outcomes import label_of
 from sweeps.sweep_record import SweepRecord
+from sweeps.terminal import Column, FittedTable, fitted_table
 
 _NAMED = ("cell", "layers", "bidirectional", "hidden_dim", "embedding", "optimizer")
 """Settings that a run's name tells already."""
-_WIDE = 110
-"""Columns of a terminal from which on it shows all settings."""
+NAME_WIDTH = 32
+"""Characters that the name of a trial takes at most; those of confirmations are longer."""
+TRAINED, BEST_AT = "epochs trained", "best epoch"
+"""Headings: epochs that a trial was trained, and after how many its best checkpoint was taken."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,6 @@ class Row:
     rank: int | None
     trial: TrialRecord
     settings: dict[str, Any]
-
-    def metric(self, name: str) -> float | None:
-        """Return a metric, if it was recorded."""
-        return self.trial.metrics.get(name)
 
 
 def rows(record: SweepRecord) -> list[Row]:
@@ -55,61 +54,71 @@ def rows(record: SweepRecord) -> list[Row]:
     ]
 
 
-def terminal_table(record: SweepRecord, limit: int, width: int) -> Table:
+def terminal_table(record: SweepRecord, limit: int, width: int) -> FittedTable:
     """Return the leaderboard for a terminal.
 
     Args:
         record: the sweep.
         limit: trials at most; confirmations and baselines are added.
-        width: of the terminal; in a narrow one the settings that no name tells are left out.
+        width: of the terminal; in a narrow one settings and cost are left out.
     """
     everything = rows(record)
     shown = [row for row in everything if row.trial.role == "trial"][:limit]
     shown += [row for row in everything if row.trial.role != "trial"]
-    tested = any("test/accuracy" in row.trial.metrics for row in shown)
-    wide = width >= _WIDE
-    names = [name for name in record.space.dimensions if name not in _NAMED] if wide else []
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("rank" if wide else "", justify="right", no_wrap=True)
-    table.add_column("trial", no_wrap=True, overflow="ellipsis")
-    for name in names:
-        table.add_column(name, justify="right", overflow="fold")
-    numbers: dict[str, tuple[str, str]] = {record.objective: (record.best_key, ".4f")}
-    if tested:
-        numbers["test"] = ("test/accuracy", ".4f")
-    if wide:
-        numbers |= {"parameters": ("parameters/total", ",.0f")}
-        numbers |= {"seconds": ("seconds/total", ",.0f")}
-    for title in numbers:
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("outcome", no_wrap=True)
-    for row in shown:
-        is_trial = row.trial.role == "trial"
-        cells = [
-            "" if row.rank is None else str(row.rank),
-            row.trial.name,
-            *(setting_text(row.settings[n]) if n in row.settings else "" for n in names),
-            *(number_text(row.metric(metric), form) for metric, form in numbers.values()),
-            label_of(row.trial.outcome or "running") if is_trial else row.trial.role,
-        ]
-        table.add_row(*map(Text, cells))
-    return table
+    names = [name for name in record.space.dimensions if name not in _NAMED]
+
+    def numbers(values: Iterable[float | None], form: str) -> list[str]:
+        return [number_text(value, form) for value in values]
+
+    def metric(name: str, form: str) -> list[str]:
+        return numbers((row.trial.metrics.get(name) for row in shown), form)
+
+    longest = max((len(row.trial.name) for row in shown if row.trial.role == "trial"), default=1)
+    outcomes = [
+        label_of(row.trial.outcome or "running") if row.trial.role == "trial" else row.trial.role
+        for row in shown
+    ]
+    columns = [
+        Column("rank", ["" if row.rank is None else str(row.rank) for row in shown], right=True),
+        Column("trial", [row.trial.name for row in shown], most=min(longest, NAME_WIDTH)),
+        *(
+            Column(
+                name,
+                [setting_text(row.settings[name]) if name in row.settings else "" for row in shown],
+                right=True,
+                spare=len(names) - place,
+            )
+            for place, name in enumerate(names)
+        ),
+        Column(record.objective, metric(record.best_key, ".4f"), right=True),
+    ]
+    if any("test/accuracy" in row.trial.metrics for row in shown):
+        columns.append(Column("test", metric("test/accuracy", ".4f"), right=True))
+    best_at = numbers((record.best_epoch(row.trial) for row in shown), ".2f")
+    cost = len(names)
+    columns += [
+        Column(TRAINED, metric("epoch", ".2f"), right=True, spare=cost + 4),
+        Column(BEST_AT, best_at, right=True, spare=cost + 3),
+        Column("parameters", metric("parameters/total", ",.0f"), right=True, spare=cost + 1),
+        Column("seconds", metric("seconds/total", ",.0f"), right=True, spare=cost + 2),
+        Column("outcome", outcomes),
+    ]
+    return fitted_table(columns, width, gap=1)
 
 
-def grid_table(grid: Grid) -> Table:
-    """Return a page's table for a terminal."""
-    table = Table(box=None, pad_edge=False, title_justify="left")
-    for column in grid.columns:
-        justify: Literal["left", "right"] = "right" if column.startswith("#") else "left"
-        table.add_column(Text(column.removeprefix("#")), justify=justify, overflow="fold")
-    for row in grid.rows:
-        table.add_row(*(Text(cell.text) for cell in row))
-    return table
-
-
-def label_of(outcome: str) -> str:
-    """Return an outcome as people write it."""
-    return outcome.replace("_", " ")
+def grid_table(grid: Grid, width: int) -> Table:
+    """Return a page's table for a terminal of that width."""
+    return fitted_table(
+        [
+            Column(
+                heading.removeprefix("#"),
+                [row[place].text for row in grid.rows],
+                right=heading.startswith("#"),
+            )
+            for place, heading in enumerate(grid.columns)
+        ],
+        width,
+    ).table
 
 
 def setting_text(value: Any) -> str:
@@ -121,7 +130,12 @@ def setting_text(value: Any) -> str:
 
 def settings_text(settings: Mapping[str, Any]) -> str:
     """Return settings in one line: `cell=gru learning_rate=0.002`."""
-    return " ".join(f"{name}={setting_text(value)}" for name, value in settings.items())
+    return " ".join(setting_parts(settings))
+
+
+def setting_parts(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as `--set` takes them, each by itself."""
+    return [f"{name}={setting_text(value)}" for name, value in settings.items()]
 
 
 def number_text(value: float | None, form: str) -> str:

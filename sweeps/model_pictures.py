@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from sentiment.listing import listed
+from sentiment.wording import counted
 from sweeps.paired import wilson
 from sweeps.picture import (
     BLUE,
@@ -56,8 +57,8 @@ def confusion(predictions: Predictions) -> Picture:
     picture = Picture(
         "confusion",
         "Confusion matrix",
-        f"{predictions.split} split, {scores.count:,} texts. Rows are labels, columns what the "
-        "model said; shares are of a row. The diagonal is what it got right.",
+        f"{predictions.split} split, {counted(scores.count, 'text')}. Rows are labels, columns "
+        "what the model said; shares are of a row. The diagonal is what it got right.",
         None,
     )
     names = [printable(name, 16) for name in predictions.label_names]

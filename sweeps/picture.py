@@ -29,10 +29,13 @@ INK, MUTED, GRID, GROUND = "#1d2129", "#5d6570", "#dde1e7", "#fefefe"
 # Okabe and Ito's colours, which people with any kind of colour vision tell apart.
 BLUE, ORANGE, VERMILLION = "#0072b2", "#e69f00", "#d55e00"
 GREEN, PINK, SKY, GREY = "#009e73", "#cc79a7", "#56b4e9", "#8b929c"
+# Not theirs, but darker than the rest, which tells it apart.
+BROWN = "#6b4423"
 
 OUTCOME_COLOURS = {
     "completed": BLUE,
     "stopped_early": ORANGE,
+    "out_of_time": BROWN,
     "failed": VERMILLION,
     "interrupted": GREY,
     "running": SKY,
@@ -40,6 +43,7 @@ OUTCOME_COLOURS = {
 OUTCOME_MARKS = {
     "completed": "o",
     "stopped_early": "v",
+    "out_of_time": "P",
     "failed": "X",
     "interrupted": "s",
     "running": "D",
@@ -61,6 +65,7 @@ CSS_NAMES = {
     PINK: "pink",
     SKY: "sky",
     GREY: "grey",
+    BROWN: "brown",
 }
 """The page's CSS variable for each colour."""
 

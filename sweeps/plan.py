@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sentiment.errors import InputError
+from sentiment.wording import counted
 
 GPU_FRACTION = 0.25
 """Share of a GPU that a trial gets: models of this size leave most of one idle."""
@@ -54,7 +55,7 @@ class Workers:
     limit: int | None = None
 
     def __str__(self) -> str:
-        threads = f"{self.cpus} CPU thread{'s' if self.cpus > 1 else ''}"
+        threads = counted(self.cpus, "CPU thread")
         share = f" and {self.gpus:g} GPU" if self.gpus else ""
         return f"{self.count} at once, {threads}{share} each"
 
@@ -105,7 +106,8 @@ def plan_workers(
         raise InputError(f"--gpus-per-trial {fraction:g}: give a fraction of one, or whole GPUs")
     if fraction > gpus:
         raise InputError(
-            f"--gpus-per-trial {fraction:g}: there are {gpus} GPUs {where}; use --gpus-per-trial 0"
+            f"--gpus-per-trial {fraction:g}: there {'is' if gpus == 1 else 'are'} "
+            f"{counted(gpus, 'GPU')} {where}; use --gpus-per-trial 0"
         )
     used = [node for node in nodes if node.gpus >= fraction]
     cores = max(node.cpus for node in used)
@@ -140,12 +142,12 @@ def _slots(node: Node, cpus: int, gpus: float) -> int:
 def describe_nodes(nodes: Sequence[Node]) -> str:
     """Return what the nodes of a cluster have, in a few words."""
     kinds = Counter(
-        f"{node.cpus} core{'s' * (node.cpus > 1)}"
+        counted(node.cpus, "core")
         + (f" and {node.gpus} {node.gpu_kind or 'GPU'}" if node.gpus else "")
         for node in nodes
         if node.cpus
     )
-    return ", ".join(f"{count} node{'s' * (count > 1)} of {kind}" for kind, count in kinds.items())
+    return ", ".join(f"{counted(count, 'node')} of {kind}" for kind, count in kinds.items())
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sentiment.config import Objective
 from sweeps.history import TrialRecord
-from sweeps.tracking import Outcome
+from sweeps.outcomes import Outcome
 
 # Trials that tell what the next ones cost. On the records of five sweeps of 50 trials a dozen was
 # best, but 8 and 20 were nearly as good.
@@ -93,6 +93,11 @@ class Progress:
     def ended(self) -> int:
         """Trials that are over."""
         return sum(trial.outcome is not None for trial in self.trials.values())
+
+    @property
+    def is_over_time(self) -> bool:
+        """Whether the time budget is used up, so that no trial starts any more."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
     def best(self) -> TrialState | None:
         """Return the trial with the best checkpoint so far, running ones included."""

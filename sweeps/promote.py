@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.errors import InputError
+from sentiment.wording import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -123,7 +124,8 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
     except CandidateError as error:
         return _refused(str(error))
     scored = f"scored now: {', '.join(scoring.scored)}" if scoring.scored else "scored before"
-    print(f"{dataset.name}, test split, {verdict.candidate.count:,} texts, float32; {scored}")
+    texts = counted(verdict.candidate.count, "text")
+    print(f"{dataset.name}, test split, {texts}, float32; {scored}")
     print(table(candidate, champion, verdict))
     # A name that has no registered model yet has no count either.
     looks = max(count_looks(client, name, dataset.fingerprint), 1)

@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import sentiment
 import sweeps
 from sentiment.errors import InputError
+from sentiment.wording import duration
 from sweeps.attempts import SweepError
 from sweeps.interrupts import interruptible
 from sweeps.plan import Node, Workers
@@ -236,7 +237,7 @@ def _ask_nodes(probe: Storage, nodes: dict[str, str]) -> Sequence[tuple[str, str
     }
     ready, waiting = ray.wait(list(asked), num_returns=len(asked), timeout=_CHECK_SECONDS)
     for task in waiting:
-        raise SweepError(f"node {asked[task]} does not answer within {_CHECK_SECONDS:.0f} seconds")
+        raise SweepError(f"node {asked[task]} does not answer within {duration(_CHECK_SECONDS)}")
     return [(asked[task], ray.get(task)) for task in ready]
 
 

@@ -13,6 +13,7 @@ from urllib.request import url2pathname
 
 from sentiment import cli
 from sentiment.errors import InputError
+from sentiment.wording import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,7 +58,8 @@ def main(argv: list[str] | None = None) -> None:
         console.width = _LOG_WIDTH
     closed = close_orphans(client)
     if closed:
-        _say(console, f"closed {len(closed)} runs that an ended process had left running")
+        runs = counted(len(closed), "run")
+        _say(console, f"closed {runs} that an ended process had left running")
     found = [_find(client, experiment.experiment_id, name) for name in args.what or [None]]
     sweeps = [run for run in found if run.data.tags.get("sweep.role") == "sweep"]
     if not sweeps:
@@ -252,7 +254,8 @@ def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.N
 
     from sweeps.comparison_report import comparability
     from sweeps.history import leaderboard
-    from sweeps.leaderboard import label_of, terminal_table
+    from sweeps.leaderboard import terminal_table
+    from sweeps.outcomes import present_counts
 
     if args.csv or args.json:
         tables = []
@@ -266,12 +269,22 @@ def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.N
         print(json.dumps({"sweeps": [_plain(r, t) for r, t in zip(records, tables, strict=True)]}))
         return
     for record in records:
-        outcomes = ", ".join(f"{n} {label_of(name)}" for name, n in record.outcomes.items())
+        outcomes = present_counts(record.outcomes)
         state = record.run.data.tags.get("sweep.state", "")
         _say(console, f"sweep {record.name} ({state}): {outcomes or 'no trials'}")
-        console.print(terminal_table(record, args.top, console.width))
+        fitted = terminal_table(record, args.top, console.width)
+        console.print(fitted.table)
+        if record.cut_short:
+            _say(console, record.cut_short)
+        if fitted.left_out:
+            _say(
+                console,
+                f"left out, as the terminal is too narrow: {', '.join(fitted.left_out)}; they are "
+                "in --csv and the page",
+            )
         if len(record.trials) > args.top:
-            _say(console, f"… and {len(record.trials) - args.top} more trials: --top, or the page")
+            more = counted(len(record.trials) - args.top, "more trial")
+            _say(console, f"… and {more}: --top, or the page")
     for warning in comparability(records):
         _say(console, f"warning: {warning}")
 
@@ -292,14 +305,14 @@ def _print_runs(console: Console, comparison: Comparison, args: argparse.Namespa
     if args.json:
         print(json.dumps(comparison.plain()))
         return
-    console.print(grid_table(metrics_grid(comparison)))
-    console.print(grid_table(settings_grid(comparison)))
+    console.print(grid_table(metrics_grid(comparison), console.width))
+    console.print(grid_table(settings_grid(comparison), console.width))
     for note in comparison.notes:
         _say(console, note)
     if comparison.pairs:
-        count = comparison.pairs[0].counts.count
-        _say(console, f"McNemar's exact test, {comparison.split} split, {count:,} texts, float32:")
-        console.print(grid_table(pairs_grid(comparison)))
+        texts = counted(comparison.pairs[0].counts.count, "text")
+        _say(console, f"McNemar's exact test, {comparison.split} split, {texts}, float32:")
+        console.print(grid_table(pairs_grid(comparison), console.width))
 
 
 def _plain(record: SweepRecord, table: Any) -> dict[str, Any]:
@@ -310,12 +323,16 @@ def _plain(record: SweepRecord, table: Any) -> dict[str, Any]:
         "objective": record.objective,
         "dataset": record.run.data.params.get("dataset"),
         "outcomes": record.outcomes,
+        "asked": record.asked,
+        "time_budget": record.time_budget,
         "trials": json.loads(table.drop(columns="sweep").to_json(orient="records")),
     }
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    from sweeps.terminal import say
+
+    say(console, text)
 
 
 if __name__ == "__main__":

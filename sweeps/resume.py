@@ -13,14 +13,15 @@ from mlflow.entities import Run
 
 from sentiment.errors import InputError
 from sentiment.tracking_server import one_try_each
+from sentiment.wording import counted
 from sweeps.delivery import Delivery
 from sweeps.folder import SETTINGS_FILE, SPACE_FILE, SweepFolder
 from sweeps.history import TrialRecord, artifact_text, find_sweep, sweep_run, trials_of
 from sweeps.journal import JOURNAL_FILE, Journal
+from sweeps.outcomes import ENDED
 from sweeps.settings import PLACES, SweepSettings
 from sweeps.space import Space
 from sweeps.study_place import StudyPlace
-from sweeps.tracking import ENDED
 from sweeps.writer import BatchWriter
 
 
@@ -51,8 +52,10 @@ class ResumedSweep:
     Attributes:
         name: the sweep.
         run_id: its run; None if it was cut off before it had one.
-        settings: as it was started, but for the number of trials.
+        settings: as it was started, but for the number of trials and the time budget.
         finished: whether it had come to its end.
+        search_over: whether its time budget had ended the search, and this start gives it neither
+            more time nor more trials: what comes after the search is left.
         space: what it searches.
         dataset_fingerprint: the data that it saw; None if it was cut off before it saw any.
         ended: its trials that need no further work.
@@ -64,6 +67,7 @@ class ResumedSweep:
     run_id: str | None
     settings: SweepSettings
     finished: bool
+    search_over: bool
     space: Space
     dataset_fingerprint: str | None
     ended: tuple[TrialRecord, ...]
@@ -78,6 +82,7 @@ def load_sweep(
     folder: Path,
     name: str | None,
     trials: int | None,
+    time_budget: float | None,
     places: Mapping[str, str | None],
 ) -> ResumedSweep:
     """Read what is needed to go on with a sweep.
@@ -89,6 +94,7 @@ def load_sweep(
         folder: where the sweeps' studies lie.
         name: the sweep; the newest, if None.
         trials: how many it is to have; as many as before, if None.
+        time_budget: seconds that this start of the search has; as many as before, if None.
         places: by name of the setting, where the cluster, the checkpoints and the study are; as
             before, if None.
 
@@ -97,12 +103,14 @@ def load_sweep(
         CompleteError: it has as many trials already.
         RecordError: what its journal holds can't be written to the store.
     """
+    given: dict[str, Any] = {"trials": trials, "time_budget": time_budget, **places}
+    given = {name: value for name, value in given.items() if value is not None}
     found = client.get_experiment_by_name(experiment)
     ids = [found.experiment_id] if found else []
     claimed = _begun(folder, name)
     if claimed is not None and sweep_run(client, ids, claimed.path.name) is None:
         # Cut off between its first file and its run: it starts where it was.
-        return _resumed(claimed, None, (), uri, experiment, trials, places)
+        return _resumed(claimed, None, (), uri, experiment, given)
     run = find_sweep(client, ids, name)
     own = SweepFolder(folder / run.data.tags["sweep.name"])
     name = own.path.name
@@ -110,7 +118,9 @@ def load_sweep(
     run = client.get_run(run.info.run_id)
     every = trials_of(client, run)
     over = tuple(trial for trial in every if trial.outcome in ENDED)
-    resumed = _resumed(own, run, over, uri, experiment, trials, places, client)
+    outcomes = [trial.outcome for trial in every if trial.role == "trial"]
+    ran_out = "out_of_time" in outcomes and all(outcome in ENDED for outcome in outcomes)
+    resumed = _resumed(own, run, over, uri, experiment, given, client, ran_out)
     study = StudyPlace(resumed.settings.study_storage)
     if every and not study.holds(own):
         if study.is_shared:
@@ -123,11 +133,13 @@ def load_sweep(
             "was started, or start a new one with --warm-start"
         )
     wanted = resumed.settings.trials
-    begun = sum(trial.role == "trial" for trial in every)
+    begun = len(outcomes)
     if wanted < begun or (wanted == len(resumed.ended) and resumed.finished):
+        cut = sum(trial.outcome == "out_of_time" for trial in resumed.ended)
         raise CompleteError(
-            f"--resume {name}: it has {begun} trials already; give --trials "
-            f"{'more than that' if resumed.finished else 'that many or more'}",
+            f"--resume {name}: it has {counted(begun, 'trial')} already"
+            + (f", and the {cut} that ran out of time stay as they are" if cut else "")
+            + f"; give --trials {'more than that' if resumed.finished else 'that many or more'}",
             delivered,
             resumed.settings,
             resumed.finished,
@@ -156,11 +168,22 @@ def _resumed(
     over: tuple[TrialRecord, ...],
     uri: str | None,
     experiment: str,
-    trials: int | None,
-    places: Mapping[str, str | None],
+    given: Mapping[str, Any],
     client: MlflowClient | None = None,
+    ran_out: bool = False,
 ) -> ResumedSweep:
-    """Put together what the folder and the run tell; `over` are the trials that have ended."""
+    """Put together what the folder and the run tell.
+
+    Args:
+        own: the sweep's folder.
+        run: its run, if it has one.
+        over: the trials that have ended.
+        uri: the store as it was asked for.
+        experiment: the experiment's name.
+        given: settings that this start changes.
+        client: client of the store.
+        ran_out: whether the time budget had ended the search.
+    """
     name = own.path.name
     texts = {file: own.read(file) for file in (SETTINGS_FILE, SPACE_FILE)}
     try:
@@ -170,11 +193,7 @@ def _resumed(
     except InputError as error:
         raise InputError(f"--resume {name}: {error}") from None
     settings = SweepSettings.from_json(texts[SETTINGS_FILE] or "")
-    wanted = settings.trials if trials is None else trials
-    given: dict[str, Any] = {place: value for place, value in places.items() if value is not None}
-    settings = replace(
-        settings, name=name, trials=wanted, tracking_uri=uri, experiment=experiment, **given
-    )
+    settings = replace(settings, name=name, tracking_uri=uri, experiment=experiment, **given)
     for place in PLACES:
         # `to_json` leaves credentials out.
         if "***" in (getattr(settings, place) or ""):
@@ -183,11 +202,13 @@ def _resumed(
                 f"--resume {name}: give --{flag} as at the start, {getattr(settings, place)}: its "
                 "credentials are not kept"
             )
+    finished = run is not None and _has_finished(run)
     return ResumedSweep(
         name=name,
         run_id=None if run is None else run.info.run_id,
         settings=settings,
-        finished=run is not None and _has_finished(run),
+        finished=finished,
+        search_over=not finished and not {"trials", "time_budget"} & set(given) and ran_out,
         space=Space.from_mapping(yaml.safe_load(texts[SPACE_FILE] or "")),
         dataset_fingerprint=None if run is None else run.data.params.get("dataset_fingerprint"),
         ended=tuple(trial for trial in over if trial.role == "trial"),

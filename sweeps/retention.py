@@ -15,6 +15,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from sentiment.config import Objective
 from sentiment.model_store import MODEL_TAG, REMOVED
+from sentiment.wording import counted
 from sweeps.history import best_trials, trials_of
 
 
@@ -34,8 +35,8 @@ class Removed:
 
     def __str__(self) -> str:
         return (
-            f"removed the models of {self.models} trials, {self.size / 1e6:,.0f} MB; "
-            f"{self.kept} are kept"
+            f"removed the models of {counted(self.models, 'trial')}, {self.size / 1e6:,.0f} MB; "
+            f"{counted(self.kept, 'is', 'are')} kept"
         )
 
 

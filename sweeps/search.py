@@ -11,32 +11,64 @@ Numbers: a trial of the search has its own number, counted from 0 and kept in th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.study import Study, StudyDirection
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from ray.tune.search import Searcher
 
 from sentiment.config import Objective
 from sentiment.errors import InputError
 from sweeps.attempts import Attempts
+from sweeps.outcomes import Outcome
 from sweeps.result import EXAMPLES, FAILURE, FINISHED, evaluations
 from sweeps.samplers import Cost, make_sampler
 from sweeps.space import Space
-from sweeps.study_storage import open_study_storage
+from sweeps.study_storage import add_attributes, open_study_storage
 from sweeps.trial import CHECKPOINT
 
 _NUMBER = "trial"  # user attribute: the search's own number of a trial
 _RAY_ID = "ray_trial"  # user attribute: Ray's id of the trial's latest start
-_OUTCOMES: dict[TrialState, Literal["completed", "stopped_early", "failed"]] = {
+_RUN_ID = "mlflow_run_id"  # user attribute: the trial's run, for readers of the study
+_ENDED_BY = "ended_by"  # user attribute: what ended a trial that neither it nor the scheduler did
+_TIME_BUDGET = "time budget"
+_OUTCOMES: dict[TrialState, Outcome] = {
     TrialState.COMPLETE: "completed",
     TrialState.PRUNED: "stopped_early",
     TrialState.FAIL: "failed",
 }
 _SOURCE = "source"  # user attribute: which trial of an earlier sweep was told
+
+
+def note_runs(study: Study, run_of: Callable[[int], str | None]) -> None:
+    """Name the runs of trials that ended before these were made.
+
+    Args:
+        study: the study.
+        run_of: of a trial's number, the id of its MLflow run.
+    """
+    unknown = {
+        trial.number: run_of(number)
+        for number, trial in numbered(study.get_trials(deepcopy=False)).items()
+        if _RUN_ID not in trial.user_attrs
+    }
+    found = {number: run_id for number, run_id in unknown.items() if run_id is not None}
+    add_attributes(study, _RUN_ID, found)
+
+
+def numbered(trials: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:
+    """Return the trials of a study that are its search's own, by their numbers there."""
+    own = (trial for trial in trials if _NUMBER in trial.user_attrs)
+    return {trial.user_attrs[_NUMBER]: trial for trial in sorted(own, key=_number_of)}
+
+
+def _number_of(trial: FrozenTrial) -> int:
+    return int(trial.user_attrs[_NUMBER])
 
 
 def mode_of(objective: Objective) -> Literal["min", "max"]:
@@ -57,7 +89,7 @@ class EndedTrial:
 
     number: int
     config: dict[str, Any]
-    outcome: Literal["completed", "stopped_early", "failed"]
+    outcome: Outcome
     values: dict[int, float]
 
 
@@ -70,6 +102,8 @@ class StudySearch(Searcher):
       best checkpoint is what a trial leaves behind;
     - the scheduler stopped it: PRUNED, with its intermediate values at the examples seen, so that
       values of different budgets are not mixed up;
+    - the sweep's time budget ended it: PRUNED as well, or FAIL where it has no value yet; its user
+      attribute `ended_by` is `time budget`, since nothing judged it;
     - it failed for good, or ended without a finite value: FAIL.
 
     Trials of this search that the storage shows as running have lost their process; they are
@@ -86,6 +120,8 @@ class StudySearch(Searcher):
         base: settings and whatever else all trials' configurations share.
         attempts: decides on failures, and knows from where a trial goes on; None: a failure is
             final, and a trial starts afresh.
+        run_of: of a trial's number, the id of its MLflow run; None while the run is not made.
+            It becomes the user attribute `mlflow_run_id`.
 
     Raises:
         InputError: `base` sets what the space searches.
@@ -102,6 +138,7 @@ class StudySearch(Searcher):
         seed: int,
         base: Mapping[str, Any] | None = None,
         attempts: Attempts | None = None,
+        run_of: Callable[[int], str | None] = lambda number: None,
     ) -> None:
         mode = "min" if study.direction == StudyDirection.MINIMIZE else "max"
         super().__init__(metric=metric, mode=mode)
@@ -116,6 +153,8 @@ class StudySearch(Searcher):
         self._seed = seed
         self._base = dict(base or {})
         self._stopped = False
+        self._run_of = run_of
+        self._out_of_time: set[str] = set()
         self._trials: dict[str, Trial] = {}
         self._values: dict[str, dict[int, float]] = {}
         self._attempts = attempts
@@ -158,8 +197,12 @@ class StudySearch(Searcher):
         else:
             return None if self._attempts and self._trials else Searcher.FINISHED
         trial.set_user_attr(_RAY_ID, trial_id)
+        if trial.user_attrs.get(_ENDED_BY) is not None:
+            # A kill came between this and the end of the trial.
+            trial.set_user_attr(_ENDED_BY, None)
         self._trials[trial_id] = trial
         self._values[trial_id] = known
+        self._note_run(trial)
         config = self._config(number, self._space.suggest(trial))
         return config if checkpoint is None else {**config, CHECKPOINT: checkpoint}
 
@@ -186,6 +229,14 @@ class StudySearch(Searcher):
         """Return the values, by examples seen, at which a trial of Ray's was let go on."""
         return self._values.get(trial_id, {})
 
+    def run_out(self, trial_id: str) -> None:
+        """Note that the time budget ends a trial of Ray's at the evaluation just made."""
+        self._out_of_time.add(trial_id)
+
+    def ran_out(self, trial_id: str) -> bool:
+        """Whether the time budget has ended a trial of Ray's."""
+        return trial_id in self._out_of_time
+
     def ended(self) -> list[EndedTrial]:
         """Return the trials of this search that have ended, by number."""
         found = [
@@ -194,7 +245,7 @@ class StudySearch(Searcher):
                 config=self._config(
                     trial.user_attrs[_NUMBER], {**self._space.fixed, **trial.params}
                 ),
-                outcome=_OUTCOMES[trial.state],
+                outcome=_outcome_of(trial),
                 values=dict(trial.intermediate_values),
             )
             for trial in self._study.get_trials(deepcopy=False)
@@ -213,10 +264,10 @@ class StudySearch(Searcher):
         """
         self.stop()
         for trial_id in list(self._trials):
+            self.run_out(trial_id)
             self._tell(trial_id, finished=False, error=False)
         for trial, values in self._interrupted:
-            state = TrialState.PRUNED if values else TrialState.FAIL
-            self._study.tell(trial, state=state, skip_if_finished=True)
+            self._tell_out_of_time(trial, values)
         self._interrupted.clear()
 
     def save(self, checkpoint_path: str) -> None:
@@ -251,17 +302,39 @@ class StudySearch(Searcher):
                 continue
             self._trials[trial_id].report(float(value), int(step))
             values[int(step)] = float(value)
+        self._note_run(self._trials[trial_id])
+
+    def _note_run(self, trial: Trial) -> None:
+        """Set the id of the trial's run, once it is known."""
+        if trial.user_attrs.get(_RUN_ID) is None:
+            run_id = self._run_of(trial.user_attrs[_NUMBER])
+            if run_id is not None:
+                trial.set_user_attr(_RUN_ID, run_id)
 
     def _tell(self, trial_id: str, finished: bool, error: bool) -> None:
         trial = self._trials.pop(trial_id)
         values = self._values.pop(trial_id)
-        if error or not values:
+        self._note_run(trial)
+        if not (error or finished) and trial_id in self._out_of_time:
+            self._tell_out_of_time(trial, values)
+        elif error or not values:
             self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         elif finished:
             best = min if self._mode == "min" else max
             self._study.tell(trial, best(values.values()), skip_if_finished=True)
         else:
             self._study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+
+    def _tell_out_of_time(self, trial: Trial, values: Mapping[int, float]) -> None:
+        # TPE takes a pruned trial without a value for a bad one; a failed one it leaves out.
+        state = TrialState.PRUNED if values else TrialState.FAIL
+        trial.set_user_attr(_ENDED_BY, _TIME_BUDGET)
+        self._study.tell(trial, state=state, skip_if_finished=True)
+
+
+def _outcome_of(trial: FrozenTrial) -> Outcome:
+    cut = trial.user_attrs.get(_ENDED_BY) == _TIME_BUDGET and trial.state != TrialState.COMPLETE
+    return "out_of_time" if cut else _OUTCOMES[trial.state]
 
 
 def make_study(
@@ -312,6 +385,11 @@ def make_study(
                 f"sweep {name} was started with another {key}: "
                 f"resume it with the same {flag}, or start a new one"
             )
+    if study.metric_names is None:
+        with warnings.catch_warnings():
+            # Optuna calls it experimental; we pin its major version.
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([objective])
     drawn = sum(_NUMBER in trial.user_attrs for trial in study.get_trials(deepcopy=False))
     if drawn:
         study.sampler = make_sampler(sampler, space, seed, drawn, cost)
@@ -325,14 +403,14 @@ class PastTrial:
     Attributes:
         source: its identity, such as a run's id; a study is told of it once.
         settings: its hyperparameters, as values or as text; a missing one had its default.
-        outcome: as in the tag `sweep.outcome`.
+        outcome: as in the tag `sweep.outcome`; one of `sweeps.outcomes.RANKED`.
         value: the best value over its evaluations; only of a completed trial.
         intermediate_values: the objective by training examples seen.
     """
 
     source: str
     settings: Mapping[str, Any]
-    outcome: Literal["completed", "stopped_early"]
+    outcome: Outcome
     value: float | None = None
     intermediate_values: Mapping[int, float] = field(default_factory=dict)
 
@@ -377,7 +455,10 @@ def warm_start(study: Study, past: Iterable[PastTrial], space: Space) -> WarmSta
                 params=params,
                 distributions={name: distributions[name] for name in params},
                 intermediate_values=values,
-                user_attrs={_SOURCE: trial.source},
+                user_attrs={
+                    _SOURCE: trial.source,
+                    **({_ENDED_BY: _TIME_BUDGET} if trial.outcome == "out_of_time" else {}),
+                },
             )
         )
     return WarmStart(used, skipped)
@@ -391,12 +472,26 @@ def first_suggestions(
     objective: Objective = "valid/accuracy",
     past: Iterable[PastTrial] = (),
     cost: Cost | None = None,
+    before: Sequence[FrozenTrial] = (),
 ) -> list[dict[str, Any]]:
-    """Return the settings of a sweep's first trials, as long as none has ended.
+    """Return the settings of a sweep's first or next trials, as long as no other has ended.
+
+    Args:
+        space: what is searched.
+        sampler: see `make_sampler`.
+        seed: of the sampler.
+        count: how many.
+        objective: what the study's values are.
+        past: trials of another sweep to start from.
+        cost: of a trial, for the sampler.
+        before: the trials in the study of a sweep that is resumed.
 
     Raises:
         InputError: the sampler does not fit the space.
     """
     study = make_study(None, "preview", objective, space, sampler, seed, cost)
+    if before:
+        study.add_trials(before)
+        study.sampler = make_sampler(sampler, space, seed, len(numbered(before)), cost)
     warm_start(study, past, space)
     return [space.suggest(study.ask()) for _ in range(count)]

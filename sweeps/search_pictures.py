@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from sentiment.wording import counted
 from sweeps.history import TrialRecord
 from sweeps.importance import BEST_SHARE, LEAST_TRIALS, importances
-from sweeps.leaderboard import label_of, setting_text, settings_text
+from sweeps.leaderboard import setting_text, settings_text
+from sweeps.outcomes import OUTCOMES, RANKED, label_of
 from sweeps.picture import (
     BLUE,
     GREEN,
@@ -32,7 +34,7 @@ from sweeps.picture import (
     value_axis,
 )
 from sweeps.space import Choice, Dimension, FloatRange, IntRange
-from sweeps.sweep_record import OUTCOMES, SweepRecord
+from sweeps.sweep_record import SweepRecord
 
 HIGHLIGHTED = 5
 """Trials that the parallel coordinates bring out."""
@@ -75,7 +77,7 @@ def history(record: SweepRecord) -> Picture:
     keys: list[int | str] = []
     best: list[float] = []
     for trial in scored:
-        if trial.outcome not in ("completed", "stopped_early"):
+        if trial.outcome not in RANKED:
             continue
         value = trial.metrics[record.best_key]
         better = max if record.sign > 0 else min
@@ -95,7 +97,12 @@ def curves(record: SweepRecord) -> Picture:
         "Learning curves",
         f"{record.objective} of every trial as it trains, coloured by how the trial ended. Orange "
         "lines end at a rung, where the scheduler stopped the weaker half. Lines that rise late "
-        "and end orange are what an impatient scheduler costs.",
+        "and end orange are what an impatient scheduler costs."
+        + (
+            " Brown lines end where the sweep's time budget was used up."
+            if "out_of_time" in record.outcomes
+            else ""
+        ),
         None,
     )
     drawn = [trial for trial in record.trials if record.curves[trial.run_id]]
@@ -169,8 +176,8 @@ def seconds(record: SweepRecord) -> Picture:
     picture = Picture(
         "seconds",
         "Accuracy against training time",
-        "Seconds of a trial's training and evaluation in its worker; trials that were stopped "
-        "early are cheap for that reason. The line is the Pareto front.",
+        "Seconds of a trial's training and evaluation in its worker; trials that did not run to "
+        "their end are cheap for that reason. The line is the Pareto front.",
         None,
     )
     shown = [t for t in record.ranked if t.metrics.get("seconds/total", 0) > 0]
@@ -200,15 +207,15 @@ def importance(record: SweepRecord) -> Picture:
         count = len(budget.values)
         which = f"{budget.name} ({budget.examples:,} examples)"
         if result is None:
+            few = counted(count, "comparable trial is", "comparable trials are")
             picture.notes.append(
-                f"{which}: {count} comparable trials are too few or too alike to tell; "
-                f"{LEAST_TRIALS} are needed."
+                f"{which}: {few} too few or too alike to tell; {LEAST_TRIALS} are needed."
             )
             continue
         found.append(result)
         left_out = f"; fANOVA leaves out {', '.join(result.conditional)}, which only some have"
         picture.notes.append(
-            f"{which}: {count} of {len(record.trials)} trials"
+            f"{which}: {count} of {counted(len(record.trials), 'trial')}"
             + (left_out if result.conditional else "")
             + "."
         )
@@ -290,8 +297,8 @@ def parallel(record: SweepRecord) -> Picture:
         "parallel",
         "Parallel coordinates",
         f"Each line is a trial, through the values of its settings to its result at the right. "
-        f"The {HIGHLIGHTED} best are thick, the winner in its own colour; trials that were "
-        "stopped early are thin. Where the thick lines run together, the search has settled. "
+        f"The {HIGHLIGHTED} best are thick, the winner in its own colour; the others are thin. "
+        "Where the thick lines run together, the search has settled. "
         "At the dash below an axis the setting had no effect in that trial.",
         None,
     )

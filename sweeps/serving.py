@@ -14,6 +14,7 @@ from email.message import Message as Header
 from typing import TYPE_CHECKING, Any
 
 from sentiment.text import encodable
+from sentiment.wording import counted, duration
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -64,7 +65,7 @@ class CheckedRequests:
             async with asyncio.timeout(_BODY_SECONDS):
                 texts = await _texts(headers, receive)
         except TimeoutError:
-            late = f"the request's body did not come within {_BODY_SECONDS:.0f} seconds"
+            late = f"the request's body did not come within {duration(_BODY_SECONDS)}"
             await _refuse(send, RequestError(408, late))
         except RequestError as error:
             await _refuse(send, error)
@@ -120,7 +121,7 @@ def texts_of(body: bytes) -> list[str]:
         raise RequestError(400, f"`{form}` holds no text")
     if len(texts) > MAX_TEXTS:
         raise RequestError(
-            413, f"{len(texts):,} texts at once; send at most {MAX_TEXTS:,} in a request"
+            413, f"{counted(len(texts), 'text')} at once; send at most {MAX_TEXTS:,} in a request"
         )
     for row, text in enumerate(texts):
         if not isinstance(text, str):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialModel
+from optuna.storages._rdb.models import (
+    TrialIntermediateValueModel,
+    TrialModel,
+    TrialUserAttributeModel,
+)
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import create_engine, event, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -100,6 +106,34 @@ class StudyStorage(RDBStorage):
             super().set_trial_intermediate_value(trial_id, step, intermediate_value)
         if trial_id in self._running:
             self._running[trial_id].intermediate_values[step] = intermediate_value
+
+
+def add_attributes(study: Study, key: str, values: Mapping[int, str]) -> None:
+    """Add a user attribute to trials that may have ended, which Optuna's own functions refuse.
+
+    It is for readers of the database: studies that have the trials in memory don't notice. One
+    that is there already stays.
+
+    Args:
+        study: in a `StudyStorage`; nothing is done in another one.
+        key: the attribute's name.
+        values: by Optuna's number of the trial.
+    """
+    storage = getattr(study._storage, "_backend", None)
+    if not isinstance(storage, StudyStorage) or not values:
+        return
+    ids = {trial._trial_id: trial.number for trial in study.get_trials(deepcopy=False)}
+    wanted = {each: values[number] for each, number in ids.items() if number in values}
+    model = TrialUserAttributeModel
+    there = select(model.trial_id).where(model.key == key, model.trial_id.in_(wanted))
+    with storage.engine.begin() as connection:
+        missing = wanted.keys() - set(connection.execute(there).scalars())
+        rows = [
+            {"trial_id": each, "key": key, "value_json": json.dumps(wanted[each])}
+            for each in sorted(missing)
+        ]
+        if rows:
+            connection.execute(insert(model), rows)
 
 
 def open_study_storage(url: str) -> StudyStorage:

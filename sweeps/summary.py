@@ -1,37 +1,34 @@
-"""What a sweep says of itself before it starts and after it has ended."""
+"""What a sweep says of itself when it starts and after it has ended."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from sentiment import cli
 from sentiment.config import Objective
-from sentiment.data_summary import described
-from sentiment.datasets import Dataset
-from sentiment.devices import precision_name
 from sentiment.model_store import MODEL_NAME
 from sentiment.provenance import redacted
 from sentiment.record import EXPERIMENT
+from sentiment.wording import counted, duration
 from sweeps.challenger import RegisteredWinner
 from sweeps.confirmation import Confirmation
 from sweeps.history import TrialRecord, best_trials
-from sweeps.plan import Rungs
+from sweeps.leaderboard import BEST_AT, TRAINED, number_text
+from sweeps.outcomes import budget_sentence, count_parts, counts_of, label_of
+from sweeps.resume import ResumedSweep
 from sweeps.retention import Removed
-from sweeps.samplers import Cost, sampler_note
-from sweeps.search import PastTrial, first_suggestions
 from sweeps.settings import SweepSettings
-from sweeps.space import Space
+from sweeps.terminal import Column, command_lines, fitted_table, say
 
+SEARCH_OVER = "its time budget has ended the search, --time-budget gives it more"
 SHOWN = 5
-"""Suggestions of a plan, and trials of a result, that are shown."""
+"""Trials of a result that are shown."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,10 @@ class SweepResult:
         winner: the best by validation; None if no trial got that far.
         test: the winner's metrics on the test split.
         registered: its version, and how it stands in the registry; None if it has none.
+        champion: the version that is the champion; None if there is none.
         seconds: from the launch to the end.
+        asked: trials that the search was to have.
+        time_budget: seconds that the search had; None: as long as it took.
         confirmation: the winner's settings with other seeds; None if there were none.
         removed: the models of trials that were not among the best.
         warnings: what is likely to be wrong with the texts or the winner.
@@ -57,20 +57,30 @@ class SweepResult:
     winner: TrialRecord | None
     test: dict[str, float]
     registered: RegisteredWinner | None
+    champion: int | None
     seconds: float
+    asked: int
+    time_budget: float | None
     confirmation: Confirmation | None
     removed: Removed
     warnings: tuple[str, ...] = ()
 
+    @property
+    def outcomes(self) -> list[str]:
+        """How the search's trials ended."""
+        return [trial.outcome for trial in self.trials if trial.role == "trial"]
+
     def summary(self) -> dict[str, Any]:
         """Return the result as plain values."""
-        outcomes = [trial.outcome for trial in self.trials if trial.role == "trial"]
         winner = self.winner
         metrics = winner.metrics if winner else {}
         return {
             "sweep": self.name,
             "run_id": self.run_id,
-            "outcomes": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
+            "trials": self.asked,
+            "outcomes": counts_of(self.outcomes),
+            "not_run": self.asked - len(self.outcomes),
+            "time_budget": self.time_budget,
             "winner": {"trial": winner.key, "run_id": winner.run_id, **winner.parameters}
             if winner
             else None,
@@ -86,40 +96,6 @@ class SweepResult:
         }
 
 
-def plan_lines(
-    settings: SweepSettings,
-    dataset: Dataset,
-    space: Space,
-    rungs: Rungs,
-    dtype: torch.dtype,
-    past: Sequence[PastTrial],
-    cost: Cost | None,
-) -> Iterator[str]:
-    """Yield the lines of a plan: data, search, rungs, space, first suggestions."""
-    yield from described(dataset)
-    yield f"precision: {precision_name(dtype)}"
-    yield f"search: {settings.trials} trials by {settings.sampler} for {settings.objective}"
-    note = sampler_note(settings.sampler, space)
-    if note:
-        yield f"note: {note}"
-    if settings.scheduler == "asha":
-        at = ", ".join(f"{examples:,}" for examples in rungs.milestones)
-        yield f"rungs: at {at} of {rungs.budget:,} training examples the weaker half ends"
-    else:
-        yield f"budget: {rungs.budget:,} training examples a trial, none stopped early"
-    yield "space:"
-    for row in space.to_yaml().splitlines():
-        yield f"  {row}"
-    count = min(SHOWN, settings.trials)
-    yield f"the first {count} suggestions:"
-    suggestions = first_suggestions(
-        space, settings.sampler, settings.seed, count, settings.objective, past, cost
-    )
-    for number, suggestion in enumerate(suggestions):
-        shown = {name: value for name, value in suggestion.items() if name in space.dimensions}
-        yield f"  {number:03d} {json.dumps(shown)}"
-
-
 def print_result(
     console: Console, result: SweepResult, settings: SweepSettings, uri: str, examples: int
 ) -> None:
@@ -132,46 +108,74 @@ def print_result(
         uri: address of the store.
         examples: texts of the train split.
     """
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False)
-
-    outcomes = [trial.outcome for trial in result.trials if trial.role == "trial"]
-    say(
-        f"sweep {result.name} ended after {result.seconds / 60:.1f} minutes: "
-        f"{outcomes.count('completed')} completed, "
-        f"{outcomes.count('stopped_early')} stopped early, {outcomes.count('failed')} failed"
-    )
+    counts = ", ".join(count_parts(counts_of(result.outcomes)))
+    say(console, f"sweep {result.name} ended after {duration(result.seconds)}: {counts}")
+    for line in _budget_lines(result, settings):
+        say(console, line)
     if result.winner is None:
         say(
+            console,
             "no trial got as far as an evaluation; error.txt among a failed run's artifacts says "
-            "why: python -m sweeps.ui"
+            "why: python -m sweeps.ui",
         )
         for warning in result.warnings:
-            say(f"warning: {warning}")
+            say(console, f"warning: {warning}")
         return
-    console.print(_table(best_trials(result.trials, settings.objective), settings, examples))
+    ranked = best_trials(result.trials, settings.objective)
+    console.print(_table(ranked, settings, examples, console.width))
     test = result.test
     say(
+        console,
         f"test split, scored once, of trial {result.winner.key:03d}: accuracy "
-        f"{test['test/accuracy']:.4f}, f1 {test['test/f1']:.4f}, loss {test['test/loss']:.4f}"
+        f"{test['test/accuracy']:.4f}, f1 {test['test/f1']:.4f}, loss {test['test/loss']:.4f}",
     )
     if result.confirmation is not None:
-        say(result.confirmation.sentence())
+        say(console, result.confirmation.sentence())
     note = _better_baseline(result, settings.objective)
     if note:
-        say(note)
+        say(console, note)
     for line in _registered(result.registered, settings):
-        say(line)
+        say(console, line)
     if result.removed.models:
-        say(str(result.removed))
+        say(console, str(result.removed))
     for warning in result.warnings:
-        say(f"warning: {warning}")
-    say("next:")
-    commands = _next_commands(settings, uri, result.registered)
-    width = max(map(len, commands))
-    for command, what in commands.items():
-        say(f"  {command:<{width}}  {what}")
+        say(console, f"warning: {warning}")
+    say(console, "next:")
+    for line in command_lines(_next_commands(result, settings, uri), console.width):
+        say(console, line)
+
+
+def start_line(
+    name: str, settings: SweepSettings, resumed: ResumedSweep | None, run_id: str
+) -> str:
+    """Return what a sweep says when it starts.
+
+    Args:
+        name: the sweep.
+        settings: what it was asked to do.
+        resumed: the sweep that is resumed; None for a new one.
+        run_id: its run.
+    """
+    what = trials = counted(settings.trials, "trial")
+    if resumed is not None:
+        what = f"resumed, {len(resumed.ended)} of {trials} have ended"
+    if resumed is not None and resumed.search_over:
+        what += f"; {SEARCH_OVER}"
+    elif settings.time_budget is not None:
+        what += f"; time budget of the search: {duration(settings.time_budget)}"
+    return f"sweep {name}: {what}; run {run_id}"
+
+
+def _budget_lines(result: SweepResult, settings: SweepSettings) -> Iterator[str]:
+    """Yield what the time budget cut short, and how to run the rest."""
+    sentence = budget_sentence(result.time_budget, result.asked, result.outcomes)
+    if sentence is None:
+        return
+    yield sentence
+    if result.asked > len(result.outcomes):
+        seconds = f"{result.time_budget:g}"
+        yield f"To run them, in {duration(result.time_budget or 0)} more or what you give:"
+        yield f"  {resume_command(result.name, settings)} --time-budget {seconds}"
 
 
 def resume_command(name: str, settings: SweepSettings) -> str:
@@ -195,22 +199,27 @@ def experiment_flag(experiment: str) -> str:
     return "" if experiment == EXPERIMENT else f" --experiment {shlex.quote(experiment)}"
 
 
-def _table(ranked: Sequence[TrialRecord], settings: SweepSettings, examples: int) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("trial", settings.objective, "epochs", "parameters", "seconds", "outcome"):
-        left = column in ("trial", "outcome")
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
-    for trial in ranked[:SHOWN]:
-        metrics = trial.metrics
-        table.add_row(
-            trial.name,
-            f"{metrics[f'best/{settings.objective}']:.4f}",
-            f"{metrics['best/examples'] / examples:.2f}",
-            f"{metrics.get('parameters/total', 0):,.0f}",
-            f"{metrics.get('seconds/total', 0):.0f}",
-            str(trial.outcome),
-        )
-    return table
+def _table(
+    ranked: Sequence[TrialRecord], settings: SweepSettings, examples: int, width: int
+) -> Table:
+    shown = ranked[:SHOWN]
+
+    def metric(name: str, form: str, divisor: int = 1) -> list[str]:
+        found = (trial.metrics.get(name) for trial in shown)
+        return [number_text(None if v is None else v / divisor, form) for v in found]
+
+    return fitted_table(
+        [
+            Column("trial", [trial.name for trial in shown]),
+            Column(settings.objective, metric(f"best/{settings.objective}", ".4f"), right=True),
+            Column(TRAINED, metric("epoch", ".2f"), right=True),
+            Column(BEST_AT, metric("best/examples", ".2f", examples), right=True),
+            Column("parameters", metric("parameters/total", ",.0f"), right=True, spare=1),
+            Column("seconds", metric("seconds/total", ",.0f"), right=True, spare=2),
+            Column("outcome", [label_of(str(trial.outcome)) for trial in shown]),
+        ],
+        width,
+    ).table
 
 
 def _registered(registered: RegisteredWinner | None, settings: SweepSettings) -> Iterator[str]:
@@ -256,21 +265,29 @@ def _promote_command(settings: SweepSettings, registered: RegisteredWinner) -> s
     return f"python -m sweeps.promote{version}{named}{cli.store_flag(settings.tracking_uri)}"
 
 
-def _next_commands(
-    settings: SweepSettings, uri: str, registered: RegisteredWinner | None
-) -> dict[str, str]:
+def _next_commands(result: SweepResult, settings: SweepSettings, uri: str) -> dict[str, str]:
     """Return what to type next, and what for."""
     store = cli.store_flag(settings.tracking_uri)
     name = settings.model_name
     named = experiment_flag(settings.experiment)
     asked = "" if name == MODEL_NAME else f" --model {shlex.quote(f'models:/{name}@champion')}"
     browse = redacted(uri) if uri.startswith("http") else f"python -m sweeps.ui{store}"
-    promote = {}
-    if registered is not None:
-        promote = {_promote_command(settings, registered): "make it the champion"}
-    return {
+    registered = result.registered
+    ask = f'python -m sentiment.predict{asked}{store} "This film is great"'
+    commands = {
         browse: "browse and compare",
-        f"python -m sweeps.report{store}{named}": "the leaderboard, and the page again",
-        **promote,
-        f'python -m sentiment.predict{asked}{store} "This film is great"': "ask the champion",
+        f"python -m sweeps.report{store}{named}": "the leaderboard and the page",
+    }
+    if registered is None:
+        return commands if result.champion is None else {**commands, ask: "ask the champion"}
+    promote = _promote_command(settings, registered)
+    if result.champion is None:
+        return {**commands, promote: "make it the champion", ask: "then ask the champion"}
+    if result.champion == registered.version:
+        return {**commands, ask: "ask the champion, this model"}
+    before = f"version {result.champion}"
+    return {
+        **commands,
+        promote: f"replace {before} as champion",
+        ask: f"ask the champion, {before}",
     }

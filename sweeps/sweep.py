@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from mlflow import MlflowClient
+from optuna import load_study
+from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from sentiment.bundle import Bundle
@@ -28,15 +30,16 @@ from sentiment.embeddings import VectorSpec
 from sentiment.errors import InputError
 from sentiment.evaluate import split_log_probabilities
 from sentiment.metrics import Scores, score
-from sentiment.model_store import fetch_bundle
+from sentiment.model_store import CHAMPION, fetch_bundle, version_of_alias
 from sentiment.preparation import Prepared, prepare
 from sentiment.processes import available_cores
 from sentiment.recipe import Recipe
-from sentiment.record import open_store, read_store, tracking_uri
+from sentiment.record import open_store, parameter_text, read_store, tracking_uri
 from sentiment.sources import absolute
 from sentiment.text import tokenizer
 from sentiment.tracking_server import one_try_each, several_tries
-from sweeps import baselines, descriptions, registry
+from sentiment.wording import counted
+from sweeps import baselines, descriptions, dry_run, registry
 from sweeps.attempts import Attempts, Patience
 from sweeps.challenger import RegisteredWinner, register_winner, registered_winner
 from sweeps.confirmation import Confirmation, confirmation_configs, summarize
@@ -47,12 +50,11 @@ from sweeps.engine import (
     CrowdedError,
     Halving,
     Recorder,
-    TimeBudget,
     make_scheduler,
     run_trials,
     without_texts,
 )
-from sweeps.estimate import estimate_seconds
+from sweeps.estimate import Estimate, Estimator, tfidf_seconds
 from sweeps.folder import SETTINGS_FILE, SPACE_FILE, SweepFolder
 from sweeps.history import (
     TrialRecord,
@@ -79,14 +81,17 @@ from sweeps.report import publish, where
 from sweeps.resume import ResumedSweep
 from sweeps.retention import keep_best_models
 from sweeps.samplers import make_sampler
-from sweeps.search import PastTrial, StudySearch, make_study, warm_start
+from sweeps.search import PastTrial, StudySearch, make_study, note_runs, warm_start
 from sweeps.settings import SweepSettings
 from sweeps.space import NOT_RANGES, Space
 from sweeps.storage import Storage
 from sweeps.stranger import Answers
 from sweeps.study_place import StudyPlace
-from sweeps.summary import SweepResult, plan_lines, print_result, resume_command
+from sweeps.study_storage import open_study_storage
+from sweeps.summary import SweepResult, print_result, resume_command, start_line
 from sweeps.sweep_record import read_sweep
+from sweeps.terminal import say
+from sweeps.time_budget import TimeBudget
 from sweeps.tracking import Role, SweepTracker, check_sweep_name, close_orphans, new_sweep_name
 
 if TYPE_CHECKING:
@@ -180,14 +185,15 @@ class Sweep:
         elif settings.space:
             why = "as asked for"
         else:
-            why = f"{self._gpus} GPUs are here" if on_gpu else "no GPU is used"
+            here = counted(self._gpus, "GPU is", "GPUs are")
+            why = f"{here} here" if on_gpu else "no GPU is used"
         if settings.address is not None:
             self._say(f"cluster: {describe_nodes(self._nodes)}")
             if not asks_for_token():
                 self._say("note: whoever reaches this cluster can run code on it; docs/scaling.md")
             if on_gpu and any(not node.gpus for node in self._nodes):
                 self._say("trials run on the GPUs alone; with --gpus-per-trial 0 on all cores")
-        self._say(f"space {name} ({why}); {self.workers}, of {self._cores} cores")
+        self._say(f"space {name} ({why}); {self.workers}, of {counted(self._cores, 'core')}")
         device = torch.device("cuda" if on_gpu else "cpu")
         self.dtype = pick_precision(settings.precision, device)
         self.dataset: Dataset = load_dataset(settings.data, self._say)
@@ -202,7 +208,7 @@ class Sweep:
 
     def print_plan(self) -> None:
         """Print what a run would do."""
-        for line in plan_lines(
+        plan = dry_run.Plan(
             self.settings,
             self.dataset,
             self.space,
@@ -210,27 +216,55 @@ class Sweep:
             self.dtype,
             self._past_trials(),
             self._cost,
-        ):
+            self._trials_before(),
+            self._resumed is not None and self._resumed.search_over,
+        )
+        width = self._console.width if self._console.is_terminal else dry_run.LOG_WIDTH
+        for line in dry_run.plan_lines(plan, width):
             self._say(line)
-        if self.settings.baselines:
-            names = [recipe.name for recipe in self._recipes]
-            self._say(f"baselines: {', '.join(names)}, {baselines.TFIDF}; their time comes on top")
-        if self.settings.final_seeds:
-            self._say(f"then the winner's settings again with {self.settings.final_seeds} seeds")
+        seeds = self.settings.final_seeds
+        if seeds:
+            self._say(f"then the winner's settings again with {counted(seeds, 'seed')}")
+        left = self._baselines_left()
+        if left:
+            self._say(f"baselines: {', '.join(left)}")
         if self._cost is None:
             self._say("time: not estimated for GPUs")
             return
-        seconds = estimate_seconds(
-            self.space,
-            self._cost,
-            self.rungs,
-            self.workers,
-            trials=self.settings.trials,
-            halving=self.settings.scheduler == "asha",
-            final_seeds=self.settings.final_seeds,
-            dtype=self.dtype,
+        estimator = Estimator(self._cost, self.rungs, self.workers, self.dtype)
+        search = estimator.trials(self.space, plan.left, self.settings.scheduler == "asha")
+        recipes = [recipe.config.flat() for recipe in self._recipes if recipe.name in left]
+        beside = estimator.baselines(recipes, self.dataset)
+        if baselines.TFIDF in left:
+            beside += tfidf_seconds(self.dataset)
+        estimate = Estimate(
+            min(search, self.settings.time_budget or search),
+            estimator.confirmation(self.space, seeds),
+            beside,
         )
-        self._say(f"time: about {max(1, round(seconds / 60))} minutes, within a factor of two")
+        self._say(dry_run.estimate_line(estimate))
+
+    def _trials_before(self) -> list[FrozenTrial] | None:
+        """Return the trials in the study of the sweep that is resumed; None of a new one."""
+        if self._resumed is None:
+            return None
+        folder = SweepFolder(STATE_FOLDER / self._resumed.name)
+        if not self._studies.holds(folder):
+            return []
+        storage = open_study_storage(self._studies.url(folder))
+        try:
+            study = load_study(study_name=self._resumed.name, storage=storage)
+        except KeyError:
+            return []  # a kill came between the database and the study
+        return study.get_trials(deepcopy=False)
+
+    def _baselines_left(self) -> list[str]:
+        """Return the names of the baselines that have not ended."""
+        if not self.settings.baselines:
+            return []
+        ended = self._resumed.ended_baselines if self._resumed else frozenset()
+        names = [*(recipe.name for recipe in self._recipes), baselines.TFIDF]
+        return [name for name in names if name not in ended]
 
     def run(self) -> SweepResult:
         """Run the sweep.
@@ -274,23 +308,30 @@ class Sweep:
         tracker = self._start_record(client, experiment_id, folder)
         closed = close_orphans(client)
         if closed:
-            self._say(f"closed {len(closed)} runs that an ended process had left running")
+            runs = counted(len(closed), "run")
+            self._say(f"closed {runs} that an ended process had left running")
         try:
-            self._say(f"sweep {name}: {settings.trials} trials, run {tracker.run_id}")
+            self._say(start_line(name, settings, self._resumed, tracker.run_id))
             subject = self._subject(tracker)
             tracker.describe(descriptions.running_sweep(subject))
             with self._ray():
                 self._search(tracker, prepared, past, folder)
-                tracker.flush()
                 chosen = self._choose(tracker, subject)
                 winner, test = chosen.winner, chosen.test
                 version = chosen.registered.version if chosen.registered else None
                 confirmed = None
                 if settings.final_seeds and winner is not None:
                     confirmed = self._confirm(tracker, prepared, folder, winner)
+                    ran = len(best_trials(self._trials(tracker), settings.objective))
                     text = descriptions.winners_version(
-                        subject, winner, settings.trials, test, confirmed, self._warnings
+                        subject, winner, ran, test, confirmed, self._warnings
                     )
+                    if version is not None:
+                        tracker.ask(
+                            lambda: client.update_model_version(
+                                settings.model_name, str(version), text
+                            )
+                        )
                     if version is not None:
                         tracker.ask(
                             lambda: client.update_model_version(
@@ -307,6 +348,7 @@ class Sweep:
             )
             trials = self._trials(tracker)
             tracker.log_table(leaderboard(trials, settings.objective))
+            champion = tracker.ask(lambda: version_of_alias(client, settings.model_name, CHAMPION))
             tracker.describe(
                 descriptions.ended_sweep(
                     subject, trials, winner, test, version, confirmed, self._warnings
@@ -329,7 +371,10 @@ class Sweep:
             winner=winner,
             test=test,
             registered=chosen.registered,
+            champion=int(champion.version) if champion else None,
             seconds=time.monotonic() - self.started,
+            asked=settings.trials,
+            time_budget=settings.time_budget,
             confirmation=confirmed,
             removed=removed,
             warnings=tuple(self._warnings),
@@ -365,7 +410,7 @@ class Sweep:
         return tracking_uri(self.settings.tracking_uri)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        say(self._console, text)
 
     def _check_store(self) -> None:
         """Raise an InputError where the store, if it is there, can't take this sweep."""
@@ -501,6 +546,7 @@ class Sweep:
             "max_epochs": f"{settings.max_epochs:g}",
             "sampler": settings.sampler,
             "scheduler": settings.scheduler,
+            "time_budget": parameter_text(settings.time_budget),
             "seed": str(settings.seed),
             "workers": str(self.workers),
             "cores": str(self._cores),
@@ -564,7 +610,8 @@ class Sweep:
         )
         if past:
             told = warm_start(study, past, self.space)
-            self._say(f"warm start: {told.used} trials told, {told.skipped} outside the space")
+            used = counted(told.used, "trial")
+            self._say(f"warm start: {used} told, {told.skipped} outside the space")
         base = {
             "epochs": settings.max_epochs,
             **self.rungs.evaluations,
@@ -575,10 +622,11 @@ class Sweep:
         if settings.time_budget is not None:
             deadline = time.monotonic() + settings.time_budget
         searched = self.space.dimensions
-        progress = Progress(
-            settings.trials, self.workers.count, settings.objective, deadline, searched
-        )
-        for trial in self._resumed.ended if self._resumed else ():
+        ended = self._resumed.ended if self._resumed else ()
+        over = self._resumed is not None and self._resumed.search_over
+        trials = len(ended) if over else settings.trials
+        progress = Progress(trials, self.workers.count, settings.objective, deadline, searched)
+        for trial in ended:
             progress.trials[trial.key] = ended_state(trial)
 
         def plan(attempts: Attempts) -> Plan:
@@ -586,11 +634,12 @@ class Sweep:
                 study,
                 self.space,
                 metric=settings.objective,
-                max_trials=settings.trials,
+                max_trials=trials,
                 budget=self.rungs.budget,
                 seed=settings.seed,
                 base=base,
                 attempts=attempts,
+                run_of=tracker.known_run,
             )
             scheduler = make_scheduler(
                 settings.scheduler, self.rungs, settings.objective, search.known_values
@@ -602,9 +651,9 @@ class Sweep:
             return Plan(search, scheduler, stopper)
 
         storage = self._checkpoints(folder) / "trial"
-        search = self._run(tracker, prepared, progress, plan, storage)
-        assert isinstance(search, StudySearch)
-        search.close()
+        self._run(tracker, prepared, progress, plan, storage)
+        tracker.flush()
+        note_runs(study, tracker.known_run)
 
     def _confirm(
         self,
@@ -618,7 +667,7 @@ class Sweep:
         ended = self._resumed.ended_confirmations if self._resumed else frozenset()
         # Numbered by their place among all: one that goes on finds its checkpoint by the number.
         keys = {number: key for number, key in enumerate(configs) if key not in ended}
-        self._say(f"confirmation: {winner.name} with {len(configs)} other seeds")
+        self._say(f"confirmation: {winner.name} with {counted(len(configs), 'other seed')}")
         progress = Progress(len(keys), self.workers.count, self.settings.objective)
         self._run(
             tracker,
@@ -691,8 +740,8 @@ class Sweep:
         role: Role = "trial",
         keys: Mapping[int, str] | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> Searcher:
-        """Run what a search suggests, on the screen and in the record, and return the search.
+    ) -> None:
+        """Run what a search suggests, on the screen and in the record.
 
         Where the memory does not suffice, fewer run at once from then on: what runs is cut off,
         and a new plan goes on with it.
@@ -725,6 +774,7 @@ class Sweep:
                 role=role,
                 keys=keys,
                 tags=tags,
+                ran_out=search.ran_out if isinstance(search, StudySearch) else lambda _: False,
             )
             ended = search.ended() if isinstance(search, StudySearch) else []
             if ended:
@@ -743,7 +793,11 @@ class Sweep:
                     stopper=stopper,
                     system_metrics=self.settings.system_metrics,
                 )
-                return search
+                if isinstance(search, StudySearch):
+                    # Trials that waited for another start when the time was up.
+                    search.close()
+                    recorder.finish(search.ended())
+                return
             except CrowdedError as error:
                 if fewer is None:
                     raise
@@ -816,7 +870,7 @@ class Sweep:
                 description=descriptions.winners_version(
                     subject,
                     winner,
-                    settings.trials,
+                    len(ranked),
                     test,
                     confirmation=None,
                     warnings=self._warnings,

@@ -14,6 +14,7 @@ from mlflow.entities import Run
 from sentiment.config import Objective
 from sentiment.errors import InputError
 from sweeps.confirmation import confirmation_key
+from sweeps.folder import SETTINGS_FILE
 from sweeps.history import (
     TrialRecord,
     artifact_text,
@@ -21,6 +22,8 @@ from sweeps.history import (
     intermediate_values,
     trials_of,
 )
+from sweeps.outcomes import budget_sentence, counts_of
+from sweeps.settings import SweepSettings
 from sweeps.space import Space
 
 SAME_BUDGET = 0.1
@@ -55,6 +58,8 @@ class SweepRecord:
         baselines: beside it.
         confirmations: runs that trained the winner's settings again with other seeds.
         curves: of each trial's run, values of the objective by training examples seen.
+        asked: trials that the search was to have; None if that is not known.
+        time_budget: seconds that it had; None where there was no budget.
     """
 
     run: Run
@@ -64,6 +69,8 @@ class SweepRecord:
     baselines: list[TrialRecord]
     confirmations: list[TrialRecord]
     curves: dict[str, dict[int, float]]
+    asked: int | None = None
+    time_budget: float | None = None
 
     @property
     def name(self) -> str:
@@ -98,8 +105,14 @@ class SweepRecord:
     @property
     def outcomes(self) -> dict[str, int]:
         """How many trials ended how; those that run are among them."""
-        names = [trial.outcome or "running" for trial in self.trials]
-        return {name: names.count(name) for name in OUTCOMES if name in names}
+        return counts_of(trial.outcome for trial in self.trials)
+
+    @property
+    def cut_short(self) -> str | None:
+        """What the time budget cut short, in a sentence; None where it did not."""
+        if self.run.data.tags.get("sweep.state") != "finished":
+            return None
+        return budget_sentence(self.time_budget, self.asked, [t.outcome for t in self.trials])
 
     @cached_property
     def active(self) -> dict[str, dict[str, Any]]:
@@ -112,6 +125,21 @@ class SweepRecord:
                 located = {n: trial.parameters[n] for n in names if n in trial.parameters}
             found[trial.run_id] = located
         return found
+
+    @cached_property
+    def train_size(self) -> float | None:
+        """Texts of the train split; None where no trial was evaluated."""
+        for trial in self.trials:
+            if self.curves.get(trial.run_id) and trial.metrics.get("epoch"):
+                return max(self.curves[trial.run_id]) / trial.metrics["epoch"]
+        return None
+
+    def best_epoch(self, trial: TrialRecord) -> float | None:
+        """Return after how many epochs the best checkpoint of one was taken."""
+        examples = trial.metrics.get("best/examples")
+        if examples is None or self.train_size is None:
+            return None
+        return examples / self.train_size
 
     def settings_of(self, trial: TrialRecord) -> dict[str, Any]:
         """Return what was searched of a trial; what had no effect in it is left out."""
@@ -138,10 +166,6 @@ class SweepRecord:
         if len(found) == 2 and found[0].examples >= found[1].examples * (1 - SAME_BUDGET):
             return found[1:]
         return found
-
-
-OUTCOMES = ("completed", "stopped_early", "failed", "interrupted", "running")
-"""How a trial stands, in the order in which tables and legends name them."""
 
 
 def read_sweep(client: MlflowClient, run: Run) -> SweepRecord:
@@ -180,7 +204,21 @@ def read_sweep(client: MlflowClient, run: Run) -> SweepRecord:
         curves={
             trial.run_id: intermediate_values(client, trial.run_id, objective) for trial in trials
         },
+        **_asked(client, run),
     )
+
+
+def _asked(client: MlflowClient, run: Run) -> dict[str, Any]:
+    """Return how many trials a sweep was to have, and in which time.
+
+    Its parameters hold what it was started with, its settings what it was resumed with.
+    """
+    try:
+        settings = SweepSettings.from_json(artifact_text(client, run.info.run_id, SETTINGS_FILE))
+    except InputError:
+        trials = run.data.params.get("trials", "")
+        return {"asked": int(trials)} if trials.isdecimal() else {}
+    return {"asked": settings.trials, "time_budget": settings.time_budget}
 
 
 def differing(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:

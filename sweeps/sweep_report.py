@@ -11,11 +11,14 @@ from sentiment.datasets import Dataset
 from sentiment.errors import InputError
 from sentiment.listing import short
 from sentiment.metrics import frequent_confusions
+from sentiment.record import parameter_text
+from sentiment.wording import counted, duration
 from sweeps.confirmation import Confirmation, summarize
 from sweeps.grid import Cell, Grid
 from sweeps.history import TrialRecord
-from sweeps.leaderboard import Row, label_of, number_text, rows, setting_text
+from sweeps.leaderboard import BEST_AT, TRAINED, Row, number_text, rows, setting_text
 from sweeps.model_pictures import MATRIX_CLASSES, model_pictures
+from sweeps.outcomes import label_of, present_counts
 from sweeps.page import Fact, Report, Section
 from sweeps.paired import wilson
 from sweeps.picture import Picture
@@ -129,9 +132,10 @@ def leaderboard_grid(record: SweepRecord) -> Grid:
             "#rank",
             "trial",
             *(f"#{title}" for title in metrics.values()),
+            f"#{TRAINED}",
+            f"#{BEST_AT}",
             "#parameters",
             "#seconds",
-            "#examples",
             "outcome",
             *(
                 name if isinstance(record.space.dimensions[name], Choice) else f"#{name}"
@@ -209,9 +213,10 @@ def classes_grid(predictions: Predictions) -> Grid:
 def _row(record: SweepRecord, row: Row, names: Sequence[str], metrics: Sequence[str]) -> list[Cell]:
     trial = row.trial
     outcome = trial.outcome or "running"
-    numbers = [(metric, ".4f") for metric in metrics]
-    numbers += [("parameters/total", ",.0f"), ("seconds/total", ",.0f"), ("best/examples", ",.0f")]
-    cells = [Cell(number_text(trial.metrics.get(n), f), trial.metrics.get(n)) for n, f in numbers]
+    numbers = [(trial.metrics.get(metric), ".4f") for metric in metrics]
+    numbers += [(trial.metrics.get("epoch"), ".2f"), (record.best_epoch(trial), ".2f")]
+    numbers += [(trial.metrics.get(f"{each}/total"), ",.0f") for each in ("parameters", "seconds")]
+    cells = [Cell(number_text(value, form), value) for value, form in numbers]
     settings = [
         Cell(
             setting_text(row.settings[name]) if name in row.settings else "",
@@ -272,17 +277,18 @@ def _facts(record: SweepRecord, predictions: Predictions | str) -> list[Fact]:
             Fact(
                 "test accuracy over seeds",
                 str(again.spreads.get("test/accuracy", "–")),
-                f"the winner's settings with {again.seeds} other seeds",
+                f"the winner's settings with {counted(again.seeds, 'other seed')}",
             )
         )
-    outcomes = ", ".join(f"{n} {label_of(name)}" for name, n in record.outcomes.items())
-    facts.append(Fact("trials", str(len(record.trials)), outcomes))
+    facts.append(Fact("trials", str(len(record.trials)), present_counts(record.outcomes)))
     info = record.run.info
     if info.end_time is not None:
-        minutes = (info.end_time - info.start_time) / 60_000
-        facts.append(Fact("time", f"{minutes:.1f} min", f"state: {_state(record)}"))
+        time = duration((info.end_time - info.start_time) / 1000)
+        budget = record.time_budget
+        note = "" if budget is None else f"; time budget of the search: {duration(budget)}"
+        facts.append(Fact("time", time, f"state: {_state(record)}{note}"))
     seen = [max(curve) for curve in record.curves.values() if curve]
-    if seen and "stopped_early" in record.outcomes:
+    if "completed" in record.outcomes and {"stopped_early", "out_of_time"} & set(record.outcomes):
         share = sum(seen) / (len(seen) * max(seen))
         facts.append(
             Fact("training done", f"{share:.0%}", "of what all trials at full length would take")
@@ -298,9 +304,11 @@ def _warnings(record: SweepRecord) -> list[str]:
     warnings = []
     if _state(record) != "finished":
         warnings.append(f"The sweep is {_state(record)}: this is how it stood when this was made.")
+    if record.cut_short:
+        warnings.append(record.cut_short)
     failed = record.outcomes.get("failed", 0)
     if failed:
-        trials = "1 trial" if failed == 1 else f"{failed} trials"
+        trials = counted(failed, "trial")
         warnings.append(f"{trials} failed: error.txt among a failed run's artifacts says why.")
     return warnings
 
@@ -323,8 +331,8 @@ def _winner_sections(record: SweepRecord, predictions: Predictions | str) -> lis
             "The winner",
             text=[
                 f"{winner.name}, loaded from its logged model and scored in float32 on the "
-                f"{scores.count:,} texts of the validation split: accuracy {scores.accuracy:.4f}, "
-                f"f1 {scores.f1:.4f}, loss {scores.loss:.4f} (accuracy "
+                f"{counted(scores.count, 'text')} of the validation split: accuracy "
+                f"{scores.accuracy:.4f}, f1 {scores.f1:.4f}, loss {scores.loss:.4f} (accuracy "
                 f"{winner.metrics['best/valid/accuracy']:.4f} was recorded as it trained). It was "
                 "chosen on these texts, so they flatter it; the test split is not used here."
             ],
@@ -335,8 +343,8 @@ def _winner_sections(record: SweepRecord, predictions: Predictions | str) -> lis
             "mistakes",
             "Its surest mistakes",
             text=[
-                f"The {len(mistakes)} texts of the validation split that it got wrong with the "
-                "greatest confidence. Wrong labels, irony and mixed verdicts gather here."
+                f"The {counted(len(mistakes), 'text')} of the validation split that it got wrong "
+                "with the greatest confidence. Wrong labels, irony and mixed verdicts gather here."
                 if mistakes
                 else "It made none on the validation split."
             ],
@@ -367,7 +375,10 @@ def _provenance(record: SweepRecord) -> Grid:
     tags, params = record.run.data.tags, record.run.data.params
     known = [(label, tags[tag]) for tag, label in _PROVENANCE.items() if tag in tags]
     known += [("run", record.run.info.run_id)]
-    known += sorted(params.items())
+    # A resume may have changed these; parameters are as at the start.
+    asked = {"trials": record.asked, "time_budget": record.time_budget}
+    now = {name: parameter_text(value) for name, value in asked.items() if value is not None}
+    known += sorted({**params, **now}.items())
     return Grid(["", "value"], [[Cell(label), Cell(value)] for label, value in known])
 
 

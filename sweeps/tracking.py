@@ -35,21 +35,11 @@ from sweeps.delivery import Delivery, Point
 from sweeps.history import TrialRecord, search_runs, sweep_run, trials_of
 from sweeps.interrupts import shielded
 from sweeps.journal import Journal, Kind
+from sweeps.outcomes import ENDED, STATUS, Outcome
 from sweeps.writer import BatchWriter, UndeliveredError
 
-Outcome = Literal["completed", "stopped_early", "failed", "interrupted"]
 SweepState = Literal["finished", "interrupted"]
 Role = Literal["trial", "confirmation", "baseline"]
-
-STATUS: dict[Outcome, RunStatus] = {
-    "completed": "FINISHED",
-    "stopped_early": "FINISHED",
-    "failed": "FAILED",
-    "interrupted": "KILLED",
-}
-"""MLflow's status of a run by the outcome of its trial."""
-ENDED: tuple[Outcome | None, ...] = ("completed", "stopped_early", "failed")
-"""Outcomes of trials that need no further work."""
 
 DESCRIPTION_TAG = "mlflow.note.content"
 """Where MLflow keeps the description of a run."""
@@ -444,6 +434,10 @@ class SweepTracker:
         """
         return self.ask(lambda: self._delivery.run_of(key))
 
+    def known_run(self, key: int | str) -> str | None:
+        """Return the id of a trial's run; None while the store has not made it."""
+        return self._delivery.known_run(key)
+
     def model_of(self, key: int | str) -> str | None:
         """Return the id of a trial's logged model, once it is written; None if it has none.
 
@@ -588,8 +582,7 @@ class SweepTracker:
         """Return the sweep's metrics after trials that ended with an outcome and a best value."""
         outcomes = [outcome for outcome, _ in ended]
         metrics: dict[str, float] = {
-            f"sweep/{outcome}": outcomes.count(outcome)
-            for outcome in ("completed", "stopped_early", "failed")
+            f"sweep/{outcome}": outcomes.count(outcome) for outcome in ENDED
         }
         bests = [best for outcome, best in ended if best is not None and outcome != "failed"]
         if bests:

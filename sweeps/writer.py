@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from sentiment.full_disk import full_disk
 from sentiment.provenance import redacted
 from sentiment.tracking_server import is_server
+from sentiment.wording import duration
 from sweeps.delivery import Delivery
 from sweeps.journal import Entry, Journal, Kind, RecordError
 from sweeps.outage import outage, wanted_pause
@@ -342,9 +343,9 @@ class BatchWriter:
     def _comes_up(self) -> None:
         self._busy_since = self._down_since = None
         if self._failing_since is not None:
-            seconds = time.monotonic() - self._failing_since
+            lasted = duration(time.monotonic() - self._failing_since)
             self._failing_since = None
-            self._say(f"the store answers again after {seconds:.0f} s; what was kept is being sent")
+            self._say(f"the store answers again after {lasted}; what was kept is being sent")
 
     def _wait(self, pause: float) -> None:
         """Wait before another try, as long as the server wants to be left alone."""

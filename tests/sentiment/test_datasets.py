@@ -132,7 +132,7 @@ def test_the_test_half_stays_whole_and_its_twins_leave(official: Path) -> None:
     assert len(dataset.splits["train"]) + len(dataset.splits["valid"]) == 38
     assert said[:2] == [
         "imdb: 2 texts left train, they stand in test",
-        "imdb: 1 texts left unsup, they stand in test",
+        "imdb: 1 text left unsup, it stands in test",
     ]
     assert len(dataset.splits["unsup"]) == 26 - int(np.sum(dataset.splits["valid"].labels == 0))
 

@@ -82,7 +82,7 @@ def sweeps(
 def test_it_tells_and_removes_nothing(sweeps: Sweeps, capsys: pytest.CaptureFixture[str]) -> None:
     models = sweeps.add("first")
     assert sweeps.clean() == 0
-    rows = capsys.readouterr().out.splitlines()
+    rows = [row.rstrip() for row in capsys.readouterr().out.splitlines()]
     assert [row.split("  ")[0] for row in rows] == [
         "what",
         "first (finished)",

@@ -47,7 +47,7 @@ def test_mean_and_sample_standard_deviation_over_those_that_ended() -> None:
     assert metrics["confirmation/test/accuracy/mean"] == pytest.approx(0.89)
     assert metrics["confirmation/test/accuracy/sd"] == pytest.approx(0.01)
     assert found.sentence() == (
-        "Confirmation: the same settings with 3 other seeds of 4, the others failed, mean ± "
+        "Confirmation: the same settings with 3 other seeds of 4, the other failed, mean ± "
         "standard deviation: validation accuracy 0.9200 ± 0.0200, test accuracy 0.8900 ± 0.0100."
     )
 
@@ -65,4 +65,4 @@ def test_all_failed() -> None:
     key = confirmation_key(6, 1)
     found = summarize([record(key, "failed")], [key])
     assert found.metrics() == {"confirmation/seeds": 0}
-    assert found.sentence() == "Confirmation: all 1 runs with other seeds failed."
+    assert found.sentence() == "Confirmation: no result, 1 run with another seed failed."

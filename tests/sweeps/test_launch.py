@@ -30,6 +30,7 @@ from sentiment.metrics import score
 from sentiment.model_store import fetch_bundle, model_of_version
 from sweeps.launch import main
 from sweeps.look_count import count_looks
+from sweeps.outcomes import budget_sentence
 from sweeps.recorded_predictions import read_predictions
 
 METRICS = {
@@ -63,7 +64,7 @@ def test_the_sweeps_run_tells_how_it_ended(swept):
     assert parent.data.tags["sweep.state"] == "finished"
     outcomes = [run.data.tags["sweep.outcome"] for run in swept.trials]
     metrics = parent.data.metrics
-    for outcome in ("completed", "stopped_early", "failed"):
+    for outcome in ("completed", "stopped_early", "out_of_time", "failed"):
         assert metrics[f"sweep/{outcome}"] == outcomes.count(outcome)
     assert metrics["sweep/best"] == max(r.data.metrics["best/valid/accuracy"] for r in swept.trials)
     history = swept.client.get_metric_history(parent.info.run_id, "sweep/best")
@@ -110,6 +111,10 @@ def test_optuna_was_told_the_same(swept):
     study = optuna.load_study(
         study_name="first", storage=f"sqlite:///{swept.folder}/.sweeps/first/study.db"
     )
+    assert study.metric_names == ["valid/accuracy"]
+    assert [t.user_attrs["mlflow_run_id"] for t in study.trials] == [
+        run.info.run_id for run in swept.trials
+    ]
     states = {"completed": "COMPLETE", "stopped_early": "PRUNED"}
     for run, trial in zip(swept.trials, study.trials, strict=True):
         assert trial.state.name == states[run.data.tags["sweep.outcome"]]
@@ -297,7 +302,7 @@ def test_promoted_it_answers(swept):
     assert json.loads(scored.stdout)["test/accuracy"] == recorded
 
 
-def test_warm_start_and_time_budget(swept):
+def test_warm_start_and_time_budget(swept, monkeypatch, capsys):
     arguments = ["--dataset", "rotten-tomatoes", "--trials", "40", "--max-epochs", "3"]
     arguments += ["--space", "space.yaml", "--name", "second", "--warm-start", "first", "--quiet"]
     done = command("sweeps.launch", *arguments, "--time-budget", "9s", cwd=swept.folder)
@@ -309,12 +314,54 @@ def test_warm_start_and_time_budget(swept):
     assert {run.info.status for run in runs} == {"FINISHED"}
     trials = [run for run in runs if run.data.tags["sweep.role"] == "trial"]
     assert 1 < len(trials) < 40
-    assert {run.data.tags["sweep.outcome"] for run in trials} <= {"completed", "stopped_early"}
+    outcomes = [run.data.tags["sweep.outcome"] for run in trials]
+    assert set(outcomes) <= {"completed", "stopped_early", "out_of_time"}
+    assert 1 <= outcomes.count("out_of_time") <= os.cpu_count()
     study = optuna.load_study(
         study_name="second", storage=f"sqlite:///{swept.folder}/.sweeps/second/study.db"
     )
     assert len(study.trials) == TRIALS + len(trials)
     assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "PRUNED"}
+    ended = {trial.user_attrs["trial"]: trial for trial in study.trials[TRIALS:]}
+    for run in trials:
+        trial = ended[int(run.data.tags["sweep.trial"])]
+        cut = run.data.tags["sweep.outcome"] == "out_of_time"
+        assert trial.user_attrs.get("ended_by") == ("time budget" if cut else None)
+        assert trial.user_attrs["mlflow_run_id"] == run.info.run_id
+
+    # It is said wherever there is something to read.
+    (parent,) = [run for run in runs if run.data.tags["sweep.role"] == "sweep"]
+    assert parent.data.params["time_budget"] == "9.0"
+    assert parent.data.metrics["sweep/out_of_time"] == outcomes.count("out_of_time")
+    sentence = budget_sentence(9, 40, outcomes)
+    assert f"{40 - len(trials)} of 40 trials did not run" in sentence
+    assert sentence in done.stdout
+    assert sentence in parent.data.tags["mlflow.note.content"]
+    version = swept.client.search_model_versions(f"run_id = '{best_of(trials).info.run_id}'")
+    assert version[0].description.startswith(f"Best of {len(trials)} trials on")
+    page = swept.client.download_artifacts(parent.info.run_id, "report.html", str(swept.folder))
+    assert sentence in Path(page).read_text()
+    assert f"{outcomes.count('out_of_time')} out of time" in Path(page).read_text()
+
+    # The trials that ended stay as they are, the others may run.
+    monkeypatch.chdir(swept.folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(InputError, match=r"trials already, and the \d that ran out of time stay"):
+        main(["--resume", "second", "--trials", str(len(trials))])
+    before = {path: path.stat().st_size for path in swept.folder.glob(".sweeps/second/*")}
+    assert main(["--resume", "second", "--time-budget", "1h", "--dry-run"]) == 0
+    plan = capsys.readouterr().out
+    assert f"resumed: {len(trials)} of 40 trials have ended, 0 interrupted" in plan
+    assert f"{40 - len(trials)} new" in plan
+    assert "the next 5 suggestions" in plan
+    assert f"  {len(trials):03d} cell=" in plan
+    assert "  000 cell=" not in plan
+    assert "time budget: 60 minutes" in plan
+    assert {path: path.stat().st_size for path in swept.folder.glob(".sweeps/second/*")} == before
+
+
+def best_of(runs):
+    return max(runs, key=lambda run: run.data.metrics["best/valid/accuracy"])
 
 
 def test_trials_that_blow_up_are_recorded_as_failed(swept):
@@ -570,7 +617,8 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsy
         "lengths: the shortest texts have ",
         "rungs: at 2,238, 4,477, 8,955 of 17,910 training examples",
         "  cell:",
-        "  004 {",
+        "the first 5 suggestions",
+        "  004 cell=",
         "time: about",
     ):
         assert part in text

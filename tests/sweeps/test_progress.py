@@ -87,6 +87,45 @@ def test_the_panel_names_the_best_and_the_running():
     assert "003" in text and "0.8000" in text
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_the_panel_fits_the_terminal(width):
+    """Nothing that matters is cropped, also by a console that wraps no lines."""
+    progress = progress_of(deadline=time.monotonic() + 60)
+    progress.searched = ("cell", "hidden_dim", "learning_rate", "embedding", "optimizer")
+    best = progress.trials[0]
+    best.name = "bilstm-2×128 word2vec rmsprop"
+    best.settings |= {"hidden_dim": 128, "learning_rate": 0.00123, "embedding": "word2vec"}
+    best.settings["optimizer"] = "rmsprop"
+    for key in range(5, 30):
+        progress.trials[key] = TrialState(key, best.name, {}, 1.5)
+    console = Console(file=io.StringIO(), width=width, height=24, soft_wrap=True)
+    console.print(panel(progress, width, 23))
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert len(lines) < 24
+    assert all(len(line) <= width for line in lines)
+    for part in (
+        "1 stopped early",
+        " so far, about 0:0",
+        "learning_rate 0.00123",
+        "optimizer rmsprop",
+        "word2vec rmsprop",
+        "more",
+    ):
+        assert any(part in line for line in lines), part
+    assert "…" not in "".join(lines)
+
+
+def test_the_view_says_when_time_is_up():
+    progress = progress_of(deadline=time.monotonic() - 1)
+    progress.trials[1].outcome = "out_of_time"
+    text = line(progress)
+    assert "0 stopped early | 1 out of time | 1 failed" in text
+    assert "time is up: what runs ends at its next evaluation" in text
+    for trial in progress.trials.values():
+        trial.outcome = trial.outcome or "out_of_time"
+    assert line(progress).endswith("time is up")
+
+
 def test_the_view_fits_the_output():
     progress = progress_of()
     console = Console(file=io.StringIO(), width=200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from sentiment.bundle import Bundle
 from sentiment.config import Config
@@ -28,10 +30,11 @@ from sweeps.confirmation import confirmation_key
 from sweeps.grid import Cell, Grid
 from sweeps.history import find_sweep
 from sweeps.importance import LEAST_TRIALS, importances
+from sweeps.leaderboard import terminal_table
 from sweeps.model_pictures import calibration_error, model_pictures, reliability
 from sweeps.page import Report, Section
 from sweeps.predictions import Predictions, surest_mistakes
-from sweeps.report import main, publish, write_page
+from sweeps.report import _print_sweeps, main, publish, write_page
 from sweeps.search_pictures import assign_lanes, pareto_front, search_pictures
 from sweeps.settings import SweepSettings
 from sweeps.sweep import Sweep
@@ -50,6 +53,8 @@ embedding: random
 """
 EVIL = "<script>alert('x')</script><img src=http://evil.example/x.png onerror=alert(1)>"
 TRIALS = 14
+BEST_IN_THE_MIDDLE = 12
+"""The trial whose best checkpoint is from a quarter of its training."""
 
 
 def settings_of(number: int) -> dict:
@@ -108,7 +113,8 @@ def swept(tmp_path_factory, empty_store, make_bundle):
             value = accuracy_of(number, step / 400)
             tracker.trial_metrics(number, step, {"valid/accuracy": value, "epoch": step / 400})
         best = {f"best/valid/{name}": value for name in ("accuracy", "f1")}
-        best |= {"best/valid/loss": 1 - value, "best/examples": step}
+        best |= {"best/valid/loss": 1 - value}
+        best |= {"best/examples": 100 if number == BEST_IN_THE_MIDDLE else step}
         once = {"seconds/total": 3.0 + number, "parameters/total": 5000 - 100 * number}
         once |= {"parameters/embedding": 2000}
         if number == TRIALS - 1:
@@ -166,6 +172,41 @@ def test_importance_is_told_of_comparable_trials_alone(swept):
     assert max(found.variance, key=found.variance.get) == "learning_rate"
 
 
+def test_a_time_budgets_end_is_told_by_itself(swept, capsys):
+    """Neither as early stopping, nor as if all had run."""
+    trials = [
+        replace(trial, outcome="out_of_time") if trial.outcome == "stopped_early" else trial
+        for trial in swept.record.trials
+    ]
+    record = replace(swept.record, trials=trials, asked=20, time_budget=30.0)
+    assert record.outcomes == {"completed": 10, "out_of_time": 3, "failed": 1}
+    sentence = (
+        "The time budget of 30 seconds ended the search: 3 trials ended at an evaluation before "
+        "their full length, 6 of 20 trials did not run."
+    )
+    assert record.cut_short == sentence
+    running = SimpleNamespace(data=SimpleNamespace(tags={"sweep.state": "running"}))
+    assert replace(record, run=running).cut_short is None
+    report = sweep_report(record, "not asked")
+    assert sentence in report.warnings
+    page = report.html().decode()
+    assert page.count('<td class="out_of_time">') == 3
+    assert "10 completed, 3 out of time, 1 failed" in page
+    told = re.sub(r"<style>.*?</style>|<figcaption.*?</figcaption>", "", page, flags=re.DOTALL)
+    assert "stopped early" not in told
+    assert "Brown lines end where the sweep&#39;s time budget was used up." in page
+    assert "time_budget</td>" in page
+    # What compares and what is ranked is as if the scheduler had stopped them.
+    assert [budget.values for budget in record.budgets()] == [
+        budget.values for budget in swept.record.budgets()
+    ]
+    assert [trial.key for trial in record.ranked] == [trial.key for trial in swept.record.ranked]
+    _print_sweeps(Console(width=160), [record], SimpleNamespace(csv=False, json=False, top=3))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "sweep hostile (finished): 10 completed, 3 out of time, 1 failed"
+    assert sentence in lines
+
+
 def test_pictures_have_a_tooltip_for_each_mark(swept):
     pictures = {picture.name: picture for picture in search_pictures(swept.record)}
     history = pictures["history"].svg()
@@ -221,9 +262,32 @@ def test_command_prints_the_leaderboard(swept, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "sweep hostile (finished): 10 completed, 3 stopped early, 1 failed"
     assert lines[1].split() == ["rank", "trial", "learning_rate", "momentum", "valid/accuracy",
-                                "test", "parameters", "seconds", "outcome"]  # fmt: skip
-    assert "0.7650 0.7000      3,700      16 completed" in lines[2]
+                                "test", "epochs", "trained", "best", "epoch",
+                                "parameters", "seconds", "outcome"]  # fmt: skip
+    assert lines[2].split()[-7:] == ["0.7650", "0.7000", "1.00", "1.00", "3,700", "16", "completed"]
+    assert lines[3].split()[-6:] == ["0.7400", "1.00", "0.25", "3,800", "15", "completed"]
     assert lines[-1] == "… and 12 more trials: --top, or the page"
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [
+        (160, []),
+        (100, ["learning_rate", "momentum"]),
+        (80, ["learning_rate", "momentum", "parameters", "seconds"]),
+    ],
+)
+def test_leaderboard_fits_the_terminal(swept, width, left_out):
+    fitted = terminal_table(swept.record, 3, width)
+    assert fitted.left_out == left_out
+    console = Console(file=io.StringIO(), width=width)
+    console.print(fitted.table)
+    text = console.file.getvalue()
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "…" not in text
+    rows = [line.split() for line in text.splitlines()]
+    assert rows[-6][:3] == ["1", "013", "bilstm-1×8"]
+    assert "0.7650" in rows[-6] and "completed" in rows[-6]
 
 
 def test_command_prints_for_programs(swept, capsys):
@@ -244,7 +308,7 @@ def test_command_closes_what_a_dead_process_left_open(swept, capsys):
     experiment = swept.record.run.info.experiment_id
     run = swept.client.create_run(experiment, tags=tags)
     main(["--tracking-uri", swept.uri, "--no-page", "--top", "1"])
-    assert "closed 1 runs" in capsys.readouterr().out
+    assert "closed 1 run that" in capsys.readouterr().out
     assert swept.client.get_run(run.info.run_id).info.status == "KILLED"
 
 

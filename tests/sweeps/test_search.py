@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,10 +31,12 @@ from sweeps.search import (
     first_suggestions,
     make_study,
     mode_of,
+    note_runs,
     warm_start,
 )
 from sweeps.space import Space
 from sweeps.storage import Storage
+from sweeps.time_budget import TimeBudget
 
 METRIC = "valid/accuracy"
 BUDGET = 400
@@ -292,6 +295,121 @@ def test_stopping_and_closing():
     search.close()
     assert [trial.state for trial in study.trials] == [TrialState.PRUNED, TrialState.FAIL]
     assert study.trials[0].value == 0.7
+    assert [trial.user_attrs["ended_by"] for trial in study.trials] == ["time budget"] * 2
+    assert [trial.outcome for trial in search.ended()] == ["out_of_time"] * 2
+
+
+def test_the_time_budget_ends_what_runs_at_its_next_evaluation():
+    study = study_in(None)
+    search = search_over(study, 9)
+    for name in "abcd":
+        search.suggest(name)
+    early = TimeBudget(time.monotonic() + 60, search)
+    assert not early("a", evaluation(0.5, 100))
+    assert search.suggest("e") != Searcher.FINISHED
+    budget = TimeBudget(time.monotonic() - 1, search)
+    assert not budget.stop_all()
+    assert search.suggest("f") == Searcher.FINISHED
+    last = {
+        "a": evaluation(0.6, 200),
+        "b": evaluation(0.7, BUDGET, finished=True),
+        "c": {"failure": "Traceback …", "examples": 0},
+    }
+    for name, result in last.items():
+        assert budget(name, result)
+        search.on_trial_complete(name, result)
+    # The scheduler had stopped this one before the time was up.
+    search.on_trial_complete("d", evaluation(0.4, 100))
+    search.close()
+    assert [search.ran_out(name) for name in "abcde"] == [True, False, False, False, True]
+    outcomes = ["out_of_time", "completed", "failed", "stopped_early", "out_of_time"]
+    assert [trial.outcome for trial in search.ended()] == outcomes
+    states = ["PRUNED", "COMPLETE", "FAIL", "PRUNED", "FAIL"]
+    assert [trial.state.name for trial in study.trials] == states
+    assert study.trials[0].intermediate_values == {200: 0.6}
+    assert [t.user_attrs.get("ended_by") for t in study.trials] == [
+        "time budget", None, None, None, "time budget",
+    ]  # fmt: skip
+
+
+def test_a_trial_that_starts_again_after_a_kill_is_no_longer_out_of_time(storage):
+    study = study_in(storage)
+    search = search_over(study, 1)
+    search.suggest("a")
+    search.on_trial_result("a", evaluation(0.5, 100))
+    # The kill came after the attribute, and before the trial was told.
+    study._storage.set_trial_user_attr(study.trials[0]._trial_id, "ended_by", "time budget")
+    again = search_over(study_in(storage), 1)
+    again.suggest("b")
+    again.on_trial_complete("b", evaluation(0.4, 200))
+    assert [trial.outcome for trial in again.ended()] == ["stopped_early"]
+
+
+# What a reader of the study finds
+
+
+def test_trials_name_their_runs_once_these_are_made(storage):
+    runs = {0: "run-0"}
+    study = study_in(storage)
+    search = search_over(study, 3, run_of=runs.get)
+    for name in "abc":
+        search.suggest(name)
+
+    def found():
+        return [trial.user_attrs.get("mlflow_run_id") for trial in study.get_trials()]
+
+    assert found() == ["run-0", None, None]
+    runs[1] = "run-1"
+    search.on_trial_result("b", evaluation(0.5, 100))
+    assert found() == ["run-0", "run-1", None]
+    runs[2] = "run-2"
+    search.on_trial_complete("c", error=True)
+    assert found() == ["run-0", "run-1", "run-2"]
+    # A sweep that is resumed goes on in the runs that it has.
+    search_over(study_in(storage), 3, run_of=runs.get).suggest("d")
+    assert found()[0] == "run-0"
+
+
+def test_runs_that_were_made_too_late_are_named_at_the_end(storage):
+    study = study_in(storage)
+    search = search_over(study, 3)
+    search.suggest("a")
+    search.on_trial_complete("a", evaluation(0.5, BUDGET, finished=True))
+    search.suggest("b")
+    search.on_trial_complete("b", error=True)
+    search.suggest("c")
+    runs = {0: "run-0", 1: "run-1"}
+    for _ in range(2):
+        note_runs(study, runs.get)
+    loaded = optuna.load_study(study_name="toy", storage=storage)
+    found = [trial.user_attrs.get("mlflow_run_id") for trial in loaded.trials]
+    assert found == ["run-0", "run-1", None]
+    # A study in memory has no other readers.
+    note_runs(study_in(None), runs.get)
+
+
+def test_a_study_names_its_objective_an_older_one_once_it_is_resumed(storage):
+    older = optuna.create_study(storage=storage, study_name="toy", direction="maximize")
+    older.set_user_attr("objective", METRIC)
+    assert older.metric_names is None
+    for _ in range(2):
+        assert study_in(storage).metric_names == [METRIC]
+    loaded = optuna.load_study(study_name="toy", storage=storage)
+    loaded.tell(loaded.ask(), 0.5)
+    assert f"value_{METRIC}" in loaded.trials_dataframe().columns
+
+
+def test_next_suggestions_follow_those_of_the_study(storage):
+    """What a resumed search starts with is what the plan of the resume has shown."""
+    run_alone(search_over(study_in(storage), 14))
+    before = study_in(storage).get_trials()
+    shown = first_suggestions(TOY, "tpe", 1234, 2, METRIC, before=before)
+    resumed = search_over(study_in(storage), 16)
+    for number, suggestion in enumerate(shown, start=14):
+        config = resumed.suggest(f"again-{number}")
+        assert config["trial"] == number
+        assert {name: config[name] for name in suggestion} == suggestion
+    assert shown != first_suggestions(TOY, "tpe", 1234, 2, METRIC)
 
 
 def test_the_base_must_not_contradict_the_space():
@@ -441,7 +559,7 @@ def test_past_trials_are_told_before_the_first_suggestion(storage):
     study = study_in(storage)
     past = [
         past_trial("one"),
-        past_trial("two", "stopped_early", optimizer="sgd", momentum="0.5"),
+        past_trial("two", "out_of_time", optimizer="sgd", momentum="0.5"),
         past_trial("outside", hidden_dim="512"),
         past_trial("fixed-differently", pooling="last"),
         past_trial("not-in-the-space", batch_size="8"),
@@ -453,6 +571,7 @@ def test_past_trials_are_told_before_the_first_suggestion(storage):
     one, two = study.trials
     assert (one.state, one.value) == (TrialState.COMPLETE, 0.85)
     assert (two.state, two.value) == (TrialState.PRUNED, 0.8)
+    assert two.user_attrs == {"source": "two", "ended_by": "time budget"}
     assert one.intermediate_values == two.intermediate_values == {100: 0.7, 200: 0.8}
     assert one.params == {
         "cell": "gru",
@@ -632,3 +751,5 @@ def test_none_is_left_running_when_time_is_up(tmp_path):
     search.close()
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL]
+    outcomes = [trial.outcome for trial in search.ended()]
+    assert outcomes == ["out_of_time", "out_of_time", "failed"]

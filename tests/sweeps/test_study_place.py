@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from optuna import load_study
 from services import free_port, postgresql
 
 from sentiment.errors import InputError
@@ -10,6 +11,7 @@ from sweeps.folder import SweepFolder
 from sweeps.search import make_study
 from sweeps.space import Space
 from sweeps.study_place import StudyPlace
+from sweeps.study_storage import add_attributes
 
 SPACE = Space.from_mapping({"cell": {"choice": ["rnn", "gru"]}})
 
@@ -46,6 +48,11 @@ def test_a_database_knows_the_studies_that_it_has(studies, folder):
     study.tell(study.ask(SPACE.distributions()), 0.5)
     again = make_study(storage.url(folder), "first", "valid/accuracy", SPACE)
     assert [trial.value for trial in again.trials] == [0.5]
+    assert again.metric_names == ["valid/accuracy"]
+    for _ in range(2):
+        add_attributes(again, "mlflow_run_id", {0: "a-run"})
+    loaded = load_study(study_name="first", storage=storage.url(folder))
+    assert loaded.trials[0].user_attrs == {"mlflow_run_id": "a-run"}
 
 
 def test_one_process_has_a_study_at_a_time(studies):

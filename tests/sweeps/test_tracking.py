@@ -157,6 +157,29 @@ def test_runs_of_the_trials(store: Store, swept: SweepTracker) -> None:
     }
 
 
+def test_trials_that_ran_out_of_time_count_by_themselves(store: Store) -> None:
+    client, experiment_id = store
+    tracker = start(store)
+    for number, (outcome, best) in enumerate((("completed", 0.5), ("out_of_time", 0.75))):
+        tracker.start_trial(number, parameters(), "bilstm-1×128 glove adam")
+        assert tracker.run_of(number) == tracker.known_run(number)
+        tracker.trial_metrics(number, 640, evaluation(best))
+        tracker.end_trial(number, outcome, metrics={"best/valid/accuracy": best}, step=640)
+    assert tracker.known_run(7) is None
+    tracker.end("finished")
+    run = find_sweep(client, [experiment_id])
+    metrics = {name: run.data.metrics[f"sweep/{name}"] for name in ("out_of_time", "best")}
+    assert metrics == {"out_of_time": 1, "best": 0.75}
+    assert run.data.metrics["sweep/stopped_early"] == 0
+    cut = client.get_run(tracker.run_of(1))
+    assert (cut.info.status, cut.data.tags["sweep.outcome"]) == ("FINISHED", "out_of_time")
+    trials = trials_of(client, run)
+    # Its best checkpoint counts like any other, and another sweep may start from it.
+    assert [trial.key for trial in best_trials(trials, "valid/accuracy")] == [1, 0]
+    past = finished_trials(client, run, "f00", "valid/accuracy")
+    assert [one.outcome for one in past] == ["completed", "out_of_time"]
+
+
 def test_traceback_of_a_failed_trial_is_kept(
     store: Store, swept: SweepTracker, tmp_path: Path
 ) -> None:
