@@ -41,16 +41,27 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--cache", nargs="*", metavar="PART", help="the cache, or parts of it such as corpus"
     )
-    parser.add_argument("--dry-run", action="store_true", help="tell, but remove nothing")
+    parser.add_argument(
+        "--relocate",
+        action="store_true",
+        help="remove nothing: let the record of a moved or copied folder name the files there",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="tell, but change nothing")
     parser.add_argument("--yes", action="store_true", help="don't ask; needed without a terminal")
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow store (default: the current folder's)"
     )
     args = parser.parse_args(argv)
+    removes = any(value is not None and value is not False for value in _asked(args).values())
+    if args.relocate:
+        if removes:
+            raise InputError("--relocate removes nothing: give it without the flags that do")
+        print(relocated(args.tracking_uri, args.dry_run))
+        return 0
 
     items = survey(args.tracking_uri)
     wanted = chosen(items, args)
-    if not any(value is not None and value is not False for value in _asked(args).values()):
+    if not removes:
         print(table(items))
         return 0
     if not wanted:
@@ -65,9 +76,60 @@ def main(argv: list[str] | None = None) -> int:
             raise InputError("removing takes --yes where nobody can be asked; --dry-run only tells")
         if input("remove these? [y/N] ").strip().lower() not in ("y", "yes"):
             return 0
-    size = sum(item.remove() for item in wanted if item.remove is not None)
+    size = 0
+    for item in wanted:
+        try:
+            size += item.remove() if item.remove is not None else 0
+        except PermissionError as error:
+            flag = f"--{item.kind} {item.name}"
+            raise InputError(
+                f"{flag}: {error.filename or 'its files'} can't be removed ({error.strerror}); "
+                f"removed before: {megabytes(size)}"
+            ) from error
     print(f"removed {megabytes(size)}")
     return 0
+
+
+def relocated(tracking_uri: str | None, dry_run: bool) -> str:
+    """Let a moved or copied store's record name the files beside it; say what was corrected.
+
+    Args:
+        tracking_uri: the store as it was asked for.
+        dry_run: only say what would be.
+
+    Raises:
+        InputError: it is no SQLite store, a sweep is running in its folder, its files are not
+            beside it, or it can't be written.
+    """
+    import sqlite3
+
+    from sentiment.record import tracking_uri as address
+    from sentiment.relocation import displacement, relocate
+    from sentiment.tracking_database import sqlite_file
+    from sweeps import disk
+    from sweeps.sweep import STATE_FOLDER
+
+    database = sqlite_file(address(tracking_uri))
+    if database is None:
+        raise InputError("--relocate is for a store in an SQLite file: others keep their addresses")
+    if not database.is_file():
+        raise InputError(f"{database}: there is no such store")
+    try:
+        found = displacement(database)
+    except sqlite3.Error as error:
+        raise InputError(f"{database} can't be read ({error})") from error
+    if found is None:
+        return f"{database} names the files where they are: nothing to correct"
+    for folder in {STATE_FOLDER.absolute(), found.folder / STATE_FOLDER.name}:
+        if running := disk.running_sweep(folder):
+            raise InputError(f"the sweep {running} is running: wait for it, or end it first")
+    counts = relocate(database, dry_run=dry_run)
+    what = ", ".join(
+        f"{count} {name if count > 1 else name.removesuffix('s')}" for name, count in counts.items()
+    )
+    verb = "would correct" if dry_run else "corrected"
+    end = " (--dry-run)" if dry_run else ""
+    return f"{verb} {what}: from {found.recorded} to {found.folder}{end}"
 
 
 def survey(tracking_uri: str | None) -> list[Item]:
@@ -76,20 +138,15 @@ def survey(tracking_uri: str | None) -> list[Item]:
     Raises:
         InputError: the store can't be opened.
     """
-    from pathlib import Path
-
-    from sentiment.record import read_store
+    from sentiment.record import find_store, read_store
     from sentiment.record import tracking_uri as address
     from sweeps import disk
     from sweeps.sweep import STATE_FOLDER
 
     uri = address(tracking_uri)
-    there = not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
-    if tracking_uri is not None or there:
-        client = read_store(uri)
-        items = [*disk.stored(client), *disk.states(STATE_FOLDER, client)]
-    else:
-        items = list(disk.states(STATE_FOLDER, None))
+    client = find_store(uri) if tracking_uri is None else read_store(uri)
+    items = [] if client is None else list(disk.stored(client))
+    items += disk.states(STATE_FOLDER, client)
     return [*items, *disk.caches(busy=any(item.state == "running" for item in items))]
 
 
@@ -113,7 +170,7 @@ def chosen(items: Sequence[Item], args: argparse.Namespace) -> list[Item]:
                 known = ", ".join(item.name for item in there) or "nothing"
                 raise InputError(f"--{kind} {name}: there is none; there is {known}")
             if found[0].remove is None:
-                why = "a sweep is running" if kind == "cache" else "it is running"
+                why = _why_it_stays(found[0])
                 raise InputError(f"--{kind} {name}: {why}, so it stays")
             wanted += found
     # What lies within something else that goes is counted once.
@@ -140,6 +197,12 @@ def table(items: Sequence[Item]) -> str:
 def megabytes(size: int) -> str:
     """Write a number of bytes as megabytes."""
     return f"{size / 1e6:,.1f} MB"
+
+
+def _why_it_stays(item: Item) -> str:
+    if item.kind == "cache":
+        return "a sweep is running"
+    return "it is running" if item.state == "running" else "its folder is read-only for this user"
 
 
 def _asked(args: argparse.Namespace) -> dict[str, list[str] | bool | None]:

@@ -5,6 +5,8 @@ What is registered never goes, and nothing of a sweep that runs.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +20,8 @@ from mlflow.entities import LoggedModel, Run, ViewType
 
 from sentiment.cache import cache_root, remove_entries
 from sentiment.provenance import is_alive
+from sentiment.store_errors import is_read_only
+from sweeps.folder import LOCK_FILE
 from sweeps.history import MODEL_TAG, REMOVED
 from sweeps.retention import artifact_size, remove_artifacts, remove_model
 
@@ -181,8 +185,21 @@ def states(folder: Path, client: MlflowClient | None) -> Iterator[Item]:
         ):
             size = size_of(part)
             if size or kind == "state":
-                remove = None if state == "running" else _folder_remover(path, part)
+                stays = state == "running" or not os.access(part.parent, os.W_OK)
+                remove = None if stays else _folder_remover(path, part)
                 yield Item(kind, path.name, state, what, size, remove)  # type: ignore[arg-type]
+
+
+def running_sweep(folder: Path) -> str | None:
+    """Return the name of a sweep whose folder a process holds; None if there is none.
+
+    Args:
+        folder: where the sweeps' folders lie.
+    """
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and _taken(path):
+            return path.name
+    return None
 
 
 def caches(busy: bool) -> Iterator[Item]:
@@ -259,7 +276,7 @@ def _cache_remover(path: Path) -> Callable[[], int]:
 
 def _taken(sweep: Path) -> bool:
     """Tell whether a process holds the lock of a sweep's folder."""
-    path = sweep / "lock"
+    path = sweep / LOCK_FILE
     if not path.exists():
         return False
     lock = FileLock(path)
@@ -267,7 +284,24 @@ def _taken(sweep: Path) -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    except OSError as error:
+        if not is_read_only(error):
+            raise
+        return _is_held(path)
     lock.release()
+    return False
+
+
+def _is_held(path: Path) -> bool:
+    """Tell whether a process holds a lock file that this user may not write."""
+    try:
+        # A shared lock needs no right to write, and an exclusive one excludes it.
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except PermissionError:
+        return False
     return False
 
 

@@ -15,9 +15,9 @@ from rich.table import Table
 from sentiment import cli
 from sentiment.datasets import Dataset
 from sentiment.devices import precision_name
+from sentiment.experiment import experiment_flag
 from sentiment.model_store import MODEL_NAME
 from sentiment.provenance import redacted
-from sentiment.record import EXPERIMENT
 from sweeps.confirmation import Confirmation
 from sweeps.history import TrialRecord, best_trials
 from sweeps.plan import Rungs
@@ -174,11 +174,6 @@ def resume_command(name: str, settings: SweepSettings) -> str:
     )
     experiment = experiment_flag(settings.experiment)
     return f"python -m sweeps.launch --resume {name}{store}{experiment}{places}"
-
-
-def experiment_flag(experiment: str) -> str:
-    """Return what a further command must be given to find the same experiment."""
-    return "" if experiment == EXPERIMENT else f" --experiment {shlex.quote(experiment)}"
 
 
 def _table(ranked: Sequence[TrialRecord], settings: SweepSettings, examples: int) -> Table:

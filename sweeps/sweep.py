@@ -15,6 +15,7 @@ import torch
 from mlflow import MlflowClient
 from rich.console import Console
 
+from sentiment import cli
 from sentiment.bundle import Bundle
 from sentiment.config import Config
 from sentiment.data_input import dataset_input
@@ -23,12 +24,13 @@ from sentiment.devices import configure_threads, pick_precision, precision_name
 from sentiment.embeddings import VectorSpec
 from sentiment.errors import InputError
 from sentiment.evaluate import score_split
+from sentiment.experiment import experiment_flag
 from sentiment.metrics import Scores
 from sentiment.model_store import fetch_bundle
 from sentiment.preparation import Prepared, prepare
 from sentiment.processes import available_cores
 from sentiment.recipe import Recipe
-from sentiment.record import open_store, read_store, tracking_uri
+from sentiment.record import check_writable, find_store, open_store, read_store, tracking_uri
 from sentiment.text import tokenizer
 from sentiment.tracking_server import one_try_each, several_tries
 from sweeps import baselines, descriptions, registry
@@ -315,7 +317,9 @@ class Sweep:
                 publish(client, read_sweep(client, run), self.settings.tracking_uri, self.dataset)
         except Exception as error:  # noqa: BLE001 - the sweep is recorded, whatever a picture does
             _log.warning("the report could not be made", exc_info=error)
-            self._say("the sweep is recorded; to make its report: python -m sweeps.report")
+            flags = cli.store_flag(self.settings.tracking_uri)
+            flags += experiment_flag(self.settings.experiment)
+            self._say(f"the sweep is recorded; to make its report: python -m sweeps.report{flags}")
             return
         self._say(f"report: {where(client, run)}")
 
@@ -339,9 +343,8 @@ class Sweep:
         name = self.settings.name
         if name is not None:
             check_sweep_name(name)
-        client = None
-        if self._uri.startswith("http") or Path(self._uri.removeprefix("sqlite:///")).exists():
-            client = read_store(self._uri)
+        check_writable(self._uri)
+        client = find_store(self._uri)
         if self._resumed or name is None:
             return
         folder = SweepFolder(STATE_FOLDER / name)

@@ -38,14 +38,15 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
 
-    from sentiment.record import EXPERIMENT, read_store, tracking_uri
+    from sentiment.experiment import default_experiment
+    from sentiment.record import read_store, tracking_uri
 
     uri = tracking_uri(args.tracking_uri)
     if uri.startswith(("http://", "https://")):
         raise InputError("the store is a server with pages of its own: open it in a browser")
     check_port(args.host, args.port)
     warn_if_open(args.host)
-    experiment = read_store(uri).get_experiment_by_name(EXPERIMENT)
+    experiment = read_store(uri).get_experiment_by_name(default_experiment())
     # MLflow opens an experiment with the traces of agents unless it is told otherwise.
     page = f"/#/experiments/{experiment.experiment_id}/runs?{RUNS}" if experiment else ""
     return serve(uri, args.host, args.port, page)
