@@ -18,10 +18,12 @@ from sentiment.devices import precision_name
 from sentiment.experiment import experiment_flag
 from sentiment.model_store import MODEL_NAME
 from sentiment.provenance import redacted
+from sentiment.tracking_server import is_server, server_address
 from sweeps.confirmation import Confirmation
 from sweeps.history import TrialRecord, best_trials
 from sweeps.plan import Rungs
 from sweeps.retention import Removed
+from sweeps.runs_view import LOCAL_PAGES, trials_page
 from sweeps.samplers import Cost, sampler_note
 from sweeps.search import PastTrial, first_suggestions
 from sweeps.settings import SweepSettings
@@ -115,7 +117,12 @@ def plan_lines(
 
 
 def print_result(
-    console: Console, result: SweepResult, settings: SweepSettings, uri: str, examples: int
+    console: Console,
+    result: SweepResult,
+    settings: SweepSettings,
+    uri: str,
+    experiment_id: str,
+    examples: int,
 ) -> None:
     """Print how a sweep ended: the best trials, the winner's test metrics, what to do next.
 
@@ -124,6 +131,7 @@ def print_result(
         result: how it ended.
         settings: what it was asked to do.
         uri: address of the store.
+        experiment_id: the experiment of all its runs.
         examples: texts of the train split.
     """
 
@@ -139,7 +147,7 @@ def print_result(
     if result.winner is None:
         say(
             "no trial got as far as an evaluation; error.txt among a failed run's artifacts says "
-            "why: python -m sweeps.ui"
+            f"why: {_browse(settings, uri)}"
         )
         return
     console.print(_table(best_trials(result.trials, settings.objective), settings, examples))
@@ -158,6 +166,11 @@ def print_result(
     width = max(map(len, commands))
     for command, what in commands.items():
         say(f"  {command:<{width}}  {what}")
+    browse, page = _browse(settings, uri), trials_page(experiment_id, result.name)
+    if is_server(uri):
+        say(f"all trials, the best first: {browse}/{page}")
+    else:
+        say(f"all trials, the best first, while {browse} runs: {LOCAL_PAGES}/{page}")
 
 
 def resume_command(name: str, settings: SweepSettings) -> str:
@@ -201,10 +214,17 @@ def _next_commands(settings: SweepSettings, uri: str) -> dict[str, str]:
     named = experiment_flag(settings.experiment)
     promoted = "" if name == MODEL_NAME else f" --model-name {name}"
     asked = "" if name == MODEL_NAME else f" --model models:/{name}@champion"
-    browse = redacted(uri) if uri.startswith("http") else f"python -m sweeps.ui{store}"
     return {
-        browse: "browse and compare",
+        _browse(settings, uri): "browse and compare",
         f"python -m sweeps.report{store}{named}": "the leaderboard, and the page again",
         f"python -m sweeps.promote{promoted}{store}": "make it the champion",
         f'python -m sentiment.predict{asked}{store} "This film is great"': "ask the champion",
     }
+
+
+def _browse(settings: SweepSettings, uri: str) -> str:
+    """Return where MLflow's pages are: a server's address, or the command that serves them."""
+    if is_server(uri):
+        return server_address(uri)
+    store = cli.store_flag(settings.tracking_uri)
+    return f"python -m sweeps.ui{store}{experiment_flag(settings.experiment)}"

@@ -72,6 +72,7 @@ from sweeps.ray_session import (
 from sweeps.report import publish, where
 from sweeps.resume import ResumedSweep
 from sweeps.retention import keep_best_models
+from sweeps.runs_view import keep_trials_view
 from sweeps.samplers import make_sampler
 from sweeps.search import PastTrial, StudySearch, make_study, warm_start
 from sweeps.settings import SweepSettings
@@ -257,6 +258,10 @@ class Sweep:
             self._say(f"sweep {name}: {settings.trials} trials, run {tracker.run_id}")
             subject = self._subject(tracker)
             tracker.describe(descriptions.running_sweep(subject))
+            searched = list(self.space.dimensions)
+            tracker.ask(
+                lambda: keep_trials_view(client, experiment_id, name, settings.objective, searched)
+            )
             with self._ray():
                 self._search(tracker, prepared, past, folder)
                 tracker.flush()
@@ -306,7 +311,7 @@ class Sweep:
         )
         examples = len(self.dataset.splits["train"].texts)
         self._report(client, tracker.run_id)
-        print_result(self._console, result, settings, self._uri, examples)
+        print_result(self._console, result, settings, self._uri, experiment_id, examples)
         return result
 
     def _report(self, client: MlflowClient, run_id: str) -> None:
