@@ -33,6 +33,7 @@ from mlflow.entities import Metric, Run
 from sentiment import cli
 from sentiment.config import Config
 from sentiment.datasets import DataConfig
+from sentiment.experiment import default_experiment
 from sentiment.preparation import prepare
 from sentiment.record import hyperparameters
 from sentiment.training import Trainer
@@ -338,7 +339,7 @@ def _found(database: Path, query: str) -> Callable[[], bool]:
 def judge(folder: Path, trials: int, outcome: Outcome) -> None:
     """Check every claim from the stores of a sweep that has ended."""
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    experiment = client.get_experiment_by_name("sentiment")
+    experiment = client.get_experiment_by_name(default_experiment())
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     for run in runs:
@@ -466,7 +467,7 @@ def _steps(client: MlflowClient, run: Run, name: str, of: str, outcome: Outcome)
 def retrained(folder: Path, number: int) -> list[str]:
     """Train a trial once more without a break; return what the record has otherwise."""
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    experiment = client.get_experiment_by_name("sentiment")
+    experiment = client.get_experiment_by_name(default_experiment())
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id], f"tags.`sweep.trial` = '{number}'")
     config = Config.from_flat(hyperparameters(run.data.params))

@@ -14,8 +14,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from sentiment import cli
+from sentiment.experiment import default_experiment
 from sentiment.recipe import baseline_recipes
-from sentiment.record import EXPERIMENT, open_store, tracking_uri
+from sentiment.record import open_store, tracking_uri
 
 SEEDS = (1234, 1235, 1236)
 CHEAPEST = ("small-rnn", "small-lstm", "base-rnn")
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these recipes alone")
     args = parser.parse_args(argv)
-    client, experiment = open_store(tracking_uri(), EXPERIMENT)
+    client, experiment = open_store(tracking_uri(), default_experiment())
     wanted = [recipe.name for recipe in baseline_recipes()]
     for name in args.only or wanted:
         for seed in SEEDS if name in CHEAPEST else SEEDS[:1]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from screenshots.browser import Browser
-from sweeps.ui import RUNS
+from sweeps.runs_view import RUNS, trials_page
 
 _FOLD = "document.querySelector('[data-component-id*=\"runnamecellrenderer\"]')"
 _ASSISTANT = "document.querySelector('[data-component-id=\"mlflow.assistant.chat_panel.close\"]')"
@@ -65,12 +65,17 @@ class Pages:
     def __init__(self, browser: Browser, address: str, experiment_id: str) -> None:
         self.browser = browser
         self._address = address
+        self._id = experiment_id
         self._experiment = f"{address}/#/experiments/{experiment_id}"
         self._unfolded = False
 
     def open_runs(self, sweep: str) -> None:
         """Open the table of runs, in which a sweep is one line."""
         self._open(f"{self._experiment}/runs?{RUNS}", sweep)
+
+    def open_trials(self, sweep: str, trial: str) -> None:
+        """Open the table of a sweep's trials, the best first; `trial` is the name of one."""
+        self._open(f"{self._address}/{trials_page(self._id, sweep)}", trial)
 
     def unfold(self, trial: str) -> None:
         """Unfold the newest sweep; `trial` is a name that is seen then."""

@@ -20,8 +20,10 @@ from sentiment.config import Config
 from sentiment.data_config import DataConfig, flag
 from sentiment.encodings import check_utf8
 from sentiment.errors import InputError, TrainingError
+from sentiment.experiment import EXPERIMENT, EXPERIMENT_VARIABLE, default_experiment
 from sentiment.full_disk import full_disk
 from sentiment.provenance import redacted
+from sentiment.store_errors import store_error
 
 if TYPE_CHECKING:
     from sentiment.datasets import Dataset
@@ -179,7 +181,12 @@ def add_store_arguments(parser: argparse.ArgumentParser) -> None:
     """Add where in MLflow to record."""
     group = parser.add_argument_group("record")
     group.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: MLflow's own)")
-    group.add_argument("--experiment", metavar="NAME", default="sentiment", help="experiment")
+    group.add_argument(
+        "--experiment",
+        metavar="NAME",
+        default=default_experiment(),
+        help=f"experiment (default: ${EXPERIMENT_VARIABLE}, or {EXPERIMENT})",
+    )
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -218,8 +225,9 @@ def warn_of_padding(config: Config) -> None:
 def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
     """Run a command on the process's arguments and exit with its status.
 
-    0: done; 1: the work failed; 2: the user's input is wrong; 130: interrupted. What nobody
-    foresaw keeps its traceback, without the credentials in it, and ends with 1 too.
+    0: done; 1: the work failed; 2: the user's input is wrong; 130: interrupted. What a store
+    raises becomes a line. Any other exception keeps its traceback, without the credentials in it,
+    and ends with 1 too.
     """
     try:
         status = main(None) or 0
@@ -237,12 +245,13 @@ def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except Exception as error:  # noqa: BLE001 - told in full
-        full = full_disk(error)
-        if full is None:
+        if full := full_disk(error):
+            status = _fail(f"{full}; free some room and start again", 1)
+        elif refused := store_error(error):
+            status = _fail(f"the store can't be used: {refused}", 1)
+        else:
             print(redacted(traceback.format_exc()), end="", file=sys.stderr)
             status = 1
-        else:
-            status = _fail(f"{full}; free some room and start again", 1)
     sys.exit(status)
 
 

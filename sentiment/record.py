@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 import time
 import traceback
@@ -45,14 +46,16 @@ from sqlalchemy.exc import SQLAlchemyError
 import sentiment
 from sentiment.config import SECTION_OF, Config
 from sentiment.errors import InputError
+from sentiment.experiment import EXPERIMENT
 from sentiment.provenance import process_tags, provenance_tags, redacted
+from sentiment.relocation import check_location
+from sentiment.store_errors import store_error
 from sentiment.text import LANGUAGE_PACKAGES
-from sentiment.tracking_server import check_reachable, is_server, one_try_each
+from sentiment.tracking_database import database_has_store, is_database, sqlite_file
+from sentiment.tracking_server import check_is_mlflow, check_reachable, is_server, one_try_each
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
-EXPERIMENT = "sentiment"
-"""The experiment of all runs, unless told otherwise."""
 BUNDLE_ARTIFACT = "artifacts/bundle"
 """Where a bundle lies within its logged model."""
 SERVING_PACKAGES = (
@@ -80,6 +83,8 @@ _DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
 
 for _name in ("alembic", "mlflow"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+# It logs, over many lines, errors that it raises too.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def tracking_uri(explicit: str | None = None) -> str:
@@ -126,6 +131,7 @@ def open_store(uri: str, experiment: str = EXPERIMENT) -> tuple[MlflowClient, st
     Raises:
         InputError: the store can't be reached, opened or written, or the experiment is deleted.
     """
+    check_writable(uri)
     with _usable(uri), _alone(uri):
         client = _opened(uri)
         found = client.get_experiment_by_name(experiment)
@@ -152,14 +158,43 @@ def read_store(uri: str) -> MlflowClient:
     Raises:
         InputError: there is none, or it can't be reached or opened.
     """
-    database = _sqlite_file(uri)
-    if database is not None and not database.exists():
+    client = find_store(uri)
+    if client is None:
         raise InputError(
-            f"{database}: there is no such store yet; the first sweep makes it: "
-            "python -m sweeps.launch"
+            f"{sqlite_file(uri) or redacted(uri)}: there is no such store yet; the first sweep "
+            "makes it: python -m sweeps.launch"
         )
-    with _usable(uri), _alone(uri):
-        return _opened(uri)
+    return client
+
+
+def find_store(uri: str) -> MlflowClient | None:
+    """Open a store; return None where there is none yet.
+
+    Raises:
+        InputError: it can't be reached or opened.
+    """
+    database = sqlite_file(uri)
+    if database is not None and not database.exists():
+        return None
+    with _usable(uri) as has_tables, _alone(uri):
+        return _opened(uri) if has_tables else None
+
+
+def check_writable(uri: str) -> None:
+    """Check that this user may write to a store; only of an SQLite file is it known beforehand.
+
+    Raises:
+        InputError: the file or its folder is read-only.
+    """
+    database = sqlite_file(uri)
+    if database is None or not database.exists():
+        return
+    # SQLite writes a journal beside its file.
+    if not (os.access(database, os.W_OK) and os.access(database.parent, os.W_OK)):
+        raise InputError(
+            f"the store {database} is read-only for this user: run in a folder of your own, or "
+            "give another --tracking-uri"
+        )
 
 
 def run_parameters(config: Config, dataset: str, fingerprint: str) -> dict[str, str]:
@@ -460,12 +495,8 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _sqlite_file(uri: str) -> Path | None:
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
 def _artifact_location(uri: str, experiment: str) -> str | None:
-    database = _sqlite_file(uri)
+    database = sqlite_file(uri)
     # MLflow's own choice is mlruns/ in the current folder, by the experiment's id.
     if database is None or database.parent == Path.cwd():
         return None
@@ -477,7 +508,7 @@ def _artifact_location(uri: str, experiment: str) -> str | None:
 @contextmanager
 def _alone(uri: str) -> Iterator[None]:
     """Hold off the other processes that open a SQLite store: its creation can't be shared."""
-    database = _sqlite_file(uri)
+    database = sqlite_file(uri)
     if database is None or (database.exists() and not os.access(database.parent, os.W_OK)):
         yield
         return
@@ -494,7 +525,7 @@ def _alone(uri: str) -> Iterator[None]:
 
 def _opened(uri: str) -> MlflowClient:
     """Open a store that nobody else of us is opening; an SQLite file is made if it isn't there."""
-    database = _sqlite_file(uri)
+    database = sqlite_file(uri)
     if database is not None and not database.exists():
         _make_database(database)
     deadline = time.monotonic() + _MAKING_SECONDS
@@ -530,23 +561,46 @@ def _make_database(database: Path) -> None:
 
 
 @contextmanager
-def _usable(uri: str) -> Iterator[None]:
-    """Turn what goes wrong in opening a store into an InputError, within seconds."""
+def _usable(uri: str) -> Iterator[bool]:
+    """Turn what goes wrong in opening a store into an InputError, within seconds.
+
+    Yields whether the store has its tables; those of a database server may be yet to make.
+    """
     shown = redacted(uri)
-    if is_server(uri):
-        check_reachable(uri)
-    database = _sqlite_file(uri)
+    has_tables = True
     try:
-        # MLflow would try for minutes to read anything else.
-        if database is not None and database.exists() and not _is_sqlite(database):
-            raise InputError(f"{database} is not an SQLite file: name another store")
         with one_try_each():
-            yield
+            if is_server(uri):
+                check_reachable(uri)
+                check_is_mlflow(uri)
+            elif is_database(uri):
+                has_tables = database_has_store(uri)
+            else:
+                _check_file(uri)
+            yield has_tables
     except OSError as error:
         raise InputError(f"the store {shown} can't be opened: {error}") from error
     except (MlflowException, SQLAlchemyError) as error:
-        first = redacted(str(error).strip().splitlines()[0])
-        raise InputError(f"the store {shown} can't be used: {first}") from error
+        raise InputError(f"the store {shown} can't be used: {store_error(error)}") from error
+
+
+def _check_file(uri: str) -> None:
+    """Check an SQLite store that is there; MLflow would try for minutes to read anything else.
+
+    Raises:
+        InputError: it is something else, can't be read, or was moved or copied.
+        OSError: the file can't be read.
+    """
+    database = sqlite_file(uri)
+    if database is None or not database.exists():
+        return
+    if not _is_sqlite(database):
+        raise InputError(f"{database} is not an SQLite file: name another store")
+    try:
+        check_location(database)
+    except sqlite3.Error as error:
+        hint = "" if os.access(database.parent, os.W_OK) else "; copy its folder to one of yours"
+        raise InputError(f"{database} can't be read ({error}){hint}") from error
 
 
 def _is_sqlite(path: Path) -> bool:

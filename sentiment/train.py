@@ -57,9 +57,20 @@ def main(argv: list[str] | None = None) -> None:
     from sentiment.embeddings import coverage
     from sentiment.evaluate import score_split
     from sentiment.preparation import prepare
-    from sentiment.record import RunRecord, open_store, run_parameters, tracking_uri
+    from sentiment.record import (
+        RunRecord,
+        check_writable,
+        find_store,
+        open_store,
+        run_parameters,
+        tracking_uri,
+    )
     from sentiment.training import Trainer
 
+    # A store that can't take the run is known before the work.
+    uri = tracking_uri(args.tracking_uri)
+    check_writable(uri)
+    find_store(uri)
     device = pick_device(args.device)
     prepared = prepare(data, [config], progress=print)
     corpus, vectors = prepared.for_config(config)
@@ -77,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
     share = coverage(vectors, trainer.vocabulary.known)
     if vectors is not None:
         print(f"embedding: {vectors.source}, {vectors.dim}d, for {share:.1%} of the vocabulary")
-    client, experiment_id = open_store(tracking_uri(args.tracking_uri), args.experiment)
+    client, experiment_id = open_store(uri, args.experiment)
     record = RunRecord.start(
         client,
         experiment_id,

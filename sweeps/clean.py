@@ -53,18 +53,29 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--cache", nargs="*", metavar="PART", help="the cache, or parts of it such as corpus"
     )
-    parser.add_argument("--dry-run", action="store_true", help="tell, but remove nothing")
+    parser.add_argument(
+        "--relocate",
+        action="store_true",
+        help="remove nothing: let the record of a moved or copied folder name the files there",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="tell, but change nothing")
     parser.add_argument("--yes", action="store_true", help="don't ask; needed without a terminal")
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow store (default: the current folder's)"
     )
     args = parser.parse_args(argv)
+    removes = any(value is not None and value is not False for value in _asked(args).values())
+    if args.relocate:
+        if removes:
+            raise InputError("--relocate removes nothing: give it without the flags that do")
+        print(relocated(args.tracking_uri, args.dry_run))
+        return 0
 
     if args.former_champions and args.versions is None:
         raise InputError("--former-champions says which versions may go too: add --versions")
     items, states = survey(args.tracking_uri, args.former_champions)
     wanted = chosen(items, states, args)
-    if not any(value is not None and value is not False for value in _asked(args).values()):
+    if not removes:
         print_table(items)
         return 0
     if not wanted:
@@ -81,9 +92,60 @@ def main(argv: list[str] | None = None) -> int:
             raise InputError("removing takes --yes where nobody can be asked; --dry-run only tells")
         if input("remove these? [y/N] ").strip().lower() not in ("y", "yes"):
             return 0
-    size = sum(item.remove() for item in wanted if item.remove is not None)
+    size = 0
+    for item in wanted:
+        try:
+            size += item.remove() if item.remove is not None else 0
+        except PermissionError as error:
+            flag = f"--{item.kind} {item.name}"
+            raise InputError(
+                f"{flag}: {error.filename or 'its files'} can't be removed ({error.strerror}); "
+                f"removed before: {megabytes(size)}"
+            ) from error
     print(f"removed {megabytes(size)}")
     return 0
+
+
+def relocated(tracking_uri: str | None, dry_run: bool) -> str:
+    """Let a moved or copied store's record name the files beside it; say what was corrected.
+
+    Args:
+        tracking_uri: the store as it was asked for.
+        dry_run: only say what would be.
+
+    Raises:
+        InputError: it is no SQLite store, a sweep is running in its folder, its files are not
+            beside it, or it can't be written.
+    """
+    import sqlite3
+
+    from sentiment.record import tracking_uri as address
+    from sentiment.relocation import displacement, relocate
+    from sentiment.tracking_database import sqlite_file
+    from sweeps import disk
+    from sweeps.sweep import STATE_FOLDER
+
+    database = sqlite_file(address(tracking_uri))
+    if database is None:
+        raise InputError("--relocate is for a store in an SQLite file: others keep their addresses")
+    if not database.is_file():
+        raise InputError(f"{database}: there is no such store")
+    try:
+        found = displacement(database)
+    except sqlite3.Error as error:
+        raise InputError(f"{database} can't be read ({error})") from error
+    if found is None:
+        return f"{database} names the files where they are: nothing to correct"
+    for folder in {STATE_FOLDER.absolute(), found.folder / STATE_FOLDER.name}:
+        if running := disk.running_sweep(folder):
+            raise InputError(f"the sweep {running} is running: wait for it, or end it first")
+    counts = relocate(database, dry_run=dry_run)
+    what = ", ".join(
+        f"{count} {name if count > 1 else name.removesuffix('s')}" for name, count in counts.items()
+    )
+    verb = "would correct" if dry_run else "corrected"
+    end = " (--dry-run)" if dry_run else ""
+    return f"{verb} {what}: from {found.recorded} to {found.folder}{end}"
 
 
 def survey(
@@ -100,20 +162,17 @@ def survey(
     Raises:
         InputError: the store can't be opened.
     """
-    from pathlib import Path
-
-    from sentiment.record import read_store
+    from sentiment.record import find_store, read_store
     from sentiment.record import tracking_uri as address
     from sweeps import disk
     from sweeps.sweep import STATE_FOLDER
     from sweeps.unneeded_versions import unneeded_versions
 
     uri = address(tracking_uri)
-    there = not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
     items: list[Item] = []
     record = disk.Record({}, [], frozenset())
-    if tracking_uri is not None or there:
-        client = read_store(uri)
+    client = find_store(uri) if tracking_uri is None else read_store(uri)
+    if client is not None:
         record = disk.Record.read(client)
         items += disk.stored(client, record)
         items += unneeded_versions(client, record, former_champions)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sentiment import cli
 from sentiment.config import Config
 from sentiment.datasets import DataConfig, Dataset
+from sentiment.experiment import experiment_flag
 from sentiment.listing import listed
 from sentiment.model_store import MODEL_NAME
 from sentiment.record import parameter_text
@@ -21,9 +22,9 @@ from sweeps.history import TrialRecord, best_trials
 from sweeps.leaderboard import BEST_AT, TRAINED, number_text
 from sweeps.outcomes import budget_sentence, count_parts, counts_of, label_of
 from sweeps.plan import Rungs
+from sweeps.runs_view import RUNS, trials_page
 from sweeps.settings import SweepSettings
 from sweeps.space import Choice, Dimension, Space
-from sweeps.ui import RUNS
 
 RUN_LIMIT = 8_000
 """Characters of a run's description: MLflow cuts a longer one."""
@@ -65,13 +66,21 @@ class Subject:
         """Return a link to a run of the sweep."""
         return f"[{title}](#/experiments/{self.experiment_id}/runs/{run_id}?{RUNS})"
 
+    def trials_link(self, title: str) -> str:
+        """Return a link to the table of the sweep's trials, the best first."""
+        return f"[{title}]({trials_page(self.experiment_id, self.name)})"
+
 
 def running_sweep(subject: Subject) -> str:
     """Describe a sweep that has not ended."""
     return _joined(
         f"{_asked_for(subject)} It has not ended. If its state (`sweep.state`) is interrupted, "
         "this goes on with it:",
-        _code(f"python -m sweeps.launch --resume {subject.name}{_store(subject.settings)}"),
+        _code(
+            f"python -m sweeps.launch --resume {subject.name}{_store(subject.settings)}"
+            f"{experiment_flag(subject.settings.experiment)}"
+        ),
+        f"{subject.trials_link('Its trials so far, the best first')}.",
         *_searched(subject),
     )
 
@@ -127,6 +136,7 @@ def ended_sweep(
         *_reproduce(subject, winner),
         f"### The best {min(BEST, len(best_trials(trials, settings.objective)))}",
         _best_table(subject, trials),
+        f"{subject.trials_link('All its trials, the best first')}.",
     ]
     return _joined(*parts, *_searched(subject))
 

@@ -5,6 +5,8 @@ The models of registered versions never go from here, and nothing of a sweep tha
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -19,13 +21,16 @@ from mlflow.entities.model_registry import ModelVersion
 
 from sentiment.cache import cache_root, remove_entries
 from sentiment.provenance import is_alive
+from sentiment.store_errors import is_read_only
 from sentiment.wording import counted
+from sweeps.folder import LOCK_FILE
 from sweeps.history import MODEL_TAG, REMOVED
 from sweeps.retention import artifact_size, remove_artifacts, remove_model
 
 Kind = Literal["models", "state", "checkpoints", "versions", "deleted", "cache"]
 
 RUNNING = "it is running, so it stays"
+READ_ONLY = "its folder is read-only for this user, so it stays"
 
 _PAGE = 1000
 
@@ -200,8 +205,22 @@ def states(folder: Path, record: Record) -> Iterator[Item]:
         ):
             size = size_of(part)
             if size or kind == "state":
-                remove = None if state == "running" else _folder_remover(path, part)
-                yield Item(kind, path.name, state, what, size, remove, RUNNING)  # type: ignore[arg-type]
+                writable = os.access(part.parent, os.W_OK)
+                stays = RUNNING if state == "running" or writable else READ_ONLY
+                remove = _folder_remover(path, part) if writable and state != "running" else None
+                yield Item(kind, path.name, state, what, size, remove, stays)  # type: ignore[arg-type]
+
+
+def running_sweep(folder: Path) -> str | None:
+    """Return the name of a sweep whose folder a process holds; None if there is none.
+
+    Args:
+        folder: where the sweeps' folders lie.
+    """
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and _taken(path):
+            return path.name
+    return None
 
 
 def caches(busy: bool) -> Iterator[Item]:
@@ -280,7 +299,7 @@ def _cache_remover(path: Path) -> Callable[[], int]:
 
 def _taken(sweep: Path) -> bool:
     """Tell whether a process holds the lock of a sweep's folder."""
-    path = sweep / "lock"
+    path = sweep / LOCK_FILE
     if not path.exists():
         return False
     lock = FileLock(path)
@@ -288,7 +307,24 @@ def _taken(sweep: Path) -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    except OSError as error:
+        if not is_read_only(error):
+            raise
+        return _is_held(path)
     lock.release()
+    return False
+
+
+def _is_held(path: Path) -> bool:
+    """Tell whether a process holds a lock file that this user may not write."""
+    try:
+        # A shared lock needs no right to write, and an exclusive one excludes it.
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except PermissionError:
+        return False
     return False
 
 

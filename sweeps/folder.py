@@ -15,7 +15,8 @@ SETTINGS_FILE = "settings.json"
 """What the sweep was asked to do; also among the artifacts of its run."""
 SPACE_FILE = "space.yaml"
 STUDY_FILE = "study.db"
-_LOCK_FILE = "lock"
+LOCK_FILE = "lock"
+"""Held by the process that runs the sweep."""
 
 
 class SweepFolder:
@@ -28,7 +29,7 @@ class SweepFolder:
     def __init__(self, path: Path) -> None:
         """Name the folder; nothing is read or written."""
         self.path = path
-        self._lock = FileLock(path / _LOCK_FILE)
+        self._lock = FileLock(path / LOCK_FILE)
 
     @classmethod
     def claim(cls, path: Path, settings: str, space: str) -> SweepFolder:

@@ -152,7 +152,8 @@ def _parser() -> argparse.ArgumentParser:
         **{
             each.name: each.default
             for each in fields(SweepSettings)
-            if each.name in flags and each.default is not MISSING
+            # The environment may name another experiment than the settings' own default.
+            if each.name in flags and each.name != "experiment" and each.default is not MISSING
         }
     )
     return parser

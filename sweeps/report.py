@@ -13,6 +13,8 @@ from urllib.request import url2pathname
 
 from sentiment import cli
 from sentiment.errors import InputError
+from sentiment.experiment import experiment_flag
+from sentiment.store_errors import is_read_only
 from sentiment.wording import counted
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from sentiment.datasets import DataConfig, Dataset
     from sweeps.comparison import Comparison
+    from sweeps.page import Report
     from sweeps.predictions import Predictions
     from sweeps.sweep_record import SweepRecord
 
@@ -46,7 +49,6 @@ def main(argv: list[str] | None = None) -> None:
     from rich.console import Console
 
     from sentiment.record import read_store, tracking_uri
-    from sweeps.tracking import close_orphans
 
     client = read_store(tracking_uri(args.tracking_uri))
     experiment = client.get_experiment_by_name(args.experiment)
@@ -56,10 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     console = Console(stderr=args.csv or args.json, highlight=False)
     if not console.is_terminal:
         console.width = _LOG_WIDTH
-    closed = close_orphans(client)
-    if closed:
-        runs = counted(len(closed), "run")
-        _say(console, f"closed {runs} that an ended process had left running")
+    _close_orphans(client, console)
     found = [_find(client, experiment.experiment_id, name) for name in args.what or [None]]
     sweeps = [run for run in found if run.data.tags.get("sweep.role") == "sweep"]
     if not sweeps:
@@ -89,27 +88,41 @@ def publish(
     Returns:
         The page.
     """
-    from sweeps.summary import experiment_flag
+    report = make_report(client, record, tracking_uri, dataset, predictions)
+    html = report.html()
+    record_report(client, record.run.info.run_id, report, html)
+    return html
+
+
+def make_report(
+    client: MlflowClient,
+    record: SweepRecord,
+    tracking_uri: str | None = None,
+    dataset: Dataset | None = None,
+    predictions: Predictions | None = None,
+) -> Report:
+    """Make a sweep's report; the arguments are those of `publish`."""
     from sweeps.sweep_report import sweep_report, winner_predictions
 
     experiment = client.get_experiment(record.run.info.experiment_id).name
-    report = sweep_report(
+    return sweep_report(
         record,
         predictions or winner_predictions(client, record, dataset),
         cli.store_flag(tracking_uri),
         experiment_flag(experiment),
     )
-    run_id = record.run.info.run_id
+
+
+def record_report(client: MlflowClient, run_id: str, report: Report, html: bytes) -> None:
+    """Keep a report with a sweep's run: the page, and its pictures as PNG."""
     with tempfile.TemporaryDirectory() as scratch:
         page, plots = Path(scratch, REPORT_FILE), Path(scratch, PLOTS_FOLDER)
-        html = report.html()
         page.write_bytes(html)
         plots.mkdir()
         for picture in report.pictures:
             (plots / f"{picture.name}.png").write_bytes(picture.png())
         client.log_artifact(run_id, str(page))
         client.log_artifacts(run_id, str(plots), PLOTS_FOLDER)
-    return html
 
 
 def where(client: MlflowClient, run: Run) -> str:
@@ -190,6 +203,22 @@ def _find(client: MlflowClient, experiment_id: str, name: str | None) -> Run:
             raise InputError(f"there is no sweep and no run {name}") from error
 
 
+def _close_orphans(client: MlflowClient, console: Console) -> None:
+    """Close what ended processes have left running, where this user may write to the store."""
+    from sweeps.tracking import close_orphans
+
+    try:
+        closed = close_orphans(client)
+    except Exception as error:
+        if not is_read_only(error):
+            raise
+        _say(console, "runs that ended processes left running stay so: the store is read-only")
+        return
+    if closed:
+        runs = counted(len(closed), "run")
+        _say(console, f"closed {runs} that an ended process had left running")
+
+
 def _report_sweeps(
     client: MlflowClient, runs: list[Run], args: argparse.Namespace, console: Console
 ) -> None:
@@ -203,16 +232,24 @@ def _report_sweeps(
         return
     if len(records) > 1:
         from sweeps.comparison_report import sweeps_report
-        from sweeps.summary import experiment_flag
 
         report = sweeps_report(
             records, cli.store_flag(args.tracking_uri), experiment_flag(args.experiment)
         )
         _write(console, args.output or Path(COMPARISON_FILE), report.html())
         return
-    html = publish(client, records[0], args.tracking_uri)
+    report = make_report(client, records[0], args.tracking_uri)
+    html = report.html()
     if args.output:
         _write(console, args.output, html)
+    try:
+        record_report(client, runs[0].info.run_id, report, html)
+    except Exception as error:
+        if not is_read_only(error):
+            raise
+        hint = "" if args.output else "; --output FILE writes it elsewhere"
+        _say(console, f"the page can't be recorded: the store is read-only for this user{hint}")
+        return
     _say(console, f"report: {where(client, runs[0])}")
 
 

@@ -12,9 +12,10 @@ from rich.table import Table
 
 from sentiment import cli
 from sentiment.config import Objective
+from sentiment.experiment import experiment_flag
 from sentiment.model_store import MODEL_NAME
 from sentiment.provenance import redacted
-from sentiment.record import EXPERIMENT
+from sentiment.tracking_server import is_server, server_address
 from sentiment.wording import counted, duration
 from sweeps.challenger import RegisteredWinner
 from sweeps.confirmation import Confirmation
@@ -23,6 +24,7 @@ from sweeps.leaderboard import BEST_AT, TRAINED, number_text
 from sweeps.outcomes import budget_sentence, count_parts, counts_of, label_of
 from sweeps.resume import ResumedSweep
 from sweeps.retention import Removed
+from sweeps.runs_view import LOCAL_PAGES, trials_page
 from sweeps.settings import SweepSettings
 from sweeps.terminal import Column, command_lines, fitted_table, say
 
@@ -97,7 +99,12 @@ class SweepResult:
 
 
 def print_result(
-    console: Console, result: SweepResult, settings: SweepSettings, uri: str, examples: int
+    console: Console,
+    result: SweepResult,
+    settings: SweepSettings,
+    uri: str,
+    experiment_id: str,
+    examples: int,
 ) -> None:
     """Print how a sweep ended: the best trials, the winner's test metrics, what to do next.
 
@@ -106,6 +113,7 @@ def print_result(
         result: how it ended.
         settings: what it was asked to do.
         uri: address of the store.
+        experiment_id: the experiment of all its runs.
         examples: texts of the train split.
     """
     counts = ", ".join(count_parts(counts_of(result.outcomes)))
@@ -116,7 +124,7 @@ def print_result(
         say(
             console,
             "no trial got as far as an evaluation; error.txt among a failed run's artifacts says "
-            "why: python -m sweeps.ui",
+            f"why: {_browse(settings, uri)}",
         )
         for warning in result.warnings:
             say(console, f"warning: {warning}")
@@ -143,6 +151,11 @@ def print_result(
     say(console, "next:")
     for line in command_lines(_next_commands(result, settings, uri), console.width):
         say(console, line)
+    browse, page = _browse(settings, uri), trials_page(experiment_id, result.name)
+    if is_server(uri):
+        say(console, f"all trials, the best first: {browse}/{page}")
+    else:
+        say(console, f"all trials, the best first, while {browse} runs: {LOCAL_PAGES}/{page}")
 
 
 def start_line(
@@ -192,11 +205,6 @@ def resume_command(name: str, settings: SweepSettings) -> str:
     )
     experiment = experiment_flag(settings.experiment)
     return f"python -m sweeps.launch --resume {name}{store}{experiment}{places}"
-
-
-def experiment_flag(experiment: str) -> str:
-    """Return what a further command must be given to find the same experiment."""
-    return "" if experiment == EXPERIMENT else f" --experiment {shlex.quote(experiment)}"
 
 
 def _table(
@@ -271,7 +279,7 @@ def _next_commands(result: SweepResult, settings: SweepSettings, uri: str) -> di
     name = settings.model_name
     named = experiment_flag(settings.experiment)
     asked = "" if name == MODEL_NAME else f" --model {shlex.quote(f'models:/{name}@champion')}"
-    browse = redacted(uri) if uri.startswith("http") else f"python -m sweeps.ui{store}"
+    browse = _browse(settings, uri)
     registered = result.registered
     ask = f'python -m sentiment.predict{asked}{store} "This film is great"'
     commands = {
@@ -291,3 +299,11 @@ def _next_commands(result: SweepResult, settings: SweepSettings, uri: str) -> di
         promote: f"replace {before} as champion",
         ask: f"ask the champion, {before}",
     }
+
+
+def _browse(settings: SweepSettings, uri: str) -> str:
+    """Return where MLflow's pages are: a server's address, or the command that serves them."""
+    if is_server(uri):
+        return server_address(uri)
+    store = cli.store_flag(settings.tracking_uri)
+    return f"python -m sweeps.ui{store}{experiment_flag(settings.experiment)}"

@@ -17,6 +17,7 @@ from optuna import load_study
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from sentiment import cli
 from sentiment.bundle import Bundle
 from sentiment.config import Config
 from sentiment.corpus import text_key
@@ -29,12 +30,20 @@ from sentiment.diagnosis import LAUNCH, answer_warnings, tokenization_warning
 from sentiment.embeddings import VectorSpec
 from sentiment.errors import InputError
 from sentiment.evaluate import split_log_probabilities
+from sentiment.experiment import experiment_flag
 from sentiment.metrics import Scores, score
 from sentiment.model_store import CHAMPION, fetch_bundle, version_of_alias
 from sentiment.preparation import Prepared, prepare
 from sentiment.processes import available_cores
 from sentiment.recipe import Recipe
-from sentiment.record import open_store, parameter_text, read_store, tracking_uri
+from sentiment.record import (
+    check_writable,
+    find_store,
+    open_store,
+    parameter_text,
+    read_store,
+    tracking_uri,
+)
 from sentiment.sources import absolute
 from sentiment.text import tokenizer
 from sentiment.tracking_server import one_try_each, several_tries
@@ -80,6 +89,7 @@ from sweeps.recorded_predictions import keep_predictions
 from sweeps.report import publish, where
 from sweeps.resume import ResumedSweep
 from sweeps.retention import keep_best_models
+from sweeps.runs_view import keep_trials_view
 from sweeps.samplers import make_sampler
 from sweeps.search import PastTrial, StudySearch, make_study, note_runs, warm_start
 from sweeps.settings import SweepSettings
@@ -314,6 +324,10 @@ class Sweep:
             self._say(start_line(name, settings, self._resumed, tracker.run_id))
             subject = self._subject(tracker)
             tracker.describe(descriptions.running_sweep(subject))
+            searched = list(self.space.dimensions)
+            tracker.ask(
+                lambda: keep_trials_view(client, experiment_id, name, settings.objective, searched)
+            )
             with self._ray():
                 self._search(tracker, prepared, past, folder)
                 chosen = self._choose(tracker, subject)
@@ -381,7 +395,7 @@ class Sweep:
         )
         examples = len(self.dataset.splits["train"].texts)
         self._report(client, tracker.run_id)
-        print_result(self._console, result, settings, self._uri, examples)
+        print_result(self._console, result, settings, self._uri, experiment_id, examples)
         return result
 
     def _report(self, client: MlflowClient, run_id: str) -> None:
@@ -393,7 +407,9 @@ class Sweep:
                 publish(client, record, self.settings.tracking_uri, self.dataset, self._predictions)
         except Exception as error:  # noqa: BLE001 - the sweep is recorded, whatever a picture does
             _log.warning("the report could not be made", exc_info=error)
-            self._say("the sweep is recorded; to make its report: python -m sweeps.report")
+            flags = cli.store_flag(self.settings.tracking_uri)
+            flags += experiment_flag(self.settings.experiment)
+            self._say(f"the sweep is recorded; to make its report: python -m sweeps.report{flags}")
             return
         self._say(f"report: {where(client, run)}")
 
@@ -417,9 +433,8 @@ class Sweep:
         name = self.settings.name
         if name is not None:
             check_sweep_name(name)
-        client = None
-        if self._uri.startswith("http") or Path(self._uri.removeprefix("sqlite:///")).exists():
-            client = read_store(self._uri)
+        check_writable(self._uri)
+        client = find_store(self._uri)
         if self._resumed or name is None:
             return
         folder = SweepFolder(STATE_FOLDER / name)

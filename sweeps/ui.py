@@ -10,16 +10,18 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.errors import InputError
 from sweeps.ports import address_of, check_port, warn_if_open
 
-RUNS = "workflowType=machine_learning"
-"""What makes MLflow's pages show training runs."""
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 _START_SECONDS = 90.0
 _STOP_SECONDS = 10.0
 
@@ -33,32 +35,50 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--port", type=int, default=5000, help="port to listen on")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument(
-        "--tracking-uri", metavar="URI", help="MLflow store (default: the current folder's)"
-    )
+    cli.add_store_arguments(parser)
     args = parser.parse_args(argv)
 
-    from sentiment.record import EXPERIMENT, read_store, tracking_uri
+    from sentiment.record import read_store, tracking_uri
 
     uri = tracking_uri(args.tracking_uri)
     if uri.startswith(("http://", "https://")):
         raise InputError("the store is a server with pages of its own: open it in a browser")
     check_port(args.host, args.port)
     warn_if_open(args.host)
-    experiment = read_store(uri).get_experiment_by_name(EXPERIMENT)
+    return serve(uri, args.host, args.port, pages(read_store(uri), args.experiment))
+
+
+def pages(client: MlflowClient, experiment: str) -> dict[str, str]:
+    """Return the pages to begin with, relative to the server's address, and what each shows.
+
+    Args:
+        client: client of the store.
+        experiment: name of the experiment of the sweeps.
+    """
+    from sweeps.history import sweep_run
+    from sweeps.runs_view import has_trials_view, runs_page, trials_page
+
+    to_end = "Control-C ends it"
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return {"": to_end}
     # MLflow opens an experiment with the traces of agents unless it is told otherwise.
-    page = f"/#/experiments/{experiment.experiment_id}/runs?{RUNS}" if experiment else ""
-    return serve(uri, args.host, args.port, page)
+    shown = {f"/{runs_page(found.experiment_id)}": to_end}
+    newest = sweep_run(client, [found.experiment_id], None)
+    name = "" if newest is None else newest.data.tags.get("sweep.name", "")
+    if name and has_trials_view(client, found.experiment_id, name):
+        shown[f"/{trials_page(found.experiment_id, name)}"] = f"trials of {name}, the best first"
+    return shown
 
 
-def serve(uri: str, host: str, port: int, page: str) -> int:
-    """Run MLflow's server over a store, print the address, and wait for it or for Control-C.
+def serve(uri: str, host: str, port: int, shown: Mapping[str, str]) -> int:
+    """Run MLflow's server over a store, print addresses, and wait for it or for Control-C.
 
     Args:
         uri: the store.
         host: address to listen on.
         port: port to listen on.
-        page: what of the pages is printed behind the address.
+        shown: the pages whose addresses are printed, and what each shows.
     """
     # A signal that ends this process must end the server too.
     signal.signal(signal.SIGTERM, _interrupt)
@@ -82,7 +102,8 @@ def serve(uri: str, host: str, port: int, page: str) -> int:
             if not _wait_until_ready(server, address):
                 print(f"MLflow's server did not start:\n{_tail(log)}", file=sys.stderr)
                 return 1
-            print(f"{address}{page}  (Control-C ends it)", flush=True)
+            for page, what in shown.items():
+                print(f"{address}{page}  ({what})", flush=True)
             status = server.wait()
             print(f"MLflow's server ended with status {status}:\n{_tail(log)}", file=sys.stderr)
             return 1
@@ -107,10 +128,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], address: str) -> bool:
+    # A proxy that the environment names is not on the way to this machine.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + _START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{address}/health", timeout=2) as answer:
+            with direct.open(f"{address}/health", timeout=2) as answer:
                 return bool(answer.status == 200)
         except urllib.error.HTTPError:
             return True  # it answers, if not to this name

@@ -14,6 +14,7 @@ import pytest
 
 # Before anything imports MLflow: it reads this once.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
 
 # A job in the background of a script ignores Control-C, and so would the commands that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

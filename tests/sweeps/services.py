@@ -97,6 +97,15 @@ def _create(address: str, databases: Sequence[str]) -> None:
     engine.dispose()
 
 
+def on_read_only(folder: Path) -> list[str]:
+    """Return the start of a command that is run in a folder which it can't write to."""
+    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && cd "$0" && exec "$@"'
+    prefix = ["unshare", "--mount", "sh", "-c", script, str(folder)]
+    if os.getuid() != 0 or subprocess.run([*prefix, "true"], check=False).returncode:
+        pytest.skip("a folder that is read-only for root too needs root's right to mount")
+    return prefix
+
+
 @contextmanager
 def mlflow_server(backend: str, folder: Path) -> Iterator[str]:
     """Run MLflow's own server, with artifacts through it; gives its address."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from real_sweep import TRIALS
 
 from screenshots.browser import Browser, chromium
 from screenshots.mlflow_pages import Pages, pages
@@ -31,6 +32,25 @@ def test_the_sweep_is_one_line_that_unfolds_to_its_trials(swept, shown):
     assert f"rotten-tomatoes ({fingerprint[:12]})" in text
     shown.unfold(names[0])
     shown.browser.wait_for_text(*names)
+
+
+def test_a_sweeps_link_shows_its_trials_the_best_first(swept, shown):
+    shown.open_trials("first", swept.trials[0].info.run_name)
+    browser = shown.browser
+    ranked = sorted(swept.trials, key=lambda run: -run.data.metrics["best/valid/accuracy"])
+    best = [figure(run.data.metrics["best/valid/accuracy"]) for run in ranked]
+    cells = "[...document.querySelectorAll('.ag-row [col-id*=\"best/valid/accuracy\"]')]"
+    by_place = "(a, b) => a.getBoundingClientRect().y - b.getBoundingClientRect().y"
+    values = f"{cells}.sort({by_place}).map(e => e.innerText.trim().slice(0, 6))"
+    # Confirmations are among the rows.
+    browser.wait_for(f"{cells}.length >= {TRIALS + 2}")
+    found = browser.evaluate(values)
+    assert found == sorted(found, reverse=True)
+    assert [value for value in found if value in best][:TRIALS] == best[: len(found)]
+    browser.wait_for_text("hidden_dim", "parameters/total")
+    assert "first" not in browser.evaluate(
+        "[...document.querySelectorAll('.ag-row a')].map(e => e.innerText)"
+    )
 
 
 def test_metrics_of_the_trials_can_be_columns(swept, shown):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from mlflow import MlflowClient
 from sentiment.errors import InputError
 from sentiment.provenance import process_tags
 from sentiment.record import close_run, create_run, log_bundle
-from sweeps import clean, registry
+from sweeps import clean, disk, registry
 from sweeps.history import find_sweep, trials_of
 
 Store = tuple[MlflowClient, str]
@@ -181,6 +182,55 @@ def test_a_folder_that_a_process_holds_stays(sweeps: Sweeps) -> None:
         sweeps.clean("--state", "first", "--yes")
     assert sweeps.clean("--state", "first", "--yes") == 0
     assert not (sweeps.folder / ".sweeps/first").exists()
+
+
+def test_the_record_of_a_moved_folder_is_corrected(
+    sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweeps.add("first")
+    assert clean.main(["--relocate"]) == 0
+    assert "nothing to correct" in capsys.readouterr().out
+    with pytest.raises(InputError, match="--relocate removes nothing"):
+        clean.main(["--relocate", "--models"])
+    with pytest.raises(InputError, match="--relocate is for a store in an SQLite file"):
+        clean.main(["--relocate", "--tracking-uri", "http://127.0.0.1:1"])
+
+    here = sweeps.folder
+    moved = here.with_name("moved")
+    here.rename(moved)
+    monkeypatch.chdir(moved)
+    with pytest.raises(InputError, match=r"was moved from \S+ .*sweeps\.clean --relocate$"):
+        clean.main([])
+    lock = FileLock(moved / ".sweeps/first/lock")
+    with lock, pytest.raises(InputError, match="the sweep first is running"):
+        clean.main(["--relocate"])
+    what = f"1 experiment, 3 runs, 2 models: from {here} to {moved}"
+    for flags, line in {
+        ("--dry-run",): f"would correct {what} (--dry-run)",
+        (): f"corrected {what}",
+    }.items():
+        assert clean.main(["--relocate", *flags]) == 0
+        assert capsys.readouterr().out == f"{line}\n"
+    assert clean.main(["--models", "first", "--yes"]) == 0
+    assert not list(moved.glob("mlruns/**/MLmodel"))
+
+
+def test_a_lock_that_may_not_be_written_is_read(
+    sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeps.add("first")
+    folder = sweeps.folder / ".sweeps"
+    lock = FileLock(folder / "first" / "lock")
+    with lock:
+        pass
+
+    def refuse(self: FileLock, **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with lock:
+        monkeypatch.setattr(FileLock, "acquire", refuse)
+        assert disk.running_sweep(folder) == "first"
+    assert disk.running_sweep(folder) is None
 
 
 def test_the_cache_without_a_store(

@@ -10,14 +10,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from screenshots.browser import Browser, chromium
 from sentiment.bundle import Bundle
 from sentiment.config import Config
 from sentiment.datasets import DataConfig, load_dataset
 from sentiment.errors import InputError
 from sentiment.record import RunRecord, open_store, run_parameters
 from sweeps.comparison import ComparedRun, compare_runs, paired_tests
-from sweeps.comparison_report import sweeps_report
+from sweeps.comparison_report import pairs_grid, sweeps_report
 from sweeps.history import find_sweep
+from sweeps.page import Report, Section
 from sweeps.paired import Paired, holm
 from sweeps.predictions import Predictions
 from sweeps.report import main
@@ -178,6 +180,28 @@ def test_command_compares_sweeps(swept, capsys, tmp_path, monkeypatch):
     report = sweeps_report(records, "", "")
     assert [fact.value for fact in report.facts] == ["0.6500", "0.7500"]
     assert all(run_id in html for run_id in swept.runs.values())
+
+
+@pytest.mark.skipif(chromium() is None, reason="Chromium is not installed")
+def test_the_column_that_decides_is_seen_in_a_narrow_window(tmp_path):
+    names = [f"{number:03d} bilstm-3×256 word2vec rmsprop" for number in range(3)]
+    runs = [
+        compared(name, [1, 0, 1, 1][number:] + [1] * number) for number, name in enumerate(names)
+    ]
+    grid = pairs_grid(SimpleNamespace(pairs=paired_tests(runs)))
+    page = tmp_path / "page.html"
+    page.write_bytes(Report("x", "", [], [Section("pairs", "Pairs", grids=[grid])]).html())
+    edge = "document.querySelector('#pairs {}').getBoundingClientRect().right"
+    with Browser(tmp_path / "profile", 1400, 900) as browser:
+        for width in (1400, 800):
+            browser.resize(width, 900)
+            browser.open(page.as_uri())
+            browser.wait_for_text("p, adjusted")
+            cell, box = (
+                browser.evaluate(edge.format(what)) for what in ("td:last-child", ".scroll")
+            )
+            assert cell <= box <= width
+        assert browser.complaints == []
 
 
 def test_bad_input_is_named(swept):

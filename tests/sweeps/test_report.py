@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from services import on_read_only
 
 from sentiment.bundle import Bundle
 from sentiment.config import Config
@@ -312,6 +316,33 @@ def test_command_closes_what_a_dead_process_left_open(swept, capsys):
     assert swept.client.get_run(run.info.run_id).info.status == "KILLED"
 
 
+def test_a_store_that_is_only_readable_is_reported(swept, tmp_path):
+    page = tmp_path / "page.html"
+    client, runs = swept.client, swept.folder / "mlruns"
+    run = client.create_run(swept.record.run.info.experiment_id, run_name="left open")
+    client.set_tag(run.info.run_id, "process.host", socket.gethostname())
+    client.set_tag(run.info.run_id, "process.pid", "999999999")
+    client.set_tag(run.info.run_id, "process.started", "1.0")
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
+    done = subprocess.run(
+        [
+            *on_read_only(swept.folder),
+            *(sys.executable, "-m", "sweeps.report", "hostile", "--output", str(page)),
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        check=False,
+    )
+    client.set_terminated(run.info.run_id)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "sweep hostile (finished): 10 completed" in done.stdout
+    assert "runs that ended processes left running stay so: the store is read-only" in done.stdout
+    assert "the page can't be recorded: the store is read-only for this user" in done.stdout
+    assert page.read_bytes().startswith(b"<!doctype html>")
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
+
+
 def test_search_by_loss_ranks_the_other_way(swept):
     record = replace(swept.record, objective="valid/loss")
     assert record.winner.metrics["best/valid/loss"] == min(
@@ -402,11 +433,11 @@ def test_launch_tells_of_a_report_that_fails(swept, monkeypatch, caplog):
 
     monkeypatch.setattr("sweeps.sweep.publish", broken)
     said = []
-    launched = SimpleNamespace(
-        settings=SweepSettings(trials=1), dataset=None, _predictions=None, _say=said.append
-    )
+    settings = SweepSettings(trials=1, experiment="mine")
+    launched = SimpleNamespace(settings=settings, dataset=None, _predictions=None, _say=said.append)
     Sweep._report(launched, swept.client, swept.run_id)
-    assert said == ["the sweep is recorded; to make its report: python -m sweeps.report"]
+    command = "python -m sweeps.report --experiment mine"
+    assert said == [f"the sweep is recorded; to make its report: {command}"]
     assert "no ink" in caplog.text
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from optuna import load_study
 from services import free_port, postgresql
+from sqlalchemy.engine import make_url
 
 from sentiment.errors import InputError
+from sentiment.record import find_store, open_store, read_store
 from sweeps.folder import SweepFolder
 from sweeps.search import make_study
 from sweeps.space import Space
@@ -18,7 +20,7 @@ SPACE = Space.from_mapping({"cell": {"choice": ["rnn", "gru"]}})
 
 @pytest.fixture(scope="module")
 def studies():
-    with postgresql("optuna") as database:
+    with postgresql("optuna", "empty") as database:
         yield database("optuna")
 
 
@@ -87,3 +89,19 @@ def test_a_database_that_does_not_answer_is_told_of(folder):
     assert "secret" not in str(refused.value)
     with pytest.raises(InputError, match="refused"):
         storage.taken("first").__enter__()
+
+
+def test_a_tracking_store_in_a_database_is_looked_at_first(studies):
+    empty = studies.replace("/optuna", "/empty")
+    assert find_store(empty) is None
+    with pytest.raises(InputError, match=r"there is no such store yet.*sweeps\.launch"):
+        read_store(empty)
+    with pytest.raises(InputError, match=r'database "none" does not exist; check that') as missing:
+        read_store(studies.replace("/optuna", "/none"))
+    password = make_url(studies).password
+    with pytest.raises(InputError, match="password authentication failed") as wrong:
+        open_store(studies.replace(password, "hunter2"))
+    for told in (missing, wrong):
+        assert password not in str(told.value)
+        assert "hunter2" not in str(told.value)
+        assert "\n" not in str(told.value)

@@ -69,7 +69,7 @@ RESULT = SweepResult(
 def printed(result: SweepResult = RESULT, width: int = 80, terminal: bool = True) -> list[str]:
     console = Console(file=io.StringIO(), width=width, soft_wrap=True, force_terminal=terminal)
     console.no_color = True
-    print_result(console, result, SETTINGS, "sqlite:///mlflow.db", TEXTS)
+    print_result(console, result, SETTINGS, "sqlite:///mlflow.db", "1", TEXTS)
     text = console.file.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "")
     return [line.rstrip() for line in text.splitlines()]
 

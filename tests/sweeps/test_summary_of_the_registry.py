@@ -59,7 +59,7 @@ def result(registered: RegisteredWinner | None, *others: TrialRecord) -> SweepRe
 def said(ended: SweepResult, **settings: str) -> list[str]:
     console = Console(file=io.StringIO(), width=200)
     given = replace(SweepSettings(trials=1), **settings)  # type: ignore[arg-type]
-    print_result(console, ended, given, "sqlite:///mlflow.db", 100)
+    print_result(console, ended, given, "sqlite:///mlflow.db", "1", 100)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from sentiment.errors import InputError
 from sweeps import ports, ui
+from sweeps.runs_view import keep_trials_view, runs_page
 
 
 def free_port() -> int:
@@ -24,6 +25,10 @@ def free_port() -> int:
 
 
 def test_pages_show_the_store_and_end_on_control_c(store: tuple[MlflowClient, str]) -> None:
+    client, experiment = store
+    tags = {"sweep.role": "sweep", "sweep.name": "first"}
+    client.create_run(experiment, tags=tags)
+    keep_trials_view(client, experiment, "first", "valid/accuracy", ["cell"])
     port = free_port()
     process = subprocess.Popen(
         [
@@ -32,14 +37,22 @@ def test_pages_show_the_store_and_end_on_control_c(store: tuple[MlflowClient, st
         ],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        env={
+            **{name: value for name, value in os.environ.items() if name.lower() != "no_proxy"},
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            # It is not on the way to a server of this machine.
+            "http_proxy": f"http://127.0.0.1:{free_port()}",
+        },
     )
     assert process.stdout is not None
     line = process.stdout.readline()
+    trials = process.stdout.readline()
     started = psutil.Process(process.pid).children(recursive=True)
     try:
         page = f"/#/experiments/{store[1]}/runs?workflowType=machine_learning"
         assert line == f"http://127.0.0.1:{port}{page}  (Control-C ends it)\n"
+        link = f"http://127.0.0.1:{port}{page}&viewStateShareKey=sweep-first"
+        assert trials == f"{link}  (trials of first, the best first)\n"
         base = f"http://127.0.0.1:{port}"
         with urllib.request.urlopen(base, timeout=30) as page:
             assert b"MLflow" in page.read()
@@ -73,6 +86,20 @@ def test_port_in_use() -> None:
 def test_number_that_is_no_port(port: int) -> None:
     with pytest.raises(InputError, match="from 1 to 65535"):
         ports.check_port("127.0.0.1", port)
+
+
+def test_the_experiment_of_the_pages(
+    store: tuple[MlflowClient, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, experiment = store
+    other = client.create_experiment("reviews")
+    assert list(ui.pages(client, "sentiment")) == [f"/{runs_page(experiment)}"]
+    assert list(ui.pages(client, "nothing")) == [""]
+    shown: dict[str, str] = {}
+    monkeypatch.setattr(ui, "serve", lambda *given: shown.update(given[-1]) or 0)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "reviews")
+    ui.main(["--port", str(free_port()), "--tracking-uri", client.tracking_uri])
+    assert list(shown) == [f"/{runs_page(other)}"]
 
 
 def test_server_has_pages_of_its_own() -> None:
