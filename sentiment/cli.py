@@ -10,7 +10,7 @@ import shlex
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -23,6 +23,8 @@ from sentiment.provenance import redacted
 
 _NOT_OF_TYPE = re.compile(r"(?P<flag>[^:]+): invalid (?P<type>int|float) value: (?P<value>.+)")
 _LONGEST_MESSAGE = 2_000
+HELP_WIDTH = 80
+"""Columns of help texts, however wide the terminal is."""
 _KINDS = {"int": "whole number", "float": "number"}
 
 
@@ -30,7 +32,7 @@ class Help(argparse.HelpFormatter):
     """Shows defaults where there is one to show, one flag a line where it fits."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30, width=100)
+        super().__init__(prog, max_help_position=27, width=HELP_WIDTH)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help or ""
@@ -42,12 +44,69 @@ class Help(argparse.HelpFormatter):
         )
         return f"{text} (default: %(default)s)" if shown and "default" not in text else text
 
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        if action.nargs == argparse.ONE_OR_MORE:
+            return f"{action.metavar or default_metavar} ..."
+        return super()._format_args(action, default_metavar)
+
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help is `Help`, and whose errors are an InputError of one line."""
+    """A parser whose help fits a screen, and whose errors are an InputError of one line.
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{"formatter_class": Help, **options})
+    `--help` shows the flags that are named as common, and examples; `--help-all` shows all flags,
+    by group.
+    """
+
+    def __init__(
+        self, *, common: Sequence[str] | None = None, examples: Sequence[str] = (), **options: Any
+    ) -> None:
+        """Make a parser without arguments but those that show help.
+
+        Args:
+            common: the flags of `--help`, in this order, such as `--trials`; a flag that is not
+                named here is shown by `--help-all` alone. None: `--help` shows all.
+            examples: commands that work as they are written, shown below the flags.
+            options: those of `argparse.ArgumentParser`.
+        """
+        super().__init__(**{"formatter_class": Help, **options, "add_help": False})
+        self._common = common
+        self._examples = examples
+        self.add_argument("-h", "--help", action="help", help="show the most used flags")
+        if common is not None:
+            self.add_argument("--help-all", action=_HelpAll, help="show all flags, by subject")
+
+    def format_help(self) -> str:
+        """Return the text of `--help`: usage, subject, positional and common flags, examples.
+
+        Raises:
+            KeyError: a flag that is named as common was not added.
+        """
+        if self._common is None:
+            return self.format_all()
+        by_flag = {flag: each for each in self._actions for flag in each.option_strings}
+        shown = [by_flag[flag] for flag in (*self._common, "--help-all")]
+        return self._format([(None, [*self._positional, *shown])])
+
+    def format_all(self) -> str:
+        """Return the text of `--help-all`: usage, subject, every flag by group, examples."""
+        return self._format([(group.title, group._group_actions) for group in self._action_groups])
+
+    def _format(self, sections: Iterable[tuple[str | None, Sequence[argparse.Action]]]) -> str:
+        names = [f"[{each.metavar} ...]" for each in self._positional]
+        formatter = self._get_formatter()
+        usage = self.usage or " ".join(["%(prog)s [option ...]", *names])
+        formatter.add_usage(usage, self._actions, [])
+        formatter.add_text(self.description)
+        for title, actions in sections:
+            formatter.start_section(title)
+            formatter.add_arguments(actions)
+            formatter.end_section()
+        examples = ["", "examples:", *(f"  {line}" for line in self._examples), ""]
+        return formatter.format_help() + ("\n".join(examples) if self._examples else "")
+
+    @property
+    def _positional(self) -> list[argparse.Action]:
+        return [each for each in self._actions if not each.option_strings]
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong with the arguments, in place of printing all flags.
@@ -60,6 +119,18 @@ class Parser(argparse.ArgumentParser):
         if found := _NOT_OF_TYPE.fullmatch(line):
             line = f"{found['flag']} {found['value']}: not a {_KINDS[found['type']]}"
         raise InputError(f"{line}; see {self.prog} --help")
+
+
+class _HelpAll(argparse.Action):
+    """`--help-all`: prints all flags and ends."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        assert isinstance(parser, Parser)
+        print(parser.format_all(), end="")
+        parser.exit()
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +179,7 @@ def add_set_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="hyperparameters, such as cell=gru hidden_dim=64",
+        help="fix hyperparameters, as in cell=gru dropout=0.3",
     )
 
 
@@ -116,7 +187,9 @@ def add_store_arguments(parser: argparse.ArgumentParser) -> None:
     """Add where in MLflow to record."""
     group = parser.add_argument_group("record")
     group.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: MLflow's own)")
-    group.add_argument("--experiment", metavar="NAME", default="sentiment", help="experiment")
+    group.add_argument(
+        "--experiment", metavar="NAME", default="sentiment", help="MLflow experiment"
+    )
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

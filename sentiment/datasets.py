@@ -40,9 +40,9 @@ _IMDB_VALIDATION_SHARE = 0.30
 class DataConfig(Section):
     """Which texts are learnt from."""
 
-    dataset: str = Field(DATASETS[0], description=f"name of the data set: {', '.join(DATASETS)}")
+    dataset: str = Field(DATASETS[0], description=", ".join(DATASETS))
     data: str | None = Field(
-        None, description="file with texts of your own: .csv, .tsv, .jsonl or .parquet"
+        None, description="your own texts: a .csv, .tsv, .jsonl or .parquet file"
     )
     data_dir: str | None = Field(
         None, description="for imdb: the folder aclImdb or its tarball, instead of the download"

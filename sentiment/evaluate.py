@@ -21,9 +21,25 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.Parser(
         prog="python -m sentiment.evaluate",
         description="Score a saved model on a split of a data set.",
+        common=(
+            "--model",
+            "--split",
+            "--dataset",
+            "--data",
+            "--text-column",
+            "--label-column",
+            "--json",
+        ),
+        examples=(
+            "python -m sentiment.evaluate",
+            "python -m sentiment.evaluate --model models:/sentiment/1 --split valid",
+            "python -m sentiment.evaluate --data reviews.csv --json",
+        ),
     )
     cli.add_model_arguments(parser)
-    parser.add_argument("--split", default="test", choices=["train", "valid", "test"], help="split")
+    parser.add_argument(
+        "--split", default="test", choices=["train", "valid", "test"], help="split to score"
+    )
     cli.add_data_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args(argv)

@@ -25,6 +25,20 @@ def main(argv: list[str] | None = None) -> int:
         description="Say what sweeps and the cache take on the disk; with flags, remove it. Models "
         "that are registered stay, and so does all of a sweep that runs. Without a SWEEP those "
         "that are finished or deleted are meant; others must be named.",
+        common=(
+            "--models",
+            "--checkpoints",
+            "--state",
+            "--deleted",
+            "--cache",
+            "--dry-run",
+            "--yes",
+        ),
+        examples=(
+            "python -m sweeps.clean",
+            "python -m sweeps.clean --models --cache corpus --dry-run",
+            "python -m sweeps.clean --state first --yes",
+        ),
     )
     parser.add_argument(
         "--models", nargs="*", metavar="SWEEP", help="logged models of trials; the runs stay"

@@ -32,6 +32,21 @@ def main(argv: list[str] | None = None) -> int:
         description="Score a registered model anew on its test split and, unless it differs from "
         "its record or is worse than the champion, make it the champion. On a terminal it asks "
         "first; elsewhere, and with --yes, it goes on. Exit status 1: refused.",
+        common=(
+            "--sweep",
+            "--run",
+            "--version",
+            "--rollback",
+            "--min-gain",
+            "--significant",
+            "--dry-run",
+            "--yes",
+        ),
+        examples=(
+            "python -m sweeps.promote --dry-run",
+            "python -m sweeps.promote --sweep first --min-gain 0.005 --yes",
+            "python -m sweeps.promote --rollback",
+        ),
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--sweep", metavar="S", help="the winner of that sweep")

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from optuna.distributions import (
@@ -23,12 +23,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.config import unknown_name
 from sentiment.errors import InputError
+from sweeps.settings import SAMPLERS
 from sweeps.space import Space
 
-SamplerName = Literal["tpe", "random", "gp", "cmaes"]
 Cost = Callable[[Mapping[str, Any]], float]
 """What a trial costs by its settings, in any unit; it has defaults for settings that it misses."""
-SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 
 # Ended trials before the model of the objective is trusted: about one a dimension.
 STARTUP_TRIALS = 12

@@ -12,6 +12,7 @@ from sentiment.datasets import DataConfig
 from sentiment.errors import InputError
 from sentiment.provenance import redacted
 
+SAMPLERS = ("tpe", "random", "gp", "cmaes")
 SCHEDULERS = ("asha", "fifo")
 PLACES = ("storage", "study_storage")
 """Settings that may hold credentials, which are not kept."""

@@ -30,6 +30,11 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m sweeps.ui",
         description="Show the sweeps in MLflow's UI, on this machine only unless --host says "
         "otherwise. Control-C ends it.",
+        common=("--port", "--host", "--tracking-uri"),
+        examples=(
+            "python -m sweeps.ui",
+            "python -m sweeps.ui --port 5001 --tracking-uri sqlite:////data/mlflow.db",
+        ),
     )
     parser.add_argument("--port", type=int, default=5000, help="port to listen on")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
