@@ -15,6 +15,14 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
+from sentiment.installation import hidden_code
+
+# Before the modules that would be another's.
+if (_hidden := hidden_code(getattr(sys.modules["__main__"], "__spec__", None))) is not None:
+    print(f"error: {_hidden}", file=sys.stderr)
+    sys.exit(2)
+
+# isort: split
 from sentiment.config import Config
 from sentiment.datasets import DataConfig
 from sentiment.errors import InputError, TrainingError

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import yaml
 
 from sentiment.config import Config, unknown_name
 from sentiment.errors import InputError
+from sentiment.installation import PACKAGE
 
-_FOLDER = resources.files("sentiment") / "recipes"
+_FOLDER = PACKAGE / "recipes"
 _SHARED = "tutorial"
 
 

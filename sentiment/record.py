@@ -42,9 +42,9 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 from sqlalchemy.exc import SQLAlchemyError
 
-import sentiment
 from sentiment.config import SECTION_OF, Config
 from sentiment.errors import InputError
+from sentiment.installation import PACKAGE
 from sentiment.provenance import process_tags, provenance_tags, redacted
 from sentiment.tracking_server import check_reachable, is_server, one_try_each
 
@@ -319,16 +319,15 @@ def save_mlflow_model(
     bundle: Path, folder: Path, *, model_id: str | None = None, run_id: str | None = None
 ) -> None:
     """Write a bundle as a folder that MLflow loads and serves: signature, example, code, pins."""
-    package = Path(sentiment.__file__).parent
     with tempfile.TemporaryDirectory() as scratch:
         # MLflow keeps the name of the folder that it copies.
         named = Path(scratch, PurePosixPath(BUNDLE_ARTIFACT).name)
         shutil.copytree(bundle, named)
         mlflow.pyfunc.save_model(
             folder,
-            python_model=str(package / "scoring.py"),
+            python_model=str(PACKAGE / "scoring.py"),
             artifacts={"bundle": str(named)},
-            code_paths=[str(package)],
+            code_paths=[str(PACKAGE)],
             signature=SIGNATURE,
             input_example=pd.DataFrame({"text": ["This film is great"]}),
             pip_requirements=serving_requirements(),

@@ -12,21 +12,22 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import sweeps.ray_settings  # before Ray
+import sweeps.ray_settings  # noqa: F401 - before Ray
 
 # isort: split
 import ray
 from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import sentiment
-import sweeps
 from sentiment.errors import InputError
+from sentiment.installation import PACKAGE
 from sweeps.attempts import SweepError
 from sweeps.interrupts import interruptible
 from sweeps.plan import Node, Workers
 from sweeps.storage import Storage
 
+CODE = [str(PACKAGE), str(Path(__file__).parent)]
+"""The folders of this project's packages, for the nodes of a cluster."""
 _RAY_STARTS = 3  # it gives itself 30 seconds, which a machine with much to do may exceed
 _ANSWER_SECONDS = 5.0
 _CHECK_SECONDS = 120.0
@@ -96,13 +97,12 @@ def joined_ray(address: str) -> Iterator[None]:
     _silence()
     if address != "auto":
         _check_answers(address)
-    packages = [str(Path(package.__file__ or "").parent) for package in (sentiment, sweeps)]
     quiet = {name: value for name, value in os.environ.items() if name in _FOR_WORKERS}
     try:
         ray.init(
             address=address,
             runtime_env={
-                "py_modules": packages,
+                "py_modules": CODE,
                 "excludes": ["**/__pycache__/"],
                 "env_vars": quiet,
             },
