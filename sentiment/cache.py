@@ -22,9 +22,19 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 def cache_root() -> Path:
-    """Return the folder of all entries: `$SENTIMENT_CACHE`, else the user's cache folder."""
+    """Return the folder of all entries: `$SENTIMENT_CACHE`, else the user's cache folder.
+
+    Raises:
+        InputError: the user has no home folder, and it is needed.
+    """
     chosen = os.environ.get("SENTIMENT_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("sentiment-sweeps")
+    try:
+        return Path(chosen).expanduser() if chosen else user_cache_path("sentiment-sweeps")
+    except RuntimeError as error:  # a container's user may have no entry of its own
+        raise InputError(
+            f"there is no folder for the cache ({error}): set SENTIMENT_CACHE to one that can "
+            "be written"
+        ) from None
 
 
 def cached(kind: str, fingerprint: str, build: Callable[[Path], None]) -> Path:

@@ -25,6 +25,7 @@ if (_hidden := hidden_code(getattr(sys.modules["__main__"], "__spec__", None))) 
 # isort: split
 from sentiment.config import Config
 from sentiment.datasets import DataConfig
+from sentiment.environment import complete_environment
 from sentiment.errors import InputError, TrainingError
 from sentiment.full_disk import full_disk
 from sentiment.provenance import redacted
@@ -233,6 +234,7 @@ def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
     0: done; 1: the work failed; 2: the user's input is wrong; 130: interrupted. What nobody
     foresaw keeps its traceback, without the credentials in it, and ends with 1 too.
     """
+    complete_environment()
     try:
         status = main(None) or 0
         sys.stdout.flush()

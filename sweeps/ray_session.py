@@ -17,6 +17,7 @@ import sweeps.ray_settings  # noqa: F401 - before Ray
 # isort: split
 import ray
 from ray._private import ray_constants
+from ray.exceptions import OutOfDiskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sentiment.errors import InputError
@@ -24,6 +25,8 @@ from sentiment.installation import PACKAGE
 from sweeps.attempts import SweepError
 from sweeps.interrupts import interruptible
 from sweeps.plan import Node, Workers
+from sweeps.ray_directory import choose_directory, full, full_store, used_by_ray
+from sweeps.ray_token import own_token
 from sweeps.storage import Storage
 
 CODE = [str(PACKAGE), str(Path(__file__).parent)]
@@ -46,9 +49,35 @@ def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
     """Start Ray on this machine with room for just these workers, and stop it at the end.
 
     Raises:
-        SweepError: Ray does not start, tried three times.
+        InputError: this process runs a Ray already, or there is no folder for Ray's files.
+        SweepError: Ray does not start, tried three times, or the disk of its files is full.
     """
+    check_no_other()
     _silence()
+    directory = choose_directory()
+    with used_by_ray(directory), own_token():
+        _start(workers, gpus, directory)
+        try:
+            with _until_the_end():
+                yield
+        except OutOfDiskError as error:
+            raise full_store(directory) from error
+
+
+def check_no_other() -> None:
+    """Make sure that this process does not run a Ray of its caller's, which is not ours to end.
+
+    Raises:
+        InputError: it does.
+    """
+    if ray.is_initialized():
+        raise InputError(
+            "Ray runs in this process already, and a sweep starts its own: call ray.shutdown() "
+            "before, or run the sweep in another process"
+        )
+
+
+def _start(workers: Workers, gpus: int, directory: Path) -> None:
     for left in reversed(range(_RAY_STARTS)):
         try:
             _init_on_loopback(
@@ -59,13 +88,13 @@ def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
                 include_dashboard=False,
                 **_QUIET,
             )
-            break
+            return
         except Exception as error:
             ray.shutdown()
+            if full_now := full(directory):
+                raise full_now from error
             if not left:
                 raise SweepError(f"Ray does not start: {_first_line(error)}") from error
-    with _until_the_end():
-        yield
 
 
 def _init_on_loopback(**options: Any) -> None:
@@ -92,8 +121,10 @@ def joined_ray(address: str) -> Iterator[None]:
         address: `auto`, for the cluster that this machine is a node of, or HOST:PORT.
 
     Raises:
-        InputError: there is no such cluster, or this machine is none of its nodes.
+        InputError: there is no such cluster, this machine is none of its nodes, or this process
+            runs a Ray already.
     """
+    check_no_other()
     _silence()
     if address != "auto":
         _check_answers(address)

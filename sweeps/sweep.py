@@ -60,8 +60,10 @@ from sweeps.history import (
 from sweeps.interrupts import interruptible
 from sweeps.plan import Node, Rungs, Workers, describe_nodes, plan_rungs, plan_workers
 from sweeps.progress import Progress, ended_state
+from sweeps.ray_directory import choose_directory
 from sweeps.ray_session import (
     asks_for_token,
+    check_no_other,
     check_storage,
     cluster_nodes,
     local_ray,
@@ -120,7 +122,9 @@ class Sweep:
         Where the settings name a cluster, `sweeps.ray_session.joined_ray` has joined it.
 
         Raises:
-            InputError: the settings are wrong, or don't fit the machine, the data or the store.
+            InputError: the settings are wrong, or don't fit the machine, the data or the store; or
+                this process runs a Ray already.
+            SweepError: the disk of Ray's files is full.
         """
         self.settings = settings
         self.started = time.monotonic()
@@ -130,6 +134,8 @@ class Sweep:
         self._storage = None if settings.storage is None else Storage(settings.storage)
         self._studies = StudyPlace(settings.study_storage)
         if settings.address is None:
+            check_no_other()
+            choose_directory()
             self._nodes = [Node(available_cores(), torch.cuda.device_count())]
         else:
             self._nodes = cluster_nodes()
