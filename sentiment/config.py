@@ -142,7 +142,9 @@ class TrainingConfig(Section):
     )
     objective: Objective = Field("valid/accuracy", description="what the best checkpoint goes by")
     precision: Precision = Field(
-        "auto", description="arithmetic of the recurrent layers; auto: the faster of the two"
+        "auto",
+        description="arithmetic of the recurrent layers; auto: the faster of the two (an LSTM on a "
+        "CPU without AVX-512 stays in float32)",
     )
     seed: int = Field(1234, ge=0, le=2**32 - 1, description="seed of everything random")
 

@@ -10,7 +10,7 @@ import torch
 
 from sentiment.config import Precision
 from sentiment.errors import InputError
-from sentiment.packed import GATES
+from sentiment.packed import GATES, has_bfloat16_lstm
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -91,6 +91,8 @@ def recurrent_precision(
 ) -> torch.dtype:
     """Return the precision of the recurrent layers; `auto` is the faster for their size.
 
+    An LSTM stays in float32 on a CPU that has none in bfloat16, whatever is set.
+
     Args:
         precision: as set.
         device: where the model is trained.
@@ -98,8 +100,11 @@ def recurrent_precision(
         hidden: its units.
     """
     small = cell != "lstm" and GATES[cell] * hidden * hidden < SMALLEST_REDUCED
-    if precision == "auto" and device.type == "cpu" and small:
-        return torch.float32
+    if device.type == "cpu":
+        if precision == "auto" and small:
+            return torch.float32
+        if cell == "lstm" and not has_bfloat16_lstm():
+            return torch.float32
     return pick_precision(precision, device)
 
 

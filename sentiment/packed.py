@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -72,7 +73,9 @@ class PackedRNN(nn.Module):
         self.directions = 2 if bidirectional else 1
         self.dropout = dropout
         self.compute_dtype: torch.dtype | None = None
-        """Precision of the matrix products where it is not the parameters' own."""
+        """Precision of the matrix products where it is not the parameters' own.
+
+        An LSTM on a CPU that has none in bfloat16 keeps the parameters' own."""
         self.few_steps = FEW_STEPS
         """Steps up to which a batch takes torch's packed kernel; with 0 none does."""
         rows = GATES[cell] * hidden_size
@@ -182,9 +185,16 @@ class PackedRNN(nn.Module):
         return outputs.to(inputs.dtype)
 
     def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
-        if self.compute_dtype is None:
+        # Only the LSTM comes here on the CPU, and torch asks oneDNN for bfloat16 whatever it has.
+        if self.compute_dtype is None or (device.type == "cpu" and not has_bfloat16_lstm()):
             return contextlib.nullcontext()
         return torch.autocast(device.type, dtype=self.compute_dtype)
+
+
+@cache
+def has_bfloat16_lstm() -> bool:
+    """Return whether oneDNN has an LSTM in bfloat16 for this CPU, which needs AVX-512 or AMX."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class _Select(torch.autograd.Function):

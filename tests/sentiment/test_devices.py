@@ -45,6 +45,14 @@ def test_small_loops_stay_in_float32_unless_told():
     )
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_an_lstm_stays_in_float32_where_the_cpu_has_none_in_bfloat16(monkeypatch, there):
+    monkeypatch.setattr("sentiment.devices.has_bfloat16_lstm", lambda: there)
+    taken = recurrent_precision("bfloat16", CPU, "lstm", 64)
+    assert taken == (torch.bfloat16 if there else torch.float32)
+    assert recurrent_precision("bfloat16", CPU, "gru", 64) == torch.bfloat16
+
+
 def test_denormals_are_flushed_in_the_thread():
     configure_threads(1)
     assert torch.get_num_threads() == 1
