@@ -11,6 +11,7 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -31,6 +32,7 @@ from sentiment.full_disk import full_disk
 from sentiment.provenance import redacted
 
 _NOT_OF_TYPE = re.compile(r"(?P<flag>[^:]+): invalid (?P<type>int|float) value: (?P<value>.+)")
+_UNKNOWN = re.compile(r"unrecognized arguments: (?P<flag>--[^\s=]+)")
 _LONGEST_MESSAGE = 2_000
 HELP_WIDTH = 80
 """Columns of help texts, however wide the terminal is."""
@@ -127,6 +129,10 @@ class Parser(argparse.ArgumentParser):
         line = " ".join(message.split()).removeprefix("argument ")
         if found := _NOT_OF_TYPE.fullmatch(line):
             line = f"{found['flag']} {found['value']}: not a {_KINDS[found['type']]}"
+        if found := _UNKNOWN.match(line):
+            flags = [flag for each in self._actions for flag in each.option_strings]
+            if close := get_close_matches(found["flag"], flags, n=1):
+                raise InputError(f"{line}: did you mean {close[0]}?")
         raise InputError(f"{line}; see {self.prog} --help")
 
 
@@ -178,6 +184,13 @@ def checked_data_config(values: Mapping[str, Any]) -> DataConfig:
         reason = first["msg"].removeprefix("Value error, ")
         name = str(first["loc"][0]).replace("_", "-") if first["loc"] else "data"
         raise InputError(f"--{name} {first['input']}: {reason[:1].lower()}{reason[1:]}") from None
+
+
+def as_typed(flag: str, value: Any) -> str:
+    """Return a flag with a value that the parser made, as it stands on a command line."""
+    if value is True:
+        return flag
+    return shlex.join([flag, *map(str, value)] if isinstance(value, list) else [flag, str(value)])
 
 
 def add_set_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

@@ -51,7 +51,7 @@ def load_recipe(name: str) -> Recipe:
     """
     names = recipe_names()
     if name not in names:
-        raise InputError(unknown_name("recipe", name, names))
+        raise InputError(f"--recipe {name}: {unknown_name('recipe', name, names)}")
     written = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     base = load_recipe(written["base"]) if "base" in written else None
     share = written.get("validation_share", base.validation_share if base else None)

@@ -107,7 +107,7 @@ def tracking_uri(explicit: str | None = None) -> str:
         return f"sqlite:///{Path(database).absolute()}"
     if scheme not in (*_DATABASES, "http", "https", "databricks"):
         raise InputError(
-            f"{redacted(uri)}: MLflow has no such store; use sqlite:///FILE or http://HOST:PORT"
+            f"{redacted(uri)}: MLflow has no such store; give sqlite:///FILE or http://HOST:PORT"
         )
     return uri
 
@@ -526,11 +526,16 @@ def _usable(uri: str) -> Iterator[None]:
     try:
         # MLflow would try for minutes to read anything else.
         if database is not None and database.exists() and not _is_sqlite(database):
-            raise InputError(f"{database} is not an SQLite file: name another store")
+            raise InputError(
+                f"{database} is not an SQLite file: name another store with --tracking-uri"
+            )
         with one_try_each():
             yield
     except OSError as error:
-        raise InputError(f"the store {shown} can't be opened: {error}") from error
+        raise InputError(
+            f"the store {shown} can't be opened ({error.strerror or error}): run this in a folder "
+            "that can be written, or name another store with --tracking-uri"
+        ) from error
     except (MlflowException, SQLAlchemyError) as error:
         first = redacted(str(error).strip().splitlines()[0])
         raise InputError(f"the store {shown} can't be used: {first}") from error

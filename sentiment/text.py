@@ -152,9 +152,10 @@ def _blank(language: str) -> Any:
 
     known = [module.name for module in pkgutil.iter_modules(spacy.lang.__path__) if module.ispkg]
     if language not in known:
-        raise InputError(unknown_name("language of the spacy tokenizer", language, known))
+        problem = unknown_name("language of the spacy tokenizer", language, sorted(known))
+        raise InputError(f"language={language}: {problem}")
     try:
         return spacy.blank(language).tokenizer
     except ImportError as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"language {language!r} needs a package of its own: {reason}") from error
+        raise InputError(f"language={language}: it needs a package of its own: {reason}") from error

@@ -11,7 +11,7 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 from sentiment import cli
-from sentiment.config import parse_assignments, unknown_name
+from sentiment.config import likeliest, parse_assignments
 from sentiment.errors import InputError
 from sentiment.provenance import redacted
 from sentiment.tracking_server import check_reachable, is_server
@@ -330,7 +330,7 @@ def _settings(args: argparse.Namespace) -> SweepSettings:
 
 def _one_of(flag: str, value: str, known: tuple[str, ...]) -> Any:
     if value not in known:
-        raise InputError(f"--{flag}: {unknown_name(flag, value, known)}")
+        raise InputError(f"--{flag} {value}: there is no such {flag}; {likeliest(value, known)}")
     return value
 
 
@@ -344,7 +344,7 @@ def _seconds(flag: str, text: str | None) -> float | None:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise InputError(f"--{flag} {text}: write seconds, 30m or 2h")
+        raise InputError(f"--{flag} {text}: give a time such as 90 (seconds), 30m or 2h")
     return seconds
 
 
@@ -352,8 +352,8 @@ def _only_for_resume(parser: argparse.ArgumentParser, args: argparse.Namespace) 
     """Raise an InputError for a flag that a sweep that goes on can't change."""
     for name, value in vars(args).items():
         if name not in RESUMABLE and value != parser.get_default(name):
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} {value}: a resumed sweep keeps its own; leave it out")
+            flag = cli.as_typed(f"--{name.replace('_', '-')}", value)
+            raise InputError(f"{flag}: a resumed sweep keeps its own; leave it out")
 
 
 if __name__ == "__main__":

@@ -159,9 +159,9 @@ def _resumed(
         for file, text in texts.items():
             if text is None and client is not None and run is not None:
                 texts[file] = artifact_text(client, run.info.run_id, file)
+        settings = SweepSettings.from_json(texts[SETTINGS_FILE] or "")
     except InputError as error:
         raise InputError(f"--resume {name}: {error}") from None
-    settings = SweepSettings.from_json(texts[SETTINGS_FILE] or "")
     wanted = settings.trials if trials is None else trials
     given: dict[str, Any] = {place: value for place, value in places.items() if value is not None}
     settings = replace(

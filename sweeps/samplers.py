@@ -52,18 +52,18 @@ def make_sampler(
         InputError: there is no such sampler, or it can't search this space.
     """
     if name not in SAMPLERS:
-        raise InputError(unknown_name("sampler", name, SAMPLERS))
+        raise InputError(f"--sampler {name}: {unknown_name('sampler', name, SAMPLERS)}")
     first = seed
     if drawn:
         seed = int(np.random.SeedSequence((seed, drawn)).generate_state(1)[0])
     joint = _jointly_searched(name, space)
     if name == "cmaes" and len(joint) < 2:
         raise InputError(
-            "--sampler cmaes: needs two or more ranges without `when`, and the space has "
-            f"{len(joint)}: take tpe, or turn choices of numbers into ranges"
+            "--sampler cmaes: it needs two or more ranges without `when`, and the space has "
+            f"{len(joint)}; use --sampler tpe, or turn choices of numbers into ranges"
         )
     if name == "gp" and not joint:
-        raise InputError("--sampler gp: the space has nothing to search: take random")
+        raise InputError("--sampler gp: the space has nothing to search; use --sampler random")
     with warnings.catch_warnings():
         # Optuna calls group and consider_pruned_trials experimental; we pin its major version.
         warnings.simplefilter("ignore", ExperimentalWarning)

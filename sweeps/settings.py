@@ -89,4 +89,7 @@ class SweepSettings:
             plain = json.loads(text)
             return cls(**{**plain, "data": DataConfig(**plain["data"])})
         except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"the sweep's settings.json can't be read here: {error}") from None
+            raise InputError(
+                f"the sweep's settings.json can't be read, as it is damaged or another version "
+                f"wrote it ({error}): start a new sweep with --warm-start"
+            ) from None

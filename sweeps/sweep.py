@@ -175,8 +175,8 @@ class Sweep:
         seen = resumed.dataset_fingerprint if resumed else None
         if resumed and seen not in (None, self.dataset.fingerprint):
             raise InputError(
-                f"{self.dataset.name} is other data than the sweep {resumed.name} has seen: "
-                "give it the same, or start a new sweep"
+                f"--resume {resumed.name}: {self.dataset.name} is other data than this sweep has "
+                "seen; bring the same back, or start a new sweep"
             )
         texts = self.dataset.splits["train"].texts
         # What takes long on a GPU is the number of steps, hardly the size of a layer.
@@ -403,8 +403,11 @@ class Sweep:
         client = read_store(self._uri)
         experiment = client.get_experiment_by_name(self.settings.experiment)
         ids = [experiment.experiment_id] if experiment else []
-        sweep = find_sweep(client, ids, self.settings.warm_start)
-        return finished_trials(client, sweep, self.dataset.fingerprint, self.settings.objective)
+        try:
+            sweep = find_sweep(client, ids, self.settings.warm_start)
+            return finished_trials(client, sweep, self.dataset.fingerprint, self.settings.objective)
+        except InputError as error:
+            raise InputError(f"--warm-start {self.settings.warm_start}: {error}") from None
 
     def _claim(self, client: MlflowClient, experiment_id: str) -> SweepFolder:
         """Make the sweep's folder, under the name that was asked for or a new one."""

@@ -16,6 +16,7 @@ from typing import IO
 
 from sentiment import cli
 from sentiment.errors import InputError
+from sentiment.provenance import redacted
 from sweeps.ports import address_of, check_port, warn_if_open
 
 RUNS = "workflowType=machine_learning"
@@ -47,7 +48,10 @@ def main(argv: list[str] | None = None) -> int:
 
     uri = tracking_uri(args.tracking_uri)
     if uri.startswith(("http://", "https://")):
-        raise InputError("the store is a server with pages of its own: open it in a browser")
+        raise InputError(
+            f"{redacted(uri)}: the store is a server with pages of its own; open that address in a "
+            "browser"
+        )
     check_port(args.host, args.port)
     warn_if_open(args.host)
     experiment = read_store(uri).get_experiment_by_name(EXPERIMENT)
