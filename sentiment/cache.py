@@ -26,10 +26,16 @@ def cache_root() -> Path:
     """Return the folder of all entries: `$SENTIMENT_CACHE`, else the user's cache folder.
 
     Raises:
-        InputError: its name is not UTF-8.
+        InputError: its name is not UTF-8, or the user has no home folder and it is needed.
     """
     chosen = os.environ.get("SENTIMENT_CACHE")
-    root = Path(chosen).expanduser() if chosen else user_cache_path("sentiment-sweeps")
+    try:
+        root = Path(chosen).expanduser() if chosen else user_cache_path("sentiment-sweeps")
+    except RuntimeError as error:  # a container's user may have no entry of its own
+        raise InputError(
+            f"there is no folder for the cache ({error}): set SENTIMENT_CACHE to one that can "
+            "be written"
+        ) from None
     check_utf8(str(root), "the name of the cache's folder, SENTIMENT_CACHE,")
     return root
 

@@ -10,15 +10,25 @@ import shlex
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 
+from sentiment.installation import hidden_code
+
+# Before the modules that would be another's.
+if (_hidden := hidden_code(getattr(sys.modules["__main__"], "__spec__", None))) is not None:
+    print(f"error: {_hidden}", file=sys.stderr)
+    sys.exit(2)
+
+# isort: split
 from sentiment.config import Config
 from sentiment.data_config import DataConfig, flag
 from sentiment.encodings import check_utf8
+from sentiment.environment import complete_environment
 from sentiment.errors import InputError, TrainingError
 from sentiment.experiment import EXPERIMENT, EXPERIMENT_VARIABLE, default_experiment
 from sentiment.full_disk import full_disk
@@ -29,8 +39,11 @@ if TYPE_CHECKING:
     from sentiment.datasets import Dataset
 
 _NOT_OF_TYPE = re.compile(r"(?P<flag>[^:]+): invalid (?P<type>int|float) value: (?P<value>.+)")
+_UNKNOWN = re.compile(r"unrecognized arguments: (?P<flag>--[^\s=]+)")
 _LONGEST_MESSAGE = 2_000
 _VARIABLES = ("MLFLOW_TRACKING_URI", "SENTIMENT_CACHE", "TMPDIR")
+HELP_WIDTH = 80
+"""Columns of help texts, however wide the terminal is."""
 _KINDS = {"int": "whole number", "float": "number"}
 
 
@@ -38,7 +51,7 @@ class Help(argparse.HelpFormatter):
     """Shows defaults where there is one to show, one flag a line where it fits."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30, width=100)
+        super().__init__(prog, max_help_position=27, width=HELP_WIDTH)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help or ""
@@ -50,12 +63,69 @@ class Help(argparse.HelpFormatter):
         )
         return f"{text} (default: %(default)s)" if shown and "default" not in text else text
 
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        if action.nargs == argparse.ONE_OR_MORE:
+            return f"{action.metavar or default_metavar} ..."
+        return super()._format_args(action, default_metavar)
+
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help is `Help`, and whose errors are an InputError of one line."""
+    """A parser whose help fits a screen, and whose errors are an InputError of one line.
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{"formatter_class": Help, **options})
+    `--help` shows the flags that are named as common, and examples; `--help-all` shows all flags,
+    by group.
+    """
+
+    def __init__(
+        self, *, common: Sequence[str] | None = None, examples: Sequence[str] = (), **options: Any
+    ) -> None:
+        """Make a parser without arguments but those that show help.
+
+        Args:
+            common: the flags of `--help`, in this order, such as `--trials`; a flag that is not
+                named here is shown by `--help-all` alone. None: `--help` shows all.
+            examples: commands that work as they are written, shown below the flags.
+            options: those of `argparse.ArgumentParser`.
+        """
+        super().__init__(**{"formatter_class": Help, **options, "add_help": False})
+        self._common = common
+        self._examples = examples
+        self.add_argument("-h", "--help", action="help", help="show the most used flags")
+        if common is not None:
+            self.add_argument("--help-all", action=_HelpAll, help="show all flags, by subject")
+
+    def format_help(self) -> str:
+        """Return the text of `--help`: usage, subject, positional and common flags, examples.
+
+        Raises:
+            KeyError: a flag that is named as common was not added.
+        """
+        if self._common is None:
+            return self.format_all()
+        by_flag = {flag: each for each in self._actions for flag in each.option_strings}
+        shown = [by_flag[flag] for flag in (*self._common, "--help-all")]
+        return self._format([(None, [*self._positional, *shown])])
+
+    def format_all(self) -> str:
+        """Return the text of `--help-all`: usage, subject, every flag by group, examples."""
+        return self._format([(group.title, group._group_actions) for group in self._action_groups])
+
+    def _format(self, sections: Iterable[tuple[str | None, Sequence[argparse.Action]]]) -> str:
+        names = [f"[{each.metavar} ...]" for each in self._positional]
+        formatter = self._get_formatter()
+        usage = self.usage or " ".join(["%(prog)s [option ...]", *names])
+        formatter.add_usage(usage, self._actions, [])
+        formatter.add_text(self.description)
+        for title, actions in sections:
+            formatter.start_section(title)
+            formatter.add_arguments(actions)
+            formatter.end_section()
+        examples = ["", "examples:", *(f"  {line}" for line in self._examples), ""]
+        return formatter.format_help() + ("\n".join(examples) if self._examples else "")
+
+    @property
+    def _positional(self) -> list[argparse.Action]:
+        return [each for each in self._actions if not each.option_strings]
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the arguments, which must be UTF-8, in a working folder whose name is.
@@ -89,7 +159,23 @@ class Parser(argparse.ArgumentParser):
         line = " ".join(message.split()).removeprefix("argument ")
         if found := _NOT_OF_TYPE.fullmatch(line):
             line = f"{found['flag']} {found['value']}: not a {_KINDS[found['type']]}"
+        if found := _UNKNOWN.match(line):
+            flags = [flag for each in self._actions for flag in each.option_strings]
+            if close := get_close_matches(found["flag"], flags, n=1):
+                raise InputError(f"{line}: did you mean {close[0]}?")
         raise InputError(f"{line}; see {self.prog} --help")
+
+
+class _HelpAll(argparse.Action):
+    """`--help-all`: prints all flags and ends."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        assert isinstance(parser, Parser)
+        print(parser.format_all(), end="")
+        parser.exit()
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -165,6 +251,13 @@ def checked_data_config(values: Mapping[str, Any]) -> DataConfig:
         raise InputError(f"--{name} {first['input']}: {reason[:1].lower()}{reason[1:]}") from None
 
 
+def as_typed(flag: str, value: Any) -> str:
+    """Return a flag with a value that the parser made, as it stands on a command line."""
+    if value is True:
+        return flag
+    return shlex.join([flag, *map(str, value)] if isinstance(value, list) else [flag, str(value)])
+
+
 def add_set_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add `--set key=value …`, to be read by `parse_assignments`."""
     parser.add_argument(
@@ -173,7 +266,7 @@ def add_set_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="hyperparameters, such as cell=gru hidden_dim=64",
+        help="fix hyperparameters, as in cell=gru dropout=0.3",
     )
 
 
@@ -185,7 +278,7 @@ def add_store_arguments(parser: argparse.ArgumentParser) -> None:
         "--experiment",
         metavar="NAME",
         default=default_experiment(),
-        help=f"experiment (default: ${EXPERIMENT_VARIABLE}, or {EXPERIMENT})",
+        help=f"MLflow experiment (default: ${EXPERIMENT_VARIABLE}, or {EXPERIMENT})",
     )
 
 
@@ -229,6 +322,7 @@ def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
     raises becomes a line. Any other exception keeps its traceback, without the credentials in it,
     and ends with 1 too.
     """
+    complete_environment()
     try:
         status = main(None) or 0
         sys.stdout.flush()

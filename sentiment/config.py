@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, Literal, Self
@@ -188,8 +189,8 @@ class Config(Section):
             first = error.errors()[0]
             name = str(first["loc"][-1]) if first["loc"] else "settings"
             reason = first["msg"].removeprefix("Value error, ")
-            shown = f"{name}={first['input']!r}" if name in SECTION_OF else name
-            raise InputError(f"{shown}: {reason[:1].lower()}{reason[1:]}") from None
+            shown = f"{name}={first['input']}: " if name in SECTION_OF else ""
+            raise InputError(f"{shown}{reason[:1].lower()}{reason[1:]}") from None
 
     def flat(self) -> dict[str, Any]:
         """Return every hyperparameter under its own name."""
@@ -227,10 +228,16 @@ def fingerprint(value: Any) -> str:
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     """Word the error for a name that is not among the known ones, with the likeliest meant."""
+    return f"unknown {what} {name!r}: {likeliest(name, known)}"
+
+
+def likeliest(name: str, known: Iterable[str]) -> str:
+    """Word which of the known names was meant; all of them if none is like it."""
     names = list(known)
-    close = get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names)}"
-    return f"unknown {what} {name!r}: {hint}"
+    # Case is a common slip, and counts as a difference in every letter.
+    by_lower = {each.lower(): each for each in names}
+    close = get_close_matches(name.lower(), by_lower, n=1)
+    return f"did you mean {by_lower[close[0]]}?" if close else f"there are: {', '.join(names)}"
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
@@ -243,18 +250,26 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
         if not separator or not name:
-            raise InputError(f"--set {assignment}: write it as key=value")
+            raise InputError(f"--set {assignment}: write it as key=value, such as dropout=0.3")
         if name not in SECTION_OF:
-            raise InputError(unknown_name("hyperparameter", name, SECTION_OF))
+            problem = unknown_name("hyperparameter", name, SECTION_OF)
+            raise InputError(f"--set {assignment}: {problem}")
         try:
             value = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, RecursionError):
-            raise InputError(f"--set {assignment:.200}: the value can't be read") from None
+            raise InputError(
+                f"--set {assignment:.200}: the value can't be read; put it in quotes"
+            ) from None
         # pydantic would take it for 1 or 0.
         if isinstance(value, bool) and fields()[name].annotation in (int, float):
-            raise InputError(f"--set {assignment}: a number is wanted")
+            raise InputError(f"--set {assignment}: give a number")
         values[name] = _number(value)
-    Config.from_flat(values)
+    try:
+        Config.from_flat(values)
+    except InputError as error:
+        # Two settings that exclude one another have no value to show.
+        of_one = re.match(r"\w+=", str(error)) is not None
+        raise InputError(f"--set{' ' if of_one else ': '}{error}") from None
     return values
 
 

@@ -65,7 +65,7 @@ def pick_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"--device {name}: there are auto, cpu, cuda and cuda:N") from None
+        raise InputError(f"--device {name}: give auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
         visible = counted(found, "GPU is", "GPUs are")

@@ -69,7 +69,8 @@ class VectorSpec(NamedTuple):
         if not path.is_file():
             if os.sep in source or path.suffix in _FILE_SUFFIXES or path.exists():
                 raise InputError(f"embedding={source}: there is no such file")
-            raise InputError(f"{unknown_name('embedding', source, SOURCES)}, or a file")
+            problem = unknown_name("embedding", source, SOURCES)
+            raise InputError(f"embedding={source}: {problem}; a file is given by its path")
         return cls(source, 0, model.lower_case_backup)
 
 

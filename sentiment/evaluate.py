@@ -29,6 +29,21 @@ def main(argv: list[str] | None = None) -> None:
         prog="python -m sentiment.evaluate",
         description="Score a saved model on a split of the data that it was trained on, or of "
         "the data that is named.",
+        common=(
+            "--model",
+            "--split",
+            "--dataset",
+            "--data",
+            "--text-column",
+            "--label-column",
+            "--output",
+            "--json",
+        ),
+        examples=(
+            "python -m sentiment.evaluate",
+            "python -m sentiment.evaluate --model models:/sentiment/1 --split valid",
+            "python -m sentiment.evaluate --data reviews.csv --output predictions.csv",
+        ),
     )
     cli.add_model_arguments(parser)
     parser.add_argument(

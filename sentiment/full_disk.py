@@ -8,9 +8,9 @@ import sqlite3
 from collections.abc import Iterator
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# numpy, safetensors, pyarrow and SQLAlchemy tell it in words alone.
+# numpy, safetensors, pyarrow, SQLAlchemy and Ray tell it in words alone.
 _IN_WORDS = re.compile(
-    r"No space left on device|database or disk is full|Disk quota exceeded|"
+    r"No space left on device|database or disk is full|Disk quota exceeded|Local disk is full|"
     r"\d+ requested and \d+ written"
 )
 

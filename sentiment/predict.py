@@ -27,12 +27,17 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.Parser(
         prog="python -m sentiment.predict",
         description="Print each text's label and that label's probability.",
+        common=("--model", "--tracking-uri", "--json"),
+        examples=(
+            'python -m sentiment.predict "This film is great"',
+            "python -m sentiment.predict --model models:/sentiment/1 --json < reviews.txt",
+        ),
     )
     parser.add_argument(
         "texts",
         nargs="*",
         metavar="TEXT",
-        help="a text; without one, standard input, a text a line",
+        help="text to classify (default: each line of standard input)",
     )
     cli.add_model_arguments(parser)
     parser.add_argument(

@@ -20,6 +20,20 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.Parser(
         prog="python -m sentiment.prepare",
         description="Build a data set's encoded corpus and word vectors once, into the cache.",
+        common=(
+            "--dataset",
+            "--data",
+            "--data-dir",
+            "--text-column",
+            "--label-column",
+            "--split-column",
+            "--validation-share",
+            "--set",
+        ),
+        examples=(
+            "python -m sentiment.prepare",
+            "python -m sentiment.prepare --data reviews.csv --set embedding=word2vec",
+        ),
     )
     cli.add_data_arguments(parser)
     cli.add_set_argument(parser)

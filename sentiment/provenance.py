@@ -22,10 +22,15 @@ import psutil
 DISTRIBUTION = "sentiment-sweeps"
 PRECISION_TAG = "provenance.precision"
 
-# A password with a slash should be quoted, and shows all the same if it isn't: what stands between
-# a colon and a slash is a password unless it is a port.
-_CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s]*@|[^/\s:@]*:(?!\d+/)[^\s'\"]*@)")
-_SECRETS = re.compile(r"(?i)(\w*(?:password|token|secret|key|credential|signature)=)[^&\s]+")
+# A password with a slash should be quoted, and is not always: what stands between a colon and a
+# slash is a password unless it is a port. USER:PASSWORD stands for both in messages.
+_CREDENTIALS = re.compile(r"(?<=://)(?!USER:PASSWORD@)(?:[^/\s]*@|[^/\s:@]*:(?!\d+/)[^\s'\"]*@)")
+# `key` alone is a secret within an address only: elsewhere it is the form `key=value` of `--set`,
+# or an argument of a function in the code that a traceback quotes.
+_SECRETS = re.compile(
+    r"(?i)((?:\w*(?:password|passwd|token|secret|credential|signature)|\w+key|(?<=[?&])(?:key|sig))=)"
+    r"(?:'[^']*'|\"[^\"]*\"|[^&\s]+)"
+)
 # Clock steps move a process's start time, which is counted from the boot, by up to seconds.
 _CLOCK_TOLERANCE = 5.0
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import yaml
 
 from sentiment.config import Config, unknown_name
 from sentiment.errors import InputError
+from sentiment.installation import PACKAGE
 
-_FOLDER = resources.files("sentiment") / "recipes"
+_FOLDER = PACKAGE / "recipes"
 _SHARED = "tutorial"
 
 
@@ -51,7 +51,7 @@ def load_recipe(name: str) -> Recipe:
     """
     names = recipe_names()
     if name not in names:
-        raise InputError(unknown_name("recipe", name, names))
+        raise InputError(f"--recipe {name}: {unknown_name('recipe', name, names)}")
     written = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     base = load_recipe(written["base"]) if "base" in written else None
     share = written.get("validation_share", base.validation_share if base else None)

@@ -43,10 +43,10 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 from sqlalchemy.exc import SQLAlchemyError
 
-import sentiment
 from sentiment.config import SECTION_OF, Config
 from sentiment.errors import InputError
 from sentiment.experiment import EXPERIMENT
+from sentiment.installation import PACKAGE
 from sentiment.provenance import process_tags, provenance_tags, redacted
 from sentiment.relocation import check_location
 from sentiment.store_errors import store_error
@@ -113,7 +113,7 @@ def tracking_uri(explicit: str | None = None) -> str:
         return f"sqlite:///{Path(database).absolute()}"
     if scheme not in (*_DATABASES, "http", "https", "databricks"):
         raise InputError(
-            f"{redacted(uri)}: MLflow has no such store; use sqlite:///FILE or http://HOST:PORT"
+            f"{redacted(uri)}: MLflow has no such store; give sqlite:///FILE or http://HOST:PORT"
         )
     return uri
 
@@ -355,16 +355,15 @@ def save_mlflow_model(
     bundle: Path, folder: Path, *, model_id: str | None = None, run_id: str | None = None
 ) -> None:
     """Write a bundle as a folder that MLflow loads and serves: signature, example, code, pins."""
-    package = Path(sentiment.__file__).parent
     with tempfile.TemporaryDirectory() as scratch:
         # MLflow keeps the name of the folder that it copies.
         named = Path(scratch, PurePosixPath(BUNDLE_ARTIFACT).name)
         shutil.copytree(bundle, named)
         mlflow.pyfunc.save_model(
             folder,
-            python_model=str(package / "scoring.py"),
+            python_model=str(PACKAGE / "scoring.py"),
             artifacts={"bundle": str(named)},
-            code_paths=[str(package)],
+            code_paths=[str(PACKAGE)],
             signature=SIGNATURE,
             input_example=pd.DataFrame({"text": ["This film is great"]}),
             pip_requirements=serving_requirements(_language_packages(bundle)),
@@ -579,7 +578,10 @@ def _usable(uri: str) -> Iterator[bool]:
                 _check_file(uri)
             yield has_tables
     except OSError as error:
-        raise InputError(f"the store {shown} can't be opened: {error}") from error
+        raise InputError(
+            f"the store {shown} can't be opened ({error.strerror or error}): run this in a folder "
+            "that can be written, or name another store with --tracking-uri"
+        ) from error
     except (MlflowException, SQLAlchemyError) as error:
         raise InputError(f"the store {shown} can't be used: {store_error(error)}") from error
 
@@ -595,7 +597,9 @@ def _check_file(uri: str) -> None:
     if database is None or not database.exists():
         return
     if not _is_sqlite(database):
-        raise InputError(f"{database} is not an SQLite file: name another store")
+        raise InputError(
+            f"{database} is not an SQLite file: name another store with --tracking-uri"
+        )
     try:
         check_location(database)
     except sqlite3.Error as error:

@@ -163,7 +163,8 @@ def _blank(language: str) -> Any:
 
     known = [module.name for module in pkgutil.iter_modules(spacy.lang.__path__) if module.ispkg]
     if language not in known:
-        raise InputError(unknown_name("language of the spacy tokenizer", language, known))
+        problem = unknown_name("language of the spacy tokenizer", language, sorted(known))
+        raise InputError(f"language={language}: {problem}")
     try:
         return spacy.blank(language).tokenizer
     except ImportError as error:
@@ -171,5 +172,5 @@ def _blank(language: str) -> Any:
         reason = " ".join(str(error).split())
         install = f"pip install {packages} (" if packages else "("
         raise InputError(
-            f"language {language!r} needs packages of its own: {install}{reason:.300})"
+            f"language={language}: it needs packages of its own: {install}{reason:.300})"
         ) from error

@@ -25,17 +25,37 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.Parser(
         prog="python -m sentiment.train",
         description="Train one model, recorded in MLflow like a trial of a sweep.",
+        common=(
+            "--recipe",
+            "--list-recipes",
+            "--set",
+            "--dataset",
+            "--data",
+            "--text-column",
+            "--label-column",
+            "--test",
+            "--device",
+            "--threads",
+            "--name",
+        ),
+        examples=(
+            "python -m sentiment.train --recipe bilstm-1 --test",
+            "python -m sentiment.train --dataset rotten-tomatoes --set cell=gru epochs=2",
+            "python -m sentiment.train --data reviews.csv --name mine",
+        ),
     )
-    parser.add_argument("--recipe", metavar="NAME", help="start from a known configuration")
+    parser.add_argument("--recipe", metavar="NAME", help="start from the settings of a recipe")
     parser.add_argument(
-        "--list-recipes", action="store_true", help="print the recipes, a line each, and end"
+        "--list-recipes",
+        action="store_true",
+        help="print the names of the recipes, and what each is",
     )
     cli.add_set_argument(parser)
     cli.add_data_arguments(parser)
     parser.add_argument("--test", action="store_true", help="score the test split at the end")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--threads", type=int, metavar="N", default=1, help="CPU threads")
-    parser.add_argument("--name", help="the run's name (default: what the model is)")
+    parser.add_argument("--threads", type=int, metavar="N", default=1, help="number of CPU threads")
+    parser.add_argument("--name", help="name of the run (default: what the model is)")
     cli.add_store_arguments(parser)
     args = parser.parse_args(argv)
     if args.list_recipes:

@@ -26,6 +26,22 @@ def main(argv: list[str] | None = None) -> int:
         description="Say what sweeps and the cache take on the disk; with flags, remove it. Models "
         "of registered versions stay, but for --versions, and so does all of a sweep that runs. "
         "Without a SWEEP those that are finished or deleted are meant; others must be named.",
+        common=(
+            "--models",
+            "--checkpoints",
+            "--state",
+            "--deleted",
+            "--cache",
+            "--versions",
+            "--relocate",
+            "--dry-run",
+            "--yes",
+        ),
+        examples=(
+            "python -m sweeps.clean",
+            "python -m sweeps.clean --models --cache corpus --dry-run",
+            "python -m sweeps.clean --state first --yes",
+        ),
     )
     parser.add_argument(
         "--models", nargs="*", metavar="SWEEP", help="logged models of trials; the runs stay"

@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,9 +107,16 @@ def find_sweep(client: MlflowClient, experiment_ids: Sequence[str], name: str | 
         return run
     if name is None:
         raise InputError("there is no sweep here yet: python -m sweeps.launch")
-    newest = sweep_run(client, experiment_ids, None)
-    hint = f"; the newest is {newest.data.tags['sweep.name']}" if newest else ""
-    raise InputError(f"there is no sweep {name!r}{hint}")
+    raise InputError(f"there is no sweep {name!r}{_hint(client, experiment_ids, name)}")
+
+
+def _hint(client: MlflowClient, experiment_ids: Sequence[str], name: str) -> str:
+    runs = search_runs(client, experiment_ids, "tags.`sweep.role` = 'sweep'")
+    newest_first = sorted(runs, key=lambda run: -run.info.start_time)
+    names = [run.data.tags.get("sweep.name", "") for run in newest_first]
+    if close := get_close_matches(name, names, n=1):
+        return f": did you mean {close[0]}?"
+    return f"; the newest is {names[0]}" if names else "; python -m sweeps.launch makes one"
 
 
 def trials_of(client: MlflowClient, sweep: Run) -> list[TrialRecord]:

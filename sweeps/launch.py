@@ -11,16 +11,31 @@ from dataclasses import MISSING, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from sentiment import cli
-from sentiment.config import parse_assignments, unknown_name
+from sentiment.config import likeliest, parse_assignments
 from sentiment.errors import InputError
 from sentiment.provenance import redacted
 from sentiment.tracking_server import check_reachable, is_server
-from sweeps.settings import PLACES, SCHEDULERS, SweepSettings
+from sweeps.settings import PLACES, SAMPLERS, SCHEDULERS, SweepSettings
 
 if TYPE_CHECKING:
     from sweeps.resume import ResumedSweep
 
 TRIALS = 50
+COMMON = (
+    "--trials",
+    "--data",
+    "--dataset",
+    "--text-column",
+    "--label-column",
+    "--set",
+    "--max-epochs",
+    "--time-budget",
+    "--concurrency",
+    "--name",
+    "--resume",
+    "--dry-run",
+)
+"""Flags of --help."""
 LOG_WIDTH = 120
 """Columns of tables in a log, which has no width of its own."""
 RESUMABLE = (
@@ -137,13 +152,16 @@ def _resumed(args: argparse.Namespace) -> ResumedSweep:
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m sweeps.launch",
-        usage="%(prog)s [--trials N] [option ...]",
-        description="Search the settings of a text classifier, record every trial in MLflow, and "
-        "register the best model.",
+        description="Search the settings of a text classifier and register the best in MLflow.",
+        common=COMMON,
+        examples=(
+            "python -m sweeps.launch --dataset rotten-tomatoes --trials 8 --max-epochs 1",
+            "python -m sweeps.launch --data reviews.csv --set cell=gru --time-budget 30m",
+            "python -m sweeps.launch --resume",
+        ),
     )
     _add_search_arguments(parser)
     cli.add_data_arguments(parser)
-    parser.add_argument("--language", metavar="L", help="of the spacy tokenizer (default: en)")
     _add_machine_arguments(parser)
     cli.add_store_arguments(parser)
     _add_record_arguments(parser)
@@ -161,29 +179,57 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
     search = parser.add_argument_group("search")
-    search.add_argument("--trials", type=int, metavar="N", help="trials (default: 50)")
     search.add_argument(
-        "--space", metavar="FILE", help="cpu, gpu or a YAML file (default: by device)"
+        "--trials", type=int, metavar="N", help="number of trials to run (default: 50)"
     )
-    search.add_argument("--max-epochs", type=float, metavar="E", help="full budget of a trial")
-    search.add_argument("--objective", help="also valid/loss, valid/f1")
-    search.add_argument("--sampler", help="tpe, random, gp or cmaes")
-    search.add_argument("--scheduler", help=" or ".join(SCHEDULERS))
-    search.add_argument("--seed", type=int, metavar="N", help="of everything random")
-    search.add_argument("--time-budget", metavar="T", help="of the search: 90, 30m or 2h")
-    search.add_argument("--retries", type=int, metavar="N", help="of a trial that fails")
+    search.add_argument(
+        "--space", metavar="FILE", help="search space: cpu, gpu or a YAML file (default: by device)"
+    )
+    search.add_argument(
+        "--max-epochs", type=float, metavar="X", help="longest training of a trial, in epochs"
+    )
+    search.add_argument(
+        "--objective",
+        metavar="METRIC",
+        help="metric that chooses the best model: " + ", ".join(SweepSettings.OBJECTIVES),
+    )
+    search.add_argument("--sampler", metavar="NAME", help="Optuna sampler: " + ", ".join(SAMPLERS))
+    search.add_argument(
+        "--scheduler",
+        metavar="NAME",
+        help="asha stops the weaker trials early, fifo stops none",
+    )
+    search.add_argument("--seed", type=int, metavar="N", help="seed of the search and the trials")
+    search.add_argument(
+        "--time-budget",
+        metavar="TIME",
+        help="start no trial after 90 (seconds), 30m or 2h",
+    )
+    search.add_argument(
+        "--retries", type=int, metavar="N", help="further attempts for a trial that fails"
+    )
     search.add_argument(
         "--trial-timeout",
-        metavar="T",
-        help="without a report a trial's process is ended (default: by the longest evaluation)",
+        metavar="TIME",
+        help="end a trial's process that reports nothing for 90 (seconds), 30m or 2h (default: 20 "
+        "times its longest evaluation, at least 10m)",
     )
-    search.add_argument("--warm-start", metavar="SWEEP", help="start from its trials")
-    search.add_argument("--baselines", action="store_true", help="add the recipes and TF-IDF")
+    search.add_argument(
+        "--warm-start", metavar="SWEEP", help="begin with what the trials of that sweep found"
+    )
+    search.add_argument(
+        "--baselines",
+        action="store_true",
+        help="train the tutorials' recipes and TF-IDF with logistic regression too",
+    )
     search.add_argument(
         "--final-seeds",
         type=int,
         metavar="N",
-        help="train the winner again with N seeds",
+        help="train the winning settings again with N other seeds",
+    )
+    search.add_argument(
+        "--language", metavar="CODE", help="language of the spacy tokenizer (default: en)"
     )
     cli.add_set_argument(search)
 
@@ -191,28 +237,49 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     machine = parser.add_argument_group("machine")
     machine.add_argument(
-        "--concurrency", type=int, metavar="N", help="trials at once (default: all that fit)"
+        "--concurrency",
+        type=int,
+        metavar="N",
+        help="trials that run at once (default: all that fit)",
     )
-    machine.add_argument("--cpus-per-trial", type=int, metavar="N", help="threads (default: 1)")
+    machine.add_argument(
+        "--cpus-per-trial",
+        type=int,
+        metavar="N",
+        help="CPU threads of a trial (default: 1; on GPUs an equal share of the cores)",
+    )
     machine.add_argument(
         "--gpus-per-trial",
         type=float,
         metavar="X",
-        help="or a fraction of one (default: 0.25; 0: CPU)",
+        help="GPUs of a trial, or a fraction of one GPU; 0 trains on the CPU (default: 0.25 where "
+        "there is a GPU)",
     )
     machine.add_argument(
-        "--address", metavar="A", help="join a Ray cluster: auto or HOST:PORT (default: start Ray)"
+        "--address",
+        help="Ray cluster to join: auto, or HOST:PORT (default: start Ray on this machine)",
     )
     machine.add_argument(
-        "--storage", metavar="S", help="checkpoints: a folder that all nodes share, s3:// or gs://"
+        "--storage",
+        metavar="PLACE",
+        help="where checkpoints of running trials are kept: a folder that all nodes share, s3://… "
+        "or gs://… (default: the sweep's folder)",
     )
-    machine.add_argument("--precision", help="auto, float32 or bfloat16")
+    machine.add_argument(
+        "--precision",
+        metavar="TYPE",
+        help="number format of the recurrent layers: " + ", ".join(SweepSettings.PRECISIONS),
+    )
 
 
 def _add_record_arguments(parser: argparse.ArgumentParser) -> None:
     record = parser.add_argument_group("sweep")
-    record.add_argument("--name", help="of the sweep (default: data set, date and time)")
-    record.add_argument("--model-name", metavar="NAME", help="registered model")
+    record.add_argument("--name", help="name of the sweep (default: data set, date and time)")
+    record.add_argument(
+        "--model-name",
+        metavar="NAME",
+        help="registered model that the best one becomes a version of",
+    )
     record.add_argument(
         "--as-challenger",
         action="store_true",
@@ -226,16 +293,20 @@ def _add_record_arguments(parser: argparse.ArgumentParser) -> None:
         help="resume that sweep, or the newest; --trials for more, --time-budget for a new one",
     )
     record.add_argument(
-        "--study-storage", metavar="URL", help="postgresql://… (default: a file beside the store)"
+        "--study-storage",
+        metavar="URL",
+        help="database of Optuna's study, postgresql://… (default: a file in the sweep's folder)",
     )
     record.add_argument(
-        "--keep-models", type=int, metavar="N", help="keep the N best trials' models"
+        "--keep-models", type=int, metavar="N", help="number of trials whose models are kept"
     )
     record.add_argument(
-        "--system-metrics", action="store_true", help="record CPU, memory and GPU of the workers"
+        "--system-metrics", action="store_true", help="record the load of CPU, memory and GPU"
     )
-    record.add_argument("--dry-run", action="store_true", help="print the plan and end")
-    record.add_argument("--quiet", action="store_true", help="no live view")
+    record.add_argument(
+        "--dry-run", action="store_true", help="print the plan and the expected time, run nothing"
+    )
+    record.add_argument("--quiet", action="store_true", help="show no progress of the trials")
     record.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
@@ -261,7 +332,7 @@ def _settings(args: argparse.Namespace) -> SweepSettings:
         overrides=overrides,
         max_epochs=args.max_epochs,
         objective=_one_of("objective", args.objective, SweepSettings.OBJECTIVES),
-        sampler=args.sampler,
+        sampler=_one_of("sampler", args.sampler, SAMPLERS),
         scheduler=_one_of("scheduler", args.scheduler, SCHEDULERS),
         precision=_one_of("precision", args.precision, SweepSettings.PRECISIONS),
         seed=args.seed,
@@ -289,7 +360,7 @@ def _settings(args: argparse.Namespace) -> SweepSettings:
 
 def _one_of(flag: str, value: str, known: tuple[str, ...]) -> Any:
     if value not in known:
-        raise InputError(f"--{flag}: {unknown_name(flag, value, known)}")
+        raise InputError(f"--{flag} {value}: there is no such {flag}; {likeliest(value, known)}")
     return value
 
 
@@ -303,7 +374,7 @@ def _seconds(flag: str, text: str | None) -> float | None:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise InputError(f"--{flag} {text}: write seconds, 30m or 2h")
+        raise InputError(f"--{flag} {text}: give a time such as 90 (seconds), 30m or 2h")
     return seconds
 
 
@@ -311,8 +382,8 @@ def _only_for_resume(parser: argparse.ArgumentParser, args: argparse.Namespace) 
     """Raise an InputError for a flag that a sweep that goes on can't change."""
     for name, value in vars(args).items():
         if name not in RESUMABLE and value != parser.get_default(name):
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} {value}: a resumed sweep keeps its own; leave it out")
+            flag = cli.as_typed(f"--{name.replace('_', '-')}", value)
+            raise InputError(f"{flag}: a resumed sweep keeps its own; leave it out")
 
 
 if __name__ == "__main__":

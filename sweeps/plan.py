@@ -103,11 +103,11 @@ def plan_workers(
     gpus = max(node.gpus for node in nodes)
     fraction = (GPU_FRACTION if gpus else 0.0) if gpus_per_trial is None else gpus_per_trial
     if not 0 <= fraction < math.inf or (fraction > 1 and fraction != int(fraction)):
-        raise InputError(f"--gpus-per-trial {fraction:g}: give a fraction of one, or whole GPUs")
+        raise InputError(f"--gpus-per-trial {fraction:g}: give 0 to 1, or a whole number of GPUs")
     if fraction > gpus:
         raise InputError(
-            f"--gpus-per-trial {fraction:g}: there {'is' if gpus == 1 else 'are'} "
-            f"{counted(gpus, 'GPU')} {where}; use --gpus-per-trial 0"
+            f"--gpus-per-trial {fraction:g}: {counted(gpus, 'GPU')} {'is' if gpus == 1 else 'are'} "
+            f"{where}; give at most that, or 0 to train on the CPU"
         )
     used = [node for node in nodes if node.gpus >= fraction]
     cores = max(node.cpus for node in used)
@@ -117,10 +117,10 @@ def plan_workers(
     cpus = cpus_per_trial or 1
     slots = sum(_slots(node, cpus, fraction) for node in used)
     if concurrency is not None and not 1 <= concurrency <= slots:
-        fitting = (
-            "1: no more than one trial fits" if slots == 1 else f"1 to {slots}, as many as fit"
+        raise InputError(
+            f"--concurrency {concurrency}: give 1 to {slots}, as many trials as fit at once"
+            + ("; fewer --cpus-per-trial make room for more" if cpus > 1 else "")
         )
-        raise InputError(f"--concurrency {concurrency}: give {fitting} at once")
     if fraction and cpus_per_trial is None:
         shares = (
             node.cpus // min(_slots(node, 1, fraction), concurrency or slots) for node in used
@@ -186,7 +186,7 @@ def plan_rungs(epochs: float, examples: int) -> Rungs:
         InputError: the budget is not above 0.
     """
     if not 0 < epochs < math.inf:
-        raise InputError(f"--max-epochs {epochs:g}: give a number above 0")
+        raise InputError(f"--max-epochs {epochs:g}: give a number above 0, such as 1.5")
     halvings = LEAST_HALVINGS
     while epochs / REDUCTION**halvings > FIRST_RUNG_EPOCHS:
         halvings += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import sys
@@ -16,7 +17,7 @@ def bind(host: str, port: int) -> socket.socket:
         InputError: the port is in use or none, or the host is not this machine's.
     """
     if not 0 < port < 65536:
-        raise InputError(f"--port {port}: a port is a number from 1 to 65535")
+        raise InputError(f"--port {port}: give a number from 1 to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -32,9 +33,17 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise InputError(
             f"--host {host} --port {port}: can't listen there ({error.strerror}); "
-            f"try --port {port + 1}"
+            f"{_remedy(error, port)}"
         ) from error
     return taken
+
+
+def _remedy(error: OSError, port: int) -> str:
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return "give --host an address of this machine, such as 127.0.0.1"
+    if isinstance(error, PermissionError):
+        return "give --port a number above 1023"
+    return f"try --port {port + 1 if port < 65535 else port - 1}"
 
 
 def check_port(host: str, port: int) -> None:

@@ -29,6 +29,22 @@ def main(argv: list[str] | None = None) -> int:
         "unless it differs from its record or is worse, make it the champion. Predictions of the "
         "test split are read where they are recorded. On a terminal it asks first; elsewhere, and "
         "with --yes, it does not. Exit status 1: refused.",
+        common=(
+            "--sweep",
+            "--run",
+            "--version",
+            "--rollback",
+            "--min-gain",
+            "--min-accuracy",
+            "--significant",
+            "--dry-run",
+            "--yes",
+        ),
+        examples=(
+            "python -m sweeps.promote --dry-run",
+            "python -m sweeps.promote --sweep first --min-gain 0.005 --yes",
+            "python -m sweeps.promote --rollback",
+        ),
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--sweep", metavar="S", help="the winner of that sweep")

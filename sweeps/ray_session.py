@@ -12,22 +12,26 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import sweeps.ray_settings  # before Ray
+import sweeps.ray_settings  # noqa: F401 - before Ray
 
 # isort: split
 import ray
 from ray._private import ray_constants
+from ray.exceptions import OutOfDiskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import sentiment
-import sweeps
 from sentiment.errors import InputError
+from sentiment.installation import PACKAGE
 from sentiment.wording import duration
 from sweeps.attempts import SweepError
 from sweeps.interrupts import interruptible
 from sweeps.plan import Node, Workers
+from sweeps.ray_directory import choose_directory, full, full_store, used_by_ray
+from sweeps.ray_token import own_token
 from sweeps.storage import Storage
 
+CODE = [str(PACKAGE), str(Path(__file__).parent)]
+"""The folders of this project's packages, for the nodes of a cluster."""
 _RAY_STARTS = 3  # it gives itself 30 seconds, which a machine with much to do may exceed
 _ANSWER_SECONDS = 5.0
 _CHECK_SECONDS = 120.0
@@ -46,9 +50,35 @@ def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
     """Start Ray on this machine with room for just these workers, and stop it at the end.
 
     Raises:
-        SweepError: Ray does not start, tried three times.
+        InputError: this process runs a Ray already, or there is no folder for Ray's files.
+        SweepError: Ray does not start, tried three times, or the disk of its files is full.
     """
+    check_no_other()
     _silence()
+    directory = choose_directory()
+    with used_by_ray(directory), own_token():
+        _start(workers, gpus, directory)
+        try:
+            with _until_the_end():
+                yield
+        except OutOfDiskError as error:
+            raise full_store(directory) from error
+
+
+def check_no_other() -> None:
+    """Make sure that this process does not run a Ray of its caller's, which is not ours to end.
+
+    Raises:
+        InputError: it does.
+    """
+    if ray.is_initialized():
+        raise InputError(
+            "Ray runs in this process already, and a sweep starts its own: call ray.shutdown() "
+            "before, or run the sweep in another process"
+        )
+
+
+def _start(workers: Workers, gpus: int, directory: Path) -> None:
     for left in reversed(range(_RAY_STARTS)):
         try:
             _init_on_loopback(
@@ -59,13 +89,13 @@ def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
                 include_dashboard=False,
                 **_QUIET,
             )
-            break
+            return
         except Exception as error:
             ray.shutdown()
+            if full_now := full(directory):
+                raise full_now from error
             if not left:
                 raise SweepError(f"Ray does not start: {_first_line(error)}") from error
-    with _until_the_end():
-        yield
 
 
 def _init_on_loopback(**options: Any) -> None:
@@ -92,18 +122,19 @@ def joined_ray(address: str) -> Iterator[None]:
         address: `auto`, for the cluster that this machine is a node of, or HOST:PORT.
 
     Raises:
-        InputError: there is no such cluster, or this machine is none of its nodes.
+        InputError: there is no such cluster, this machine is none of its nodes, or this process
+            runs a Ray already.
     """
+    check_no_other()
     _silence()
     if address != "auto":
         _check_answers(address)
-    packages = [str(Path(package.__file__ or "").parent) for package in (sentiment, sweeps)]
     quiet = {name: value for name, value in os.environ.items() if name in _FOR_WORKERS}
     try:
         ray.init(
             address=address,
             runtime_env={
-                "py_modules": packages,
+                "py_modules": CODE,
                 "excludes": ["**/__pycache__/"],
                 "env_vars": quiet,
             },

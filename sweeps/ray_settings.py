@@ -20,12 +20,18 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 
+
+def _has_token() -> bool:
+    if os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
+        return True
+    try:
+        return (Path.home() / ".ray/auth_token").is_file()
+    except (RuntimeError, PermissionError):  # a container's user may have no home, or another's
+        return False
+
+
 # A cluster started where there is a token asks for it; whoever joins one sends none unless told to.
-_HAS_TOKEN = (
-    bool(os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"})
-    or (Path.home() / ".ray" / "auth_token").is_file()
-)
 # Its compiled part reads this when it is imported, its processes when they are started: set in
 # between, they would not agree.
-if _HAS_TOKEN and "ray" not in sys.modules:
+if _has_token() and "ray" not in sys.modules:
     os.environ.setdefault("RAY_AUTH_MODE", "token")

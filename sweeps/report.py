@@ -154,10 +154,15 @@ def write_page(path: Path, html: bytes) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = cli.Parser(
         prog="python -m sweeps.report",
-        usage="%(prog)s [X ...] [option ...]",
         description="A sweep's leaderboard, and its page: report.html and plots/ among the "
         "artifacts of its run. Several sweeps, or several runs, are compared; runs with a paired "
         "test of their predictions.",
+        common=("--top", "--output", "--no-page", "--split", "--csv", "--json"),
+        examples=(
+            "python -m sweeps.report",
+            "python -m sweeps.report first second --output comparison.html",
+            "python -m sweeps.report first --csv > leaderboard.csv",
+        ),
     )
     parser.add_argument(
         "what", nargs="*", metavar="X", help="a sweep's name, or else a run's id (default: newest)"
@@ -171,7 +176,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-page", action="store_true", help="print only, draw nothing")
     parser.add_argument(
-        "--split", default="valid", choices=["valid", "test"], help="for the paired test of runs"
+        "--split",
+        default="valid",
+        choices=["valid", "test"],
+        help="split for the paired test of runs",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print a table for a spreadsheet")

@@ -190,9 +190,9 @@ def _resumed(
         for file, text in texts.items():
             if text is None and client is not None and run is not None:
                 texts[file] = artifact_text(client, run.info.run_id, file)
+        settings = SweepSettings.from_json(texts[SETTINGS_FILE] or "")
     except InputError as error:
         raise InputError(f"--resume {name}: {error}") from None
-    settings = SweepSettings.from_json(texts[SETTINGS_FILE] or "")
     settings = replace(settings, name=name, tracking_uri=uri, experiment=experiment, **given)
     for place in PLACES:
         # `to_json` leaves credentials out.

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from optuna.distributions import (
@@ -23,12 +23,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.config import unknown_name
 from sentiment.errors import InputError
+from sweeps.settings import SAMPLERS
 from sweeps.space import Space
 
-SamplerName = Literal["tpe", "random", "gp", "cmaes"]
 Cost = Callable[[Mapping[str, Any]], float]
 """What a trial costs by its settings, in any unit; it has defaults for settings that it misses."""
-SAMPLERS: tuple[str, ...] = get_args(SamplerName)
 
 # Ended trials before the model of the objective is trusted: about one a dimension.
 STARTUP_TRIALS = 12
@@ -53,18 +52,18 @@ def make_sampler(
         InputError: there is no such sampler, or it can't search this space.
     """
     if name not in SAMPLERS:
-        raise InputError(unknown_name("sampler", name, SAMPLERS))
+        raise InputError(f"--sampler {name}: {unknown_name('sampler', name, SAMPLERS)}")
     first = seed
     if drawn:
         seed = int(np.random.SeedSequence((seed, drawn)).generate_state(1)[0])
     joint = _jointly_searched(name, space)
     if name == "cmaes" and len(joint) < 2:
         raise InputError(
-            "--sampler cmaes: needs two or more ranges without `when`, and the space has "
-            f"{len(joint)}: take tpe, or turn choices of numbers into ranges"
+            "--sampler cmaes: it needs two or more ranges without `when`, and the space has "
+            f"{len(joint)}; use --sampler tpe, or turn choices of numbers into ranges"
         )
     if name == "gp" and not joint:
-        raise InputError("--sampler gp: the space has nothing to search: take random")
+        raise InputError("--sampler gp: the space has nothing to search; use --sampler random")
     with warnings.catch_warnings():
         # Optuna calls group and consider_pruned_trials experimental; we pin its major version.
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -34,6 +34,11 @@ def main(argv: list[str] | None = None) -> int:
         description="Answer POST /invocations with labels and probabilities, by MLflow's scoring "
         "server behind checks of the requests; on this machine only unless --host says "
         "otherwise. Control-C ends it.",
+        common=("--model", "--tracking-uri", "--port", "--host"),
+        examples=(
+            "python -m sweeps.serve",
+            "python -m sweeps.serve --model models:/sentiment@challenger --port 8001",
+        ),
     )
     cli.add_model_arguments(parser)
     parser.add_argument("--port", type=int, default=8000, help="port to listen on")

@@ -12,6 +12,7 @@ from sentiment.datasets import DataConfig
 from sentiment.errors import InputError
 from sentiment.provenance import redacted
 
+SAMPLERS = ("tpe", "random", "gp", "cmaes")
 SCHEDULERS = ("asha", "fifo")
 PLACES = ("storage", "study_storage")
 """Settings that may hold credentials, which are not kept."""
@@ -90,4 +91,7 @@ class SweepSettings:
             plain = json.loads(text)
             return cls(**{**plain, "data": DataConfig(**plain["data"])})
         except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"the sweep's settings.json can't be read here: {error}") from None
+            raise InputError(
+                f"the sweep's settings.json can't be read, as it is damaged or another version "
+                f"wrote it ({error}): start a new sweep with --warm-start"
+            ) from None

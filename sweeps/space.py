@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations as pairs_of
@@ -424,7 +424,7 @@ def _dimension(name: str, entry: Mapping[Any, Any], where: str) -> Dimension:
     if not isinstance(log, bool):
         raise InputError(f"{where}: log is true or false, not {log!r}")
     if log and low <= 0:
-        raise InputError(f"{where}: a log range starts above 0, not at {low}")
+        raise InputError(f"{where}: a log range can't start at {low}: start above 0, or drop log")
     if kind == "float":
         return FloatRange(float(low), float(high), log, when)
     return _int_range(int(low), int(high), log, entry.get("step", 1), when, where)
@@ -443,7 +443,7 @@ def _choice(name: str, given: Any, when: tuple[Condition, ...], where: str) -> C
     values = tuple(_typed(name, value, where) for value in given)
     for position, value in enumerate(values):
         if value in values[:position]:
-            raise InputError(f"{where}: {value!r} stands twice in the choice")
+            raise InputError(f"{where}: {value!r} stands twice in the choice: drop one of the two")
     return Choice(values, when)
 
 
@@ -454,7 +454,9 @@ def _bounds(name: str, given: Any, where: str) -> tuple[int | float, int | float
     if not isinstance(low, int | float) or not isinstance(high, int | float):
         raise InputError(f"{where}: the bounds of a range are numbers, not {given!r}")
     if low > high:
-        raise InputError(f"{where}: the lower bound {low} is above the upper bound {high}")
+        raise InputError(
+            f"{where}: the lower bound {low} is above the upper bound {high}: swap them"
+        )
     return low, high
 
 
@@ -500,7 +502,7 @@ def _with_typed_conditions(name: str, dimensions: Mapping[str, Dimension], where
                 "a condition looks at a searched choice"
             )
         if not condition.values:
-            raise InputError(f"{where}: when: {condition.parent} is given no value")
+            raise InputError(f"{where}: when: {condition.parent} is given no value: name one")
         values = tuple(
             _typed(condition.parent, value, f"{where}: when: {condition.parent}")
             for value in condition.values
@@ -582,9 +584,11 @@ def _settle(
 def _typed(name: str, value: Any, where: str) -> Scalar:
     """Return the value as its field's type holds it."""
     if not isinstance(value, bool | int | float | str | NoneType):
-        raise InputError(f"{where}: {value!r} is not a plain value")
+        raise InputError(
+            f"{where}: {value!r} is not a plain value: write a number, a word, true or false"
+        )
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{where}: {value} is not a finite number")
+        raise InputError(f"{where}: {value} is not a finite number: write one")
     # Pydantic would take `yes` for true and true for 1; in a space file either is a slip.
     if value is not None and isinstance(value, bool) != (bool in _kinds(name)):
         hint = "write true or false" if bool in _kinds(name) else "put a word in quotes"
@@ -595,7 +599,7 @@ def _typed(name: str, value: Any, where: str) -> Scalar:
         reason = error.errors()[0]["msg"]
         raise InputError(f"{where}: {value!r}: {reason[:1].lower()}{reason[1:]}") from None
     if isinstance(typed, float) and not math.isfinite(typed):
-        raise InputError(f"{where}: {value} is not a finite number")
+        raise InputError(f"{where}: {value} is not a finite number: write one")
     return typed
 
 
@@ -706,7 +710,8 @@ def _read(path: Path, source: str) -> Any:
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise InputError(
-            f"space {source}: {reason}; give a file, or one that ships: {_listed(SHIPPED)}"
+            f"--space {source}: {reason}; give a YAML file or a shipped space: "
+            f"{' or '.join(SHIPPED)}"
         ) from None
     try:
         return yaml.load(text, _Loader)
@@ -716,7 +721,3 @@ def _read(path: Path, source: str) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else "the YAML is broken"
         raise InputError(f"{source}: can't be read: {reason}") from None
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)

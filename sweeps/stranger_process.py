@@ -27,16 +27,15 @@ def main(model: Path, exchange: Path, threads: int) -> None:
     loaded = mlflow.pyfunc.load_model(str(model))
     import torch
 
-    import sentiment
-    from sentiment.bundle import Bundle
+    from sentiment import bundle as own
 
-    code = str(sentiment.__file__)
+    code = own.__file__
     if not Path(code).resolve().is_relative_to(model.resolve()):
         raise ImportError(f"the model brings no code of its own: it ran with {code}")
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     texts = json.loads((exchange / "texts.json").read_text(encoding="ascii"))
-    bundle = Bundle.load(model / "artifacts" / "bundle")
+    bundle = own.Bundle.load(model / "artifacts" / "bundle")
     scores = bundle.log_probabilities(texts)
     # As objects: pandas' own strings hold no lone surrogates, which a JSON file may.
     first = loaded.predict(pd.DataFrame({"text": pd.Series(texts[:_CHECKED], dtype=object)}))

@@ -103,7 +103,10 @@ class StudyPlace:
             )
             connection = engine.connect()
         except (SQLAlchemyError, ImportError, ValueError) as error:
-            raise InputError(f"--study-storage {redacted(self._url)}: {_reason(error)}") from None
+            raise InputError(
+                f"--study-storage {redacted(self._url)}: {_reason(error)}; is the database up, "
+                "and does it let you in?"
+            ) from None
         with connection:
             yield connection
 

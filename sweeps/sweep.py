@@ -78,8 +78,10 @@ from sweeps.interrupts import interruptible
 from sweeps.plan import Node, Rungs, Workers, describe_nodes, plan_rungs, plan_workers
 from sweeps.predictions import Predictions, predict_split
 from sweeps.progress import Progress, ended_state
+from sweeps.ray_directory import choose_directory
 from sweeps.ray_session import (
     asks_for_token,
+    check_no_other,
     check_storage,
     cluster_nodes,
     local_ray,
@@ -158,7 +160,9 @@ class Sweep:
         Where the settings name a cluster, `sweeps.ray_session.joined_ray` has joined it.
 
         Raises:
-            InputError: the settings are wrong, or don't fit the machine, the data or the store.
+            InputError: the settings are wrong, or don't fit the machine, the data or the store; or
+                this process runs a Ray already.
+            SweepError: the disk of Ray's files is full.
         """
         self.settings = settings
         self.started = time.monotonic()
@@ -170,6 +174,8 @@ class Sweep:
         self._storage = None if settings.storage is None else Storage(settings.storage)
         self._studies = StudyPlace(settings.study_storage)
         if settings.address is None:
+            check_no_other()
+            choose_directory()
             self._nodes = [Node(available_cores(), torch.cuda.device_count())]
         else:
             self._nodes = cluster_nodes()
@@ -464,7 +470,7 @@ class Sweep:
         """Raise an InputError where a sweep saw data of another fingerprint."""
         different = mismatch(self.dataset, seen, f"the sweep {sweep}")
         if different is not None:
-            raise InputError(f"{different}; start a new sweep, without --resume or --warm-start")
+            raise InputError(f"{different}; bring the same back, or start a new sweep without it")
 
     def _configs(self) -> list[Config]:
         """Return a configuration for each corpus and each word vectors that trials may need."""
@@ -496,11 +502,14 @@ class Sweep:
         client = read_store(self._uri)
         experiment = client.get_experiment_by_name(self.settings.experiment)
         ids = [experiment.experiment_id] if experiment else []
-        sweep = find_sweep(client, ids, self.settings.warm_start)
-        seen = sweep.data.params.get("dataset_fingerprint")
-        if seen is not None:
-            self._check_same_data(seen, sweep.data.tags["sweep.name"])
-        return finished_trials(client, sweep, self.dataset.fingerprint, self.settings.objective)
+        try:
+            sweep = find_sweep(client, ids, self.settings.warm_start)
+            seen = sweep.data.params.get("dataset_fingerprint")
+            if seen is not None:
+                self._check_same_data(seen, sweep.data.tags["sweep.name"])
+            return finished_trials(client, sweep, self.dataset.fingerprint, self.settings.objective)
+        except InputError as error:
+            raise InputError(f"--warm-start {self.settings.warm_start}: {error}") from None
 
     def _claim(self, client: MlflowClient, experiment_id: str) -> SweepFolder:
         """Make the sweep's folder, under the name that was asked for or a new one."""

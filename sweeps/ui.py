@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.errors import InputError
+from sentiment.provenance import redacted
 from sweeps.ports import address_of, check_port, warn_if_open
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m sweeps.ui",
         description="Show the sweeps in MLflow's UI, on this machine only unless --host says "
         "otherwise. Control-C ends it.",
+        common=("--port", "--host", "--tracking-uri"),
+        examples=(
+            "python -m sweeps.ui",
+            "python -m sweeps.ui --port 5001 --tracking-uri sqlite:////data/mlflow.db",
+        ),
     )
     parser.add_argument("--port", type=int, default=5000, help="port to listen on")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
@@ -42,7 +48,10 @@ def main(argv: list[str] | None = None) -> int:
 
     uri = tracking_uri(args.tracking_uri)
     if uri.startswith(("http://", "https://")):
-        raise InputError("the store is a server with pages of its own: open it in a browser")
+        raise InputError(
+            f"{redacted(uri)}: the store is a server with pages of its own; open that address in a "
+            "browser"
+        )
     check_port(args.host, args.port)
     warn_if_open(args.host)
     return serve(uri, args.host, args.port, pages(read_store(uri), args.experiment))

@@ -26,7 +26,7 @@ def test_the_fingerprint_depends_on_every_setting():
     ("values", "message"),
     [
         ({"cel": "gru"}, "unknown hyperparameter 'cel': did you mean cell"),
-        ({"cell": "qrnn"}, "cell='qrnn': input should be 'rnn', 'gru' or 'lstm'"),
+        ({"cell": "qrnn"}, "cell=qrnn: input should be 'rnn', 'gru' or 'lstm'"),
         ({"dropout": 1.5}, "dropout=1.5"),
         ({"layers": 5}, "layers=5"),
         ({"learning_rate": float("nan")}, "learning_rate"),
@@ -46,11 +46,12 @@ def test_assignments():
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("cell", "key=value"),
+        ("cell", "--set cell: write it as key=value, such as dropout=0.3"),
         ("=3", "key=value"),
-        ("wings=2", "unknown hyperparameter"),
+        ("wings=2", "--set wings=2: unknown hyperparameter 'wings'"),
+        ("Hiden_dim=2", "did you mean hidden_dim"),
         ("cell=[", "can't be read"),
-        ("layers=two", "layers='two'"),
+        ("layers=two", "--set layers=two: input should be a valid integer"),
     ],
 )
 def test_wrong_assignments_are_named(assignment, message):

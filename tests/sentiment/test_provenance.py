@@ -50,6 +50,18 @@ from sentiment.provenance import (
         ("gs://bucket/sweeps", "gs://bucket/sweeps"),
         ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
         ("mail me@host.org", "mail me@host.org"),
+        ("https://maps.org/x?key=AIza0&sig=a%2Fb&b=1", "https://maps.org/x?key=***&sig=***&b=1"),
+        ("AWS_SECRET_ACCESS_KEY=a/b+c", "AWS_SECRET_ACCESS_KEY=***"),
+        ("host=db password='pa 55' user=me", "host=db password=*** user=me"),
+        ("--set dropout: write it as key=value", "--set dropout: write it as key=value"),
+        (
+            "sorted(trials, key=lambda trial: trial.key)",
+            "sorted(trials, key=lambda trial: trial.key)",
+        ),
+        (
+            "give postgresql://USER:PASSWORD@HOST/DATABASE",
+            "give postgresql://USER:PASSWORD@HOST/DATABASE",
+        ),
     ],
 )
 def test_credentials_are_left_out(text: str, shown: str) -> None:

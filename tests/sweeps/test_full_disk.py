@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -181,3 +183,54 @@ def test_other_errors_are_none_of_a_full_disk() -> None:
     wrapped = RuntimeError("the trial failed")
     wrapped.__cause__ = OSError(28, "No space left on device", "model.bin")
     assert full_disk(wrapped) == "the disk is full: model.bin can't be written"
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder to mount a disk at, with a path that is short enough for Ray's sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as parent:
+        yield Path(parent, "disk")
+
+
+def test_room_for_ray_is_looked_for_before_anything_is_recorded(short_folder: Path) -> None:
+    shown = on_a_small_disk(
+        short_folder,
+        """
+        import contextlib, io
+        from sweeps.launch import main
+
+        os.environ["RAY_TMPDIR"] = str(here)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors):
+            assert main(["--dataset", "rotten-tomatoes", "--trials", "1"]) == 1
+        assert files() == []
+        print(errors.getvalue())
+        """,
+    )
+    assert shown.startswith(
+        f"error: the disk is full: Ray needs 67 MB in {short_folder}, which has"
+    )
+    assert "set RAY_TMPDIR to a folder on another disk" in shown
+
+
+@pytest.mark.slow
+def test_data_that_fits_neither_into_memory_nor_on_the_disk(short_folder: Path) -> None:
+    on_a_small_disk(
+        short_folder,
+        """
+        import subprocess
+        from sweeps.attempts import SweepError
+        from sweeps.plan import Workers
+        from sweeps.ray_session import local_ray
+        from sweeps import ray_directory
+        import ray
+
+        ray_directory.NEEDED = 2**20
+        os.environ["RAY_TMPDIR"] = str(here)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", "/dev/shm"], check=True)
+        with pytest.raises(SweepError, match="the disk is full: the data of the trials fits"):
+            with local_ray(Workers(1, 1, 0.0), 0):
+                ray.put(np.ones(20_000_000))
+        """,
+    )

@@ -34,11 +34,12 @@ def test_trials_are_spread_over_what_there_is(cores, gpus, asked, workers):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"gpus_per_trial": 1}, "there are 0 GPUs here"),
-        ({"gpus_per_trial": -1}, "fraction of one"),
+        ({"gpus_per_trial": 1}, "0 GPUs are here; give at most that"),
+        ({"gpus_per_trial": -1}, "give 0 to 1, or a whole number"),
         ({"cpus_per_trial": 3}, "give 1 to 2"),
-        ({"concurrency": 3}, "--concurrency 3: give 1 to 2, as many as fit at once"),
-        ({"concurrency": 0}, "--concurrency 0: give 1 to 2, as many as fit at once"),
+        ({"concurrency": 3}, "give 1 to 2, as many trials as fit at once$"),
+        ({"concurrency": 2, "cpus_per_trial": 2}, "fewer --cpus-per-trial make room"),
+        ({"concurrency": 0}, "give 1 to 2, as many trials as fit at once$"),
     ],
 )
 def test_more_than_there_is_is_refused(asked, message):
@@ -85,7 +86,7 @@ def test_trials_are_spread_over_the_nodes_of_a_cluster(asked, workers):
 
 
 def test_a_trial_needs_one_node():
-    with pytest.raises(InputError, match="there are 4 GPUs on any one node"):
+    with pytest.raises(InputError, match="4 GPUs are on any one node"):
         plan_workers(NODES, gpus_per_trial=5)
     with pytest.raises(InputError, match="give 1 to 16, the cores on any one node"):
         plan_workers(NODES, cpus_per_trial=17)

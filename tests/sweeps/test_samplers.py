@@ -42,7 +42,7 @@ def test_samplers_have_nothing_to_say_where_all_fits():
 
 def test_cmaes_needs_two_ranges():
     narrow = TOY.fix({"hidden_dim": 64, "learning_rate": 1e-3})
-    with pytest.raises(InputError, match=r"cmaes: needs two .* has 1: take tpe"):
+    with pytest.raises(InputError, match=r"cmaes: it needs two .* has 1; use --sampler tpe"):
         make_sampler("cmaes", narrow, 1)
 
 
@@ -53,7 +53,9 @@ def test_gp_needs_something_to_search():
 
 
 def test_an_unknown_sampler_is_refused():
-    with pytest.raises(InputError, match="unknown sampler 'tpee': did you mean tpe"):
+    with pytest.raises(
+        InputError, match="--sampler tpee: unknown sampler 'tpee': did you mean tpe"
+    ):
         make_sampler("tpee", TOY, 1)
 
 

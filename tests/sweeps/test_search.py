@@ -23,7 +23,7 @@ from toy_space import TOY
 
 from sentiment.errors import InputError
 from sweeps.attempts import Attempts
-from sweeps.samplers import SAMPLERS, STARTUP_TRIALS
+from sweeps.samplers import STARTUP_TRIALS
 from sweeps.search import (
     PastTrial,
     StudySearch,
@@ -34,6 +34,7 @@ from sweeps.search import (
     note_runs,
     warm_start,
 )
+from sweeps.settings import SAMPLERS
 from sweeps.space import Space
 from sweeps.storage import Storage
 from sweeps.time_budget import TimeBudget

@@ -320,7 +320,10 @@ def test_distributions():
         ("learning_rate: .nan", "nan is not a finite number"),
         ("learning_rate: 'inf'", "inf is not a finite number"),
         ("learning_rate: 1e999", "inf is not a finite number"),
-        ("dropout: {float: [0, 0.5], log: true}", "dropout: a log range starts above 0"),
+        (
+            "dropout: {float: [0, 0.5], log: true}",
+            "dropout: a log range can't start at 0.0: start above 0",
+        ),
         ("dropout: {float: [0, 0.5], log: 1}", "log is true or false"),
         ("hidden_dim: {int: [32, 64], log: true, step: 2}", "a log range has no step"),
         ("hidden_dim: {int: [32, 64], step: 0}", "step is an integer of at least 1"),
@@ -390,7 +393,7 @@ def test_a_wrong_file_is_refused_in_one_line(space_file, text, says):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"no such file.*cpu, gpu"):
+    with pytest.raises(InputError, match=r"--space .*none.yaml: no such file.*cpu or gpu"):
         Space.load(tmp_path / "none.yaml")
     with pytest.raises(InputError, match="is a directory"):
         Space.load(tmp_path)

@@ -102,6 +102,12 @@ def test_the_experiment_of_the_pages(
     assert list(shown) == [f"/{runs_page(other)}"]
 
 
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
+def test_a_host_that_is_not_this_machines_has_another_remedy_than_another_port(host: str) -> None:
+    with pytest.raises(InputError, match=r"give --host an address of this machine, such as 127"):
+        ports.check_port(host, 5123)
+
+
 def test_server_has_pages_of_its_own() -> None:
-    with pytest.raises(InputError, match="open it in a browser"):
+    with pytest.raises(InputError, match=r"127.0.0.1:1: the store is a server .*; open that"):
         ui.main(["--tracking-uri", "http://127.0.0.1:1"])
