@@ -27,6 +27,7 @@ _NAMES = {character: name for name, character in reversed(DELIMITERS.items())}
 _CANDIDATES = (",", ";", "\t", "|")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _SAMPLE = 50
+_SAMPLE_LENGTH = 1 << 20
 
 
 def read_delimited(
@@ -209,15 +210,17 @@ def _delimiter(text: str, usual: str, columns: Sequence[str], config: DataConfig
 
 def _sample(text: str, dialect: _Dialect) -> list[list[str]]:
     rows: list[list[str]] = []
+    start = text[:_SAMPLE_LENGTH]
     try:
-        for row in dialect.reader(text):
+        for row in dialect.reader(start):
             if row:
                 rows.append(row)
             if len(rows) == _SAMPLE:
                 break
     except csv.Error:
         pass  # it is another delimiter, or the reading proper says what is wrong
-    return rows
+    # The last row may be a part of one.
+    return rows[:-1] if len(start) < len(text) and 1 < len(rows) < _SAMPLE else rows
 
 
 def _named(delimiter: str) -> str:

@@ -92,6 +92,8 @@ def is_unicode(text: str) -> bool:
 
     Such halves stand for the bytes of names that are not UTF-8, and may be escaped in JSON.
     """
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

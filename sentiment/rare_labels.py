@@ -50,6 +50,8 @@ def without_rare(table: Table, rare: Collection[str], config: DataConfig) -> Tab
         kept = [row for row, label in enumerate(table.labels) if label not in rare]
         account.left_out["with a rare label"] += len(table.labels) - len(kept)
         account.kept = len(kept)
+        for label in rare:
+            account.spellings.pop(label)
         return Table(
             [table.texts[row] for row in kept],
             [table.labels[row] for row in kept],

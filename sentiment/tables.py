@@ -27,6 +27,9 @@ from sentiment.readers import check_flags, read_source
 from sentiment.sources import Source, common_name, find_sources, split_name
 from sentiment.values import is_blank, joined
 
+_BY_MAP = "by --label-map"
+_HALF = "with half a surrogate pair, which is no character"
+
 _PLACES = 3
 """Rows that a message names of each kind."""
 
@@ -114,13 +117,13 @@ class _Rows:
         self.where = f"{first} and {more} more" if more else first
         self.account = Account(common_name(sources), self.where)
         self._map = LabelMap.parse(config.label_map)
-        self._spelling = memoized(spelling)
+        self._label = memoized(self._read_label)
         self._texts: list[str] = []
         self._labels: list[str] = []
         self._splits: list[str] = []
         self._found: set[str] = set()
         self._incomplete: dict[str, list[str]] = {}
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     def add(self, path: Path, raw: RawTable, split: str | None) -> None:
         """Take the rows of a file.
@@ -155,24 +158,16 @@ class _Rows:
     def _add_row(self, parts: tuple[Any, ...], label: Any, split: Any) -> str | None:
         """Add a row, or return what it lacks."""
         text = joined(parts)
-        written = self._spelling(None if label is MISSING else label)
-        name: str | None = None
-        if written is not None:
-            found = normal_label(written)
-            self._found.add(found)
-            if found in self._map.names:
-                name = self._map.names[found]
-                if name is None:
-                    self.account.left_out["by --label-map"] += 1
-                    return None
-            elif not is_none(written):
-                name = found
+        written, name, problem = self._label(label)
+        if problem == _BY_MAP:
+            self.account.left_out[problem] += 1
+            return None
         if text is None:
             return "without a text"
-        if name is None:
-            return f"with the label {written!r}" if written else "without a label"
-        if not is_unicode(text) or not is_unicode(name):
-            return "with half a surrogate pair, which is no character"
+        if problem is not None:
+            return problem
+        if not is_unicode(text):
+            return _HALF
         if self._config.split_column is not None:
             if is_blank(split):
                 return "without a split"
@@ -181,11 +176,27 @@ class _Rows:
             split = split_name(split)
         self._texts.append(text)
         self._labels.append(name)
-        self._counts[name] += 1
-        self.account.spellings.setdefault(name, Counter())[written or name] += 1
+        self._counts[name, written] += 1
         if split is not None:
             self._splits.append(split)
         return None
+
+    def _read_label(self, value: Any) -> tuple[str, str, str | None]:
+        """Return a label as it is written, its name, and why its row can't be used, if so."""
+        written = spelling(None if value is MISSING else value)
+        if written is None:
+            return "", "", "without a label"
+        found = normal_label(written)
+        self._found.add(found)
+        name = self._map.names.get(found, found)
+        problem = None
+        if name is None:
+            problem = _BY_MAP
+        elif found not in self._map.names and is_none(written):
+            problem = f"with the label {written!r}" if written else "without a label"
+        elif not is_unicode(name):
+            problem = _HALF
+        return written, name or "", problem
 
     def _leave_out(self, problem: str, place: str) -> None:
         self.account.left_out[problem] += 1
@@ -209,7 +220,10 @@ class _Rows:
         self._map.check_used(column, self._found)
         if not account.kept:
             raise InputError(f"{self.where}: no rows are left; {account}")
-        check_lookalikes(column, self._counts, self._map.kept_apart())
+        for (name, written), count in self._counts.items():
+            account.spellings.setdefault(name, Counter())[written] += count
+        totals = Counter({name: each.total() for name, each in account.spellings.items()})
+        check_lookalikes(column, totals, self._map.kept_apart())
         return Table(self._texts, self._labels, self._splits or None, account)
 
     def _refusal(self) -> str:

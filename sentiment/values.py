@@ -15,6 +15,8 @@ def joined(parts: Sequence[Any]) -> str | None:
     Raises:
         ValueError: a part is not a string.
     """
+    if len(parts) == 1 and isinstance(parts[0], str):
+        return parts[0] if parts[0].strip() else None
     texts = []
     for part in parts:
         if is_blank(part):
