@@ -70,8 +70,10 @@ def test_the_run_is_like_a_trials(trained):
 
 def test_evaluate_finds_what_was_recorded(trained, capsys):
     arguments = ["--model", trained.run.info.run_id, "--tracking-uri", trained.store]
-    evaluate.main([*arguments, "--dataset", "rotten-tomatoes", "--json"])
+    evaluate.main([*arguments, "--json"])
     scores = json.loads(capsys.readouterr().out)
+    assert (scores["dataset"], scores["own_data"]) == ("rotten-tomatoes", True)
+    assert scores["dataset_fingerprint"] == trained.run.data.params["dataset_fingerprint"]
     assert scores["test/accuracy"] == trained.run.data.metrics["test/accuracy"]
     assert scores["count"] == sum(map(sum, scores["confusion"])) == 1_280
     evaluate.main([*arguments, "--dataset", "rotten-tomatoes", "--split", "valid"])
