@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 _PIECE = re.compile(r"[^\s/_]*[/_]?|\s+")
+_LAST_COMMAND = re.compile(r": (python -m .+)$")
 _BETWEEN = 2  # blanks between the two columns of a record
 
 
@@ -19,13 +20,20 @@ def say(console: Console, text: str) -> None:
     """Print text: wrapped at words on a terminal, each line whole in a log.
 
     Lines that start with two blanks are commands and the like. They are never wrapped, so that
-    what is copied from the terminal is what was meant.
+    what is copied from the terminal is what was meant; a command at the end of a line that is too
+    long becomes one.
     """
+    if console.is_terminal:
+        text = "\n".join(_command_apart(line, console.width) for line in text.splitlines())
     for line in text.splitlines() or [""]:
         whole = not console.is_terminal or line.startswith("  ")
         # A word that is longer than a line, such as an address, is left to the terminal.
         for part in [line] if whole else flowed(line.split(" "), console.width, " "):
             console.print(part, markup=False, highlight=False, soft_wrap=True)
+
+
+def _command_apart(line: str, width: int) -> str:
+    return line if cell_len(line) <= width else _LAST_COMMAND.sub(r":\n  \1", line)
 
 
 def flowed(parts: Iterable[str], width: int, separator: str) -> list[str]:

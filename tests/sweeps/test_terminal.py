@@ -123,6 +123,13 @@ def test_words_stay_whole_on_a_terminal_and_lines_in_a_log(soft_wrap):
         "file:///tmp/a-folder-with-a-long-name/report.html",
         "  a command that is longer than the line",
     ]
+    command = "it was cut off; resume it: python -m sweeps.launch --resume first"
+    say(terminal, command)
+    assert terminal.file.getvalue().splitlines()[3:] == [
+        "it was cut off; resume",
+        "it:",
+        "  python -m sweeps.launch --resume first",
+    ]
     log = Console(file=io.StringIO(), width=24, soft_wrap=soft_wrap)
     say(log, text)
     assert log.file.getvalue() == f"{text}\n"
