@@ -352,12 +352,6 @@ class Sweep:
                                 settings.model_name, str(version), text
                             )
                         )
-                    if version is not None:
-                        tracker.ask(
-                            lambda: client.update_model_version(
-                                settings.model_name, str(version), text
-                            )
-                        )
                 if settings.baselines:
                     self._run_baselines(tracker, prepared, folder)
             tracker.flush()
