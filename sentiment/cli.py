@@ -36,7 +36,7 @@ from sentiment.provenance import redacted
 from sentiment.store_errors import store_error
 
 if TYPE_CHECKING:
-    from sentiment.datasets import Dataset
+    from sentiment.tables import Account
 
 _NOT_OF_TYPE = re.compile(r"(?P<flag>[^:]+): invalid (?P<type>int|float) value: (?P<value>.+)")
 _UNKNOWN = re.compile(r"unrecognized arguments: (?P<flag>--[^\s=]+)")
@@ -160,9 +160,10 @@ class Parser(argparse.ArgumentParser):
         if found := _NOT_OF_TYPE.fullmatch(line):
             line = f"{found['flag']} {found['value']}: not a {_KINDS[found['type']]}"
         if found := _UNKNOWN.match(line):
-            flags = [flag for each in self._actions for flag in each.option_strings]
-            if close := get_close_matches(found["flag"], flags, n=1):
-                raise InputError(f"{line}: did you mean {close[0]}?")
+            # Without the dashes, which all of them share.
+            flags = [flag.lstrip("-") for each in self._actions for flag in each.option_strings]
+            if close := get_close_matches(found["flag"].lstrip("-"), flags, n=1):
+                raise InputError(f"{line}: did you mean --{close[0]}?")
         raise InputError(f"{line}; see {self.prog} --help")
 
 
@@ -299,10 +300,10 @@ def store_flag(tracking_uri: str | None) -> str:
     return "" if tracking_uri is None else f" --tracking-uri {shlex.quote(redacted(tracking_uri))}"
 
 
-def tell_left_out(dataset: Dataset) -> None:
+def tell_left_out(account: Account | None) -> None:
     """Say on standard error which rows of the user's files were left out, if any were."""
-    if dataset.account is not None and dataset.account.left_out:
-        print(f"note: {dataset.account}", file=sys.stderr)
+    if account is not None and account.left_out:
+        print(f"note: {account}", file=sys.stderr)
 
 
 def warn_of_padding(config: Config) -> None:

@@ -94,7 +94,7 @@ def select_texts(
 def _part(dataset: Dataset, bundle: Bundle, split: str, note: str | None = None) -> ScoredTexts:
     """Return a split of a data set, or its labelled texts one split after the other."""
     data = dataset.config.data if dataset.config else None
-    cli.tell_left_out(dataset)
+    cli.tell_left_out(dataset.account)
     parts = [dataset.splits[name] for name in (SPLITS[:-1] if split == "all" else (split,))]
     number = _numbers(dataset.label_names, bundle.label_names, dataset.name)
     return ScoredTexts(
@@ -132,6 +132,7 @@ def _of_file(config: DataConfig, bundle: Bundle, split: str | None) -> ScoredTex
             assert problem is not None
             raise problem
         return _part(dataset, bundle, split, note)
+    cli.tell_left_out(table.account)
     labels = _numbers(table.labels, bundle.label_names, table.account.where)
     whole = Split(table.texts, labels)
     part = whole.where(rows)

@@ -106,7 +106,7 @@ def test_the_command_says_what_it_built(cache: Path, capsys: pytest.CaptureFixtu
         "embedding: glove, 50d, for 99.8% of the vocabulary",
     ]
     assert lines[-1].startswith("ready after ")
-    assert lines[-1].endswith(f" s, in {cache}")
+    assert lines[-1].endswith(f" seconds, in {cache}")
 
 
 def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:

@@ -136,7 +136,9 @@ def test_a_language_that_spacy_lacks(language: str, message: str) -> None:
 def test_languages_that_need_packages_say_which(language, packages):
     if find_spec(packages.split()[0].removesuffix("-py")):
         pytest.skip(f"{packages} is installed")
-    with pytest.raises(InputError, match=f"language '{language}' needs .*: pip install {packages}"):
+    with pytest.raises(
+        InputError, match=f"language={language}: it needs packages .*: pip install {packages}"
+    ):
         tokenizer(TextConfig(language=language))
 
 
