@@ -238,7 +238,8 @@ def test_models_of_the_best_are_kept(swept):
     left = swept.client.search_logged_models([swept.parent.info.experiment_id])
     sources = {model.source_run_id for model in left}
     assert {run.info.run_id for run in ranked[:KEPT] + swept.confirmations} == sources
-    folders = {path.name for path in (swept.folder / "mlruns").glob("**/m-*")}
+    found = (swept.folder / "mlruns").glob("**/m-*")
+    folders = {path.name for path in found if path.is_dir()}
     assert folders == {model.model_id for model in left}
     assert f"removed the models of {TRIALS - KEPT} trials" in swept.output
     assert swept.result["models"] == {"kept": KEPT, "removed": TRIALS - KEPT}
