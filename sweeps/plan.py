@@ -117,8 +117,13 @@ def plan_workers(
     cpus = cpus_per_trial or 1
     slots = sum(_slots(node, cpus, fraction) for node in used)
     if concurrency is not None and not 1 <= concurrency <= slots:
+        fitting = (
+            "1: no more than one trial fits at once"
+            if slots == 1
+            else f"1 to {slots}, as many trials as fit at once"
+        )
         raise InputError(
-            f"--concurrency {concurrency}: give 1 to {slots}, as many trials as fit at once"
+            f"--concurrency {concurrency}: give {fitting}"
             + ("; fewer --cpus-per-trial make room for more" if cpus > 1 else "")
         )
     if fraction and cpus_per_trial is None:
