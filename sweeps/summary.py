@@ -152,10 +152,15 @@ def print_result(
     for line in command_lines(_next_commands(result, settings, uri), console.width):
         say(console, line)
     browse, page = _browse(settings, uri), trials_page(experiment_id, result.name)
-    if is_server(uri):
-        say(console, f"all trials, the best first: {browse}/{page}")
-    else:
-        say(console, f"all trials, the best first, while {browse} runs: {LOCAL_PAGES}/{page}")
+    runs = "" if is_server(uri) else f", while {browse} runs"
+    say(console, f"all trials in MLflow, the best first{runs}:")
+    # An address must stay whole to be opened, however narrow the terminal is.
+    console.print(
+        f"  {browse if is_server(uri) else LOCAL_PAGES}/{page}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def start_line(

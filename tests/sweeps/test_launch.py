@@ -194,7 +194,8 @@ def test_the_output_leads_on(swept):
         "test split, scored once",
         "python -m sweeps.promote",
         "python -m sweeps.ui",
-        "all trials, the best first, while python -m sweeps.ui runs: http://127.0.0.1:5000/#/"
+        "all trials in MLflow, the best first, while python -m sweeps.ui runs:\n"
+        "  http://127.0.0.1:5000/#/"
         "experiments/1/runs?workflowType=machine_learning&viewStateShareKey=sweep-first\n",
     ):
         assert part in swept.output

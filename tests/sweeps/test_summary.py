@@ -76,7 +76,8 @@ def printed(result: SweepResult = RESULT, width: int = 80, terminal: bool = True
 
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_the_result_fits_the_terminal(width):
-    lines = printed(width=width)
+    *lines, link = printed(width=width)
+    assert link.startswith("  http://127.0.0.1:5000/#/experiments/1/runs?")
     assert all(len(line) <= width for line in lines)
     assert "…" not in "\n".join(lines)
     row = next(line for line in lines if line.startswith("000"))
@@ -118,7 +119,8 @@ def test_plain_values_tell_what_did_not_run():
 
 def next_of(champion: int | None) -> list[str]:
     lines = printed(replace(RESULT, champion=champion), width=120)
-    return [line.strip() for line in lines[lines.index("next:") + 1 :]]
+    end = next(at for at, line in enumerate(lines) if line.startswith("all trials in MLflow"))
+    return [line.strip() for line in lines[lines.index("next:") + 1 : end]]
 
 
 def test_the_champion_is_asked_after_a_promotion():
