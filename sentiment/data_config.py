@@ -21,19 +21,19 @@ JOIN = "join:"
 class DataConfig(Section):
     """Which texts are learnt from."""
 
-    dataset: str = Field(DATASETS[0], description=f"name of the data set: {', '.join(DATASETS)}")
+    dataset: str = Field(DATASETS[0], description=", ".join(DATASETS))
     data: tuple[str, ...] | None = Field(
         None,
         min_length=1,
-        description="own file: CSV, TSV, JSON or Parquet; again for more; FILE:test: its split",
+        description="own CSV, TSV, JSON or Parquet file; repeat for more",
     )
     data_dir: str | None = Field(
         None, description="for imdb: the folder aclImdb or its tarball, instead of the download"
     )
     text_column: tuple[str, ...] = Field(
-        ("text",), min_length=1, description="column of the texts, for --data; again: joined"
+        ("text",), min_length=1, description="column of the texts; repeat to join"
     )
-    label_column: str = Field("label", description="column of the labels, for --data")
+    label_column: str = Field("label", description="column of the labels")
     split_column: str | None = Field(
         None, description="column that says train, valid or test, for --data"
     )

@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = cli.Parser(
         prog="python -m sweeps.clean",
         description="Say what sweeps and the cache take on the disk; with flags, remove it. Models "
-        "of registered versions stay, but for --versions, and so does all of a sweep that runs. "
+        "of registered versions stay, and so does all of a sweep that runs. "
         "Without a SWEEP those that are finished or deleted are meant; others must be named.",
         common=(
             "--models",

@@ -290,7 +290,7 @@ def _add_record_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="NAME",
-        help="resume that sweep, or the newest; --trials for more, --time-budget for a new one",
+        help="resume that sweep, or the newest",
     )
     record.add_argument(
         "--study-storage",
