@@ -40,3 +40,10 @@ def test_every_recipe_is_a_valid_and_different_configuration():
 def test_an_unknown_recipe_is_named():
     with pytest.raises(InputError, match="did you mean lstm-1"):
         load_recipe("lstm1")
+
+
+def test_a_description_needs_no_other_recipes():
+    for name in recipe_names():
+        description = load_recipe(name).description
+        assert "the same" not in description, name
+        assert any(cell in description for cell in ("RNN", "GRU", "LSTM")), name
