@@ -91,7 +91,7 @@ def _loaded(config: DataConfig, progress: Progress | None, key: TextKey) -> Data
     if config.data is not None:
         return _from_file(config, progress, key)
     if config.dataset not in DATASETS:
-        raise InputError(unknown_name("data set", config.dataset, DATASETS))
+        raise InputError(f"--dataset: {unknown_name('data set', config.dataset, DATASETS)}")
     for name in OF_FILES:
         if getattr(config, name) != DataConfig.model_fields[name].default:
             raise InputError(f"{flag(name)} is for a file of your own: name it with --data")

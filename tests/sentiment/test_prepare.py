@@ -144,7 +144,7 @@ def test_help_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dataset", "imbd"], "error: unknown data set 'imbd': did you mean imdb?"),
+        (["--dataset", "imbd"], "error: --dataset: unknown data set 'imbd': did you mean imdb?"),
         (["--set", "embeding=glove"], "error: --set embeding=glove: unknown hyperparameter"),
         (["--set", "embedding=mine.vec"], "error: embedding=mine.vec: there is no such file"),
         (["--validation-share", "1.5"], "error: --validation-share 1.5: input should be less"),
