@@ -32,12 +32,12 @@ from mlflow.entities import Metric, Run
 
 from sentiment import cli
 from sentiment.config import Config
-from sentiment.datasets import DataConfig
-from sentiment.experiment import default_experiment
-from sentiment.preparation import prepare
-from sentiment.record import hyperparameters
-from sentiment.training import Trainer
-from sweeps.engine import RECORDED
+from sentiment.data.datasets import DataConfig
+from sentiment.tracking.experiment import default_experiment
+from sentiment.tracking.runs import hyperparameters
+from sentiment.training.prepared_data import prepare
+from sentiment.training.trainer import Trainer
+from sweeps.execution.tuner import RECORDED
 
 NAME = "chaos"
 BATCH = 64

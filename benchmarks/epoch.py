@@ -21,15 +21,15 @@ import torch
 from benchmarks import tables
 from benchmarks.tutorial_loop import TutorialModel, bucket_batches, step
 from sentiment import cli
-from sentiment.batching import Texts
 from sentiment.config import Config
-from sentiment.corpus import Corpus, EncodedSplit
-from sentiment.datasets import DataConfig
-from sentiment.devices import configure_threads, has_fast_bfloat16
-from sentiment.preparation import prepare
-from sentiment.recipe import load_recipe
-from sentiment.training import Trainer
-from sentiment.vocabulary import PAD_ID, Vocabulary, build_vocabulary
+from sentiment.data.batching import TextDataset
+from sentiment.data.corpus import Corpus, EncodedSplit
+from sentiment.data.datasets import DataConfig
+from sentiment.data.vocabulary import PAD_ID, Vocabulary, build_vocabulary
+from sentiment.nn.devices import configure_threads, has_fast_bfloat16
+from sentiment.recipes.recipe import load_recipe
+from sentiment.training.prepared_data import prepare
+from sentiment.training.trainer import Trainer
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
 def chosen(corpus: Corpus, config: Config, batches: int) -> np.ndarray:
     """Return the reviews of batches at even distances in the order of their lengths."""
     known = _vocabulary(corpus, config).known
-    texts = Texts(corpus.splits["train"], config.text, known)
+    texts = TextDataset(corpus.splits["train"], config.text, known)
     plan = texts.epoch(config.training.batch_size, config.training.seed, 0)
     plan.sort(key=lambda index: int(texts.lengths[index].sum()))
     picked = np.linspace(0, len(plan) - 1, min(batches, len(plan))).round().astype(int)

@@ -15,19 +15,19 @@ from ray.tune.experiment import Trial
 
 from sentiment import cli
 from sentiment.config import Config
-from sentiment.data_input import dataset_input
-from sentiment.datasets import DataConfig
-from sentiment.preparation import prepare
-from sentiment.record import open_store
-from sweeps.attempts import Attempts
-from sweeps.baselines import FixedSearch
-from sweeps.display import Silent
-from sweeps.engine import Recorder, make_scheduler, run_trials, without_texts
-from sweeps.plan import Workers, plan_rungs
-from sweeps.progress import Progress
-from sweeps.ray_session import local_ray
-from sweeps.storage import Storage
-from sweeps.tracking import SweepState, SweepTracker
+from sentiment.data.datasets import DataConfig
+from sentiment.tracking.dataset_input import dataset_input
+from sentiment.tracking.runs import open_store
+from sentiment.training.prepared_data import prepare
+from sweeps.console.live_view import Silent
+from sweeps.console.progress import Progress
+from sweeps.execution.ray_cluster import local_ray
+from sweeps.execution.resources import Workers, plan_rungs
+from sweeps.execution.tuner import TrackingCallback, make_scheduler, run_trials, without_texts
+from sweeps.pipeline.baselines import ListSearcher
+from sweeps.tracking.tracker import SweepState, SweepTracker
+from sweeps.trials.checkpoint_storage import Storage
+from sweeps.trials.retry import RetryTracker
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     args.result.write_text(json.dumps(result), encoding="utf-8")
 
 
-class _Clock(Recorder):
+class _Clock(TrackingCallback):
     """Keeps when trials started and ended."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -89,7 +89,7 @@ def sweep(plan: dict[str, Any], folder: Path, scheduler: str, precision: str) ->
         inputs=[dataset_input(dataset, data)],
         folder=folder,
     )
-    attempts = Attempts(Storage(folder / "ray" / "trial"))
+    attempts = RetryTracker(Storage(folder / "ray" / "trial"))
     progress = Progress(len(configs), workers.count, "valid/accuracy")
     clock = _Clock(
         tracker,
@@ -104,7 +104,7 @@ def sweep(plan: dict[str, Any], folder: Path, scheduler: str, precision: str) ->
     try:
         with local_ray(workers, 0):
             run_trials(
-                FixedSearch(
+                ListSearcher(
                     {number: config.replace(**evaluations) for number, config in enumerate(configs)}
                 ),
                 make_scheduler(scheduler, rungs, "valid/accuracy"),

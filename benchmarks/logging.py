@@ -15,20 +15,20 @@ from typing import Any
 
 from sentiment import cli
 from sentiment.config import Config
-from sentiment.data_input import dataset_input
-from sentiment.datasets import DataConfig
-from sentiment.preparation import Prepared, prepare
-from sentiment.processes import available_cores
-from sentiment.record import open_store
-from sweeps.attempts import Attempts
-from sweeps.baselines import FixedSearch
-from sweeps.display import Silent
-from sweeps.engine import Recorder, make_scheduler, run_trials, without_texts
-from sweeps.plan import Workers, plan_rungs
-from sweeps.progress import Progress
-from sweeps.ray_session import local_ray
-from sweeps.storage import Storage
-from sweeps.tracking import SweepTracker
+from sentiment.data.datasets import DataConfig
+from sentiment.io.processes import available_cores
+from sentiment.tracking.dataset_input import dataset_input
+from sentiment.tracking.runs import open_store
+from sentiment.training.prepared_data import PreparedData, prepare
+from sweeps.console.live_view import Silent
+from sweeps.console.progress import Progress
+from sweeps.execution.ray_cluster import local_ray
+from sweeps.execution.resources import Workers, plan_rungs
+from sweeps.execution.tuner import TrackingCallback, make_scheduler, run_trials, without_texts
+from sweeps.pipeline.baselines import ListSearcher
+from sweeps.tracking.tracker import SweepTracker
+from sweeps.trials.checkpoint_storage import Storage
+from sweeps.trials.retry import RetryTracker
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -96,7 +96,7 @@ class _NoRecord(SweepTracker):
 def sweep(
     configs: list[Config],
     data: DataConfig,
-    prepared: Prepared,
+    prepared: PreparedData,
     workers: Workers,
     *,
     recorded: bool,
@@ -120,18 +120,18 @@ def sweep(
                 inputs=[dataset_input(dataset, data)],
             )
         run_trials(
-            FixedSearch(dict(enumerate(configs))),
+            ListSearcher(dict(enumerate(configs))),
             make_scheduler("fifo", plan_rungs(1, 100), "valid/accuracy"),
             prepared=without_texts(prepared),
             workers=workers,
-            recorder=Recorder(
+            recorder=TrackingCallback(
                 tracker,
                 Progress(len(configs), workers.count, "valid/accuracy"),
                 Silent(),
                 say=print,
                 dataset=dataset.name,
                 dataset_fingerprint=dataset.fingerprint,
-                attempts=Attempts(storage),
+                attempts=RetryTracker(storage),
             ),
             storage=storage,
         )

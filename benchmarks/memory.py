@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks import tables
 from sentiment import cli
 from sentiment.config import Config, parse_assignments
-from sentiment.corpus import Corpus, EncodedSplit
+from sentiment.data.corpus import Corpus, EncodedSplit
 
 SETTINGS = ("hidden_dim=256", "layers=2", "bidirectional=true", "max_length=400", "batch_size=64")
 TOKENS, WORDS, TEXTS = 400, 25_000, 8 * 64
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def measure(cell: str, precision: str) -> float:
     """Train in this process; return the peak above what the imports took, in MB."""
-    from sentiment.training import Trainer
+    from sentiment.training.trainer import Trainer
 
     random = np.random.default_rng(0)
     corpus = Corpus(

@@ -16,19 +16,19 @@ from ray.tune.experiment import Trial
 
 from sentiment import cli
 from sentiment.config import Config
-from sentiment.datasets import DataConfig
-from sentiment.preparation import prepare
-from sentiment.record import open_store, read_store, tracking_uri
-from sweeps.attempts import Attempts
-from sweeps.baselines import FixedSearch
-from sweeps.display import Silent
-from sweeps.engine import Recorder, make_scheduler, run_trials, without_texts
-from sweeps.history import find_sweep, trials_of
-from sweeps.plan import Workers, plan_rungs
-from sweeps.progress import Progress
-from sweeps.ray_session import local_ray
-from sweeps.storage import Storage
-from sweeps.tracking import SweepTracker
+from sentiment.data.datasets import DataConfig
+from sentiment.tracking.runs import open_store, read_store, tracking_uri
+from sentiment.training.prepared_data import prepare
+from sweeps.console.live_view import Silent
+from sweeps.console.progress import Progress
+from sweeps.execution.ray_cluster import local_ray
+from sweeps.execution.resources import Workers, plan_rungs
+from sweeps.execution.tuner import TrackingCallback, make_scheduler, run_trials, without_texts
+from sweeps.pipeline.baselines import ListSearcher
+from sweeps.tracking.queries import find_sweep, trials_of
+from sweeps.tracking.tracker import SweepTracker
+from sweeps.trials.checkpoint_storage import Storage
+from sweeps.trials.retry import RetryTracker
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -65,7 +65,7 @@ def core_use(sweep: str) -> float:
     return seconds / (cores * (last - first) / 1000)
 
 
-class _Watch(Recorder):
+class _Watch(TrackingCallback):
     """Keeps when each evaluation began and ended, by trial."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -100,13 +100,13 @@ def restarts(dataset: str, repeats: int) -> list[float]:
             Progress(repeats, 1, "valid/accuracy"),
             Silent(),
             say=print,
-            attempts=Attempts(Storage(Path(scratch, "ray"))),
+            attempts=RetryTracker(Storage(Path(scratch, "ray"))),
             dataset=dataset,
             dataset_fingerprint=prepared.dataset.fingerprint,
         )
         with local_ray(workers, 0):
             run_trials(
-                FixedSearch(dict.fromkeys(range(repeats), config)),
+                ListSearcher(dict.fromkeys(range(repeats), config)),
                 make_scheduler("fifo", plan_rungs(1, 100), "valid/accuracy"),
                 prepared=without_texts(prepared),
                 workers=workers,

@@ -24,24 +24,24 @@ from ray.tune.experiment import Trial
 from benchmarks import tables
 from benchmarks.sleeping import EXAMPLES_A_REPORT, Naps, SleepWorker
 from sentiment import cli
-from sentiment.bundle import Bundle
 from sentiment.config import Config
-from sentiment.datasets import Dataset
-from sentiment.model import Classifier
-from sentiment.record import open_store
-from sentiment.vocabulary import SPECIALS, Vocabulary
-from sweeps.attempts import Attempts
-from sweeps.display import Silent
-from sweeps.engine import Recorder, make_scheduler, run_trials
-from sweeps.history import search_runs
-from sweeps.plan import Workers, plan_rungs
-from sweeps.progress import Progress
-from sweeps.ray_session import local_ray
-from sweeps.result import evaluations
-from sweeps.search import StudySearch, make_study
-from sweeps.space import Space
-from sweeps.storage import Storage
-from sweeps.tracking import SweepTracker
+from sentiment.data.datasets import Dataset
+from sentiment.data.vocabulary import SPECIALS, Vocabulary
+from sentiment.inference.bundle import Bundle
+from sentiment.nn.classifier import Classifier
+from sentiment.tracking.runs import open_store
+from sweeps.console.live_view import Silent
+from sweeps.console.progress import Progress
+from sweeps.execution.ray_cluster import local_ray
+from sweeps.execution.resources import Workers, plan_rungs
+from sweeps.execution.tuner import TrackingCallback, make_scheduler, run_trials
+from sweeps.search.optuna_searcher import OptunaSearcher, make_study
+from sweeps.space.space import Space
+from sweeps.tracking.queries import search_runs
+from sweeps.tracking.tracker import SweepTracker
+from sweeps.trials.checkpoint_storage import Storage
+from sweeps.trials.protocol import evaluations
+from sweeps.trials.retry import RetryTracker
 
 DOCS = Path("docs/benchmarks.md")
 HEADER = [
@@ -177,7 +177,7 @@ class _Nap:
     ended: float
 
 
-class _Watch(Recorder):
+class _Watch(TrackingCallback):
     """Keeps when trials began and ended, and what their processes take."""
 
     def __init__(self, workers: int, *args: Any, **options: Any) -> None:
@@ -263,8 +263,8 @@ def _run(
         folder=folder,
         say=print,
     )
-    attempts = Attempts(Storage(folder / "ray"))
-    search = StudySearch(
+    attempts = RetryTracker(Storage(folder / "ray"))
+    search = OptunaSearcher(
         make_study(study, name, "valid/accuracy", space, sampler),
         space,
         metric="valid/accuracy",

@@ -18,9 +18,9 @@ from torch.nn.utils.rnn import PackedSequence
 from benchmarks import tables
 from benchmarks.tutorial_loop import CELLS
 from sentiment import cli
-from sentiment.devices import configure_threads, has_fast_bfloat16
-from sentiment.layout import Layout
-from sentiment.packed import GATES, PackedRNN
+from sentiment.data.packed_layout import PackedLayout
+from sentiment.nn.devices import configure_threads, has_fast_bfloat16
+from sentiment.nn.packed_rnn import GATES, PackedRNN
 
 EMBEDDING = 100
 Run = Callable[[], object]
@@ -96,7 +96,7 @@ def shapes(cells: list[str], rounds: int) -> str:
             for longest in steps:
                 lengths = torch.randint(max(1, longest // 2), longest + 1, (batch,))
                 lengths[0] = longest
-                layout = Layout.of(lengths.sort(descending=True).values)
+                layout = PackedLayout.of(lengths.sort(descending=True).values)
                 small = layout.rows < 20_000
                 sides = {
                     "packed": torch_packed(cell, 128, layout),
@@ -124,7 +124,7 @@ def alternate(sides: dict[str, Run], rounds: int, warm: bool = True) -> dict[str
     return {side: statistics.median(seconds) for side, seconds in taken.items()}
 
 
-def ours(cell: str, hidden: int, layout: Layout, dtype: torch.dtype | None) -> Run:
+def ours(cell: str, hidden: int, layout: PackedLayout, dtype: torch.dtype | None) -> Run:
     """Our layer on packed rows."""
     module = PackedRNN(cell, EMBEDDING, hidden)
     module.compute_dtype = dtype
@@ -139,7 +139,7 @@ def ours(cell: str, hidden: int, layout: Layout, dtype: torch.dtype | None) -> R
     return run
 
 
-def torch_packed(cell: str, hidden: int, layout: Layout) -> Run:
+def torch_packed(cell: str, hidden: int, layout: PackedLayout) -> Run:
     """torch's module on a PackedSequence."""
     module = CELLS[cell](EMBEDDING, hidden)
     inputs = torch.randn(layout.rows, EMBEDDING, requires_grad=True)
@@ -154,7 +154,7 @@ def torch_packed(cell: str, hidden: int, layout: Layout) -> Run:
     return run
 
 
-def torch_padded(cell: str, hidden: int, layout: Layout) -> Run:
+def torch_padded(cell: str, hidden: int, layout: PackedLayout) -> Run:
     """torch's module on the padded batch, the padding read as if it were text."""
     module = CELLS[cell](EMBEDDING, hidden)
     inputs = torch.randn(layout.steps, layout.sequences, EMBEDDING, requires_grad=True)
@@ -168,7 +168,7 @@ def torch_padded(cell: str, hidden: int, layout: Layout) -> Run:
     return run
 
 
-def floor(cell: str, hidden: int, layout: Layout) -> Run:
+def floor(cell: str, hidden: int, layout: PackedLayout) -> Run:
     """The matrix products that the layer can't do without, into buffers made before."""
     width, batch, rows = GATES[cell] * hidden, layout.sequences, layout.rows
     state, recurrent = torch.randn(batch, hidden), torch.randn(hidden, width)
@@ -192,11 +192,11 @@ def floor(cell: str, hidden: int, layout: Layout) -> Run:
     return run
 
 
-def _like_lengths(batch: int, tokens: int) -> Layout:
+def _like_lengths(batch: int, tokens: int) -> PackedLayout:
     """A batch as training makes them: lengths within 3% of each other."""
     spread = max(1, tokens * 3 // 100)
     lengths = torch.randint(tokens - spread, tokens + spread + 1, (batch,))
-    return Layout.of(lengths.sort(descending=True).values)
+    return PackedLayout.of(lengths.sort(descending=True).values)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ from pathlib import Path
 from benchmarks import tables
 from sentiment import cli
 from sentiment.config import Config
-from sentiment.datasets import DataConfig
-from sentiment.devices import configure_threads
+from sentiment.data.datasets import DataConfig
 from sentiment.evaluate import score_split
-from sentiment.preparation import prepare
-from sentiment.training import Trainer
+from sentiment.nn.devices import configure_threads
+from sentiment.training.prepared_data import prepare
+from sentiment.training.trainer import Trainer
 
 SETTINGS = {
     "cell": "lstm",

@@ -15,13 +15,13 @@ import torch
 
 from benchmarks import tables
 from sentiment import cli
-from sentiment.bundle import Bundle
 from sentiment.config import Config
-from sentiment.datasets import DataConfig, load_dataset
-from sentiment.devices import configure_threads
-from sentiment.model import Classifier
-from sentiment.preparation import prepare
-from sentiment.vocabulary import build_vocabulary
+from sentiment.data.datasets import DataConfig, load_dataset
+from sentiment.data.vocabulary import build_vocabulary
+from sentiment.inference.bundle import Bundle
+from sentiment.nn.classifier import Classifier
+from sentiment.nn.devices import configure_threads
+from sentiment.training.prepared_data import prepare
 
 SETTINGS = {"embedding": "random", "cell": "lstm", "hidden_dim": 128, "bidirectional": True}
 SHORT = "This film is great, and I would see it again."

@@ -28,13 +28,13 @@ from pathlib import Path
 import psutil
 
 from sentiment import cli
-from sentiment.datasets import DATASETS, DataConfig, load_dataset
+from sentiment.data.datasets import DATASETS, DataConfig, load_dataset
 
 _HEADERS = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
-class Answers:
+class IsolatedPredictions:
     """What clients saw.
 
     Attributes:
@@ -126,7 +126,7 @@ def ask(
     *,
     clients: int,
     seconds: float = 0.0,
-) -> Answers:
+) -> IsolatedPredictions:
     """Send requests, each client one after the other over a connection that stays open.
 
     Args:
@@ -167,7 +167,7 @@ def ask(
     for thread in threads:
         thread.join()
     took = time.perf_counter() - began
-    return Answers(sorted(taken), len(errors), took, sum(server.cpu_times()[:2]) - cpu)
+    return IsolatedPredictions(sorted(taken), len(errors), took, sum(server.cpu_times()[:2]) - cpu)
 
 
 def _run(command: list[str], folder: Path) -> None:

@@ -14,15 +14,15 @@ from typing import Any
 
 from ray import tune
 
-from sentiment.preparation import Prepared
-from sweeps.pace import Pace
-from sweeps.result import EARLIER, EXAMPLES, FINISHED, PRECISION
+from sentiment.training.prepared_data import PreparedData
+from sweeps.trials.protocol import EARLIER, EXAMPLES, FINISHED, PRECISION
+from sweeps.trials.report_batching import ReportBatcher
 
 EXAMPLES_A_REPORT = 1_000
 
 
 @dataclass(frozen=True)
-class Naps(Prepared):
+class Naps(PreparedData):
     """What a trial does, in the place of data to train on.
 
     Attributes:
@@ -42,7 +42,7 @@ class Naps(Prepared):
 
 
 class SleepWorker(tune.Trainable):
-    """Reports what `sweeps.trial.TrialWorker` reports, under the same keys."""
+    """Reports what `sweeps.trials.trainable.TrialWorker` reports, under the same keys."""
 
     def setup(  # type: ignore[override]
         self,
@@ -109,4 +109,4 @@ class SleepWorker(tune.Trainable):
     def _start(self, config: dict[str, Any]) -> None:
         self._settings = config
         self._done = 0
-        self._pace = Pace()
+        self._pace = ReportBatcher()

@@ -30,9 +30,9 @@ import yaml
 from benchmarks import tables
 from sentiment import cli
 from sentiment.config import Config
-from sentiment.datasets import DataConfig, load_dataset
-from sentiment.pretrained import packaged_glove
-from sentiment.processes import available_cores
+from sentiment.data.datasets import DataConfig, load_dataset
+from sentiment.embeddings.pretrained import packaged_glove
+from sentiment.io.processes import available_cores
 
 DOCS = Path("docs/benchmarks.md")
 CONFIGURATIONS = Path(__file__).with_suffix(".yaml")

@@ -36,8 +36,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from screenshots.browser import chromium
-    from sentiment.record import read_store, tracking_uri
-    from sweeps.history import find_sweep
+    from sentiment.tracking.runs import read_store, tracking_uri
+    from sweeps.tracking.queries import find_sweep
 
     if chromium() is None:
         raise InputError("Chromium is not installed: apt-get install chromium")
@@ -65,7 +65,7 @@ def take(uri: str, client: MlflowClient, sweep: Run, out: Path) -> Iterator[Path
     """
     from screenshots.browser import Browser
     from screenshots.mlflow_pages import Pages, pages
-    from sweeps.history import best_trials, trials_of
+    from sweeps.tracking.queries import best_trials, trials_of
 
     objective = cast(Objective, sweep.data.params["objective"])
     name = sweep.info.run_name

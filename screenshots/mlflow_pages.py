@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from screenshots.browser import Browser
-from sweeps.runs_view import RUNS, trials_page
+from sweeps.tracking.runs_view import RUNS, trials_page
 
 _FOLD = "document.querySelector('[data-component-id*=\"runnamecellrenderer\"]')"
 _ASSISTANT = "document.querySelector('[data-component-id=\"mlflow.assistant.chat_panel.close\"]')"

@@ -26,17 +26,17 @@ if (_hidden := hidden_code(getattr(sys.modules["__main__"], "__spec__", None))) 
 
 # isort: split
 from sentiment.config import Config
-from sentiment.data_config import DataConfig, flag
-from sentiment.encodings import check_utf8
-from sentiment.environment import complete_environment
+from sentiment.data.config import DataConfig, flag
 from sentiment.errors import InputError, TrainingError
-from sentiment.experiment import EXPERIMENT, EXPERIMENT_VARIABLE, default_experiment
-from sentiment.full_disk import full_disk
-from sentiment.provenance import redacted
-from sentiment.store_errors import store_error
+from sentiment.io.disk_errors import full_disk
+from sentiment.io.encodings import check_utf8
+from sentiment.io.environment import complete_environment
+from sentiment.tracking.experiment import EXPERIMENT, EXPERIMENT_VARIABLE, default_experiment
+from sentiment.tracking.provenance import redacted
+from sentiment.tracking.store_errors import store_error
 
 if TYPE_CHECKING:
-    from sentiment.tables import Account
+    from sentiment.data.tables import Account
 
 _NOT_OF_TYPE = re.compile(r"(?P<flag>[^:]+): invalid (?P<type>int|float) value: (?P<value>.+)")
 _UNKNOWN = re.compile(r"unrecognized arguments: (?P<flag>--[^\s=]+)")

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment import cli
+from sentiment.data.labels import class_order
 from sentiment.errors import InputError
-from sentiment.labels import class_order
 from sentiment.listing import listed
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from sentiment.bundle import Bundle
-    from sentiment.datasets import Dataset
-    from sentiment.metrics import Scores
-    from sentiment.predictions_file import Prediction
-    from sentiment.scored_texts import ScoredTexts
+    from sentiment.data.datasets import Dataset
+    from sentiment.evaluation.predictions_file import Prediction
+    from sentiment.evaluation.scored_texts import ScoredTexts
+    from sentiment.inference.bundle import Bundle
+    from sentiment.inference.metrics import Scores
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -62,14 +62,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args(argv)
 
-    from sentiment.bundle import Bundle
-    from sentiment.devices import configure_threads
-    from sentiment.evaluation_report import lines, plain
-    from sentiment.metrics import score
-    from sentiment.model_store import find_model
-    from sentiment.predictions_file import check_output, write_predictions
-    from sentiment.processes import available_cores
-    from sentiment.scored_texts import select_texts
+    from sentiment.evaluation.predictions_file import check_output, write_predictions
+    from sentiment.evaluation.report import lines, plain
+    from sentiment.evaluation.scored_texts import select_texts
+    from sentiment.inference.bundle import Bundle
+    from sentiment.inference.metrics import score
+    from sentiment.io.processes import available_cores
+    from sentiment.nn.devices import configure_threads
+    from sentiment.tracking.model_uri import find_model
 
     named = cli.named_data(args)
     if args.output is not None:
@@ -99,7 +99,7 @@ def predictions(
     scored: ScoredTexts, log_probabilities: np.ndarray, label_names: tuple[str, ...]
 ) -> list[Prediction]:
     """Return what a model says of each text, by its float32 log probabilities (n, C)."""
-    from sentiment.predictions_file import Prediction
+    from sentiment.evaluation.predictions_file import Prediction
 
     best = log_probabilities.argmax(axis=1).tolist()
     return [
@@ -116,8 +116,8 @@ def score_split(bundle: Bundle, dataset: Dataset, split: str) -> Scores:
     Raises:
         InputError: the data has labels that the model does not know.
     """
-    from sentiment.metrics import score
-    from sentiment.processes import available_cores
+    from sentiment.inference.metrics import score
+    from sentiment.io.processes import available_cores
 
     predicted = split_log_probabilities(bundle, dataset, split, available_cores())
     return score(predicted, dataset.splits[split].labels)

@@ -38,10 +38,27 @@ def hidden_code(command: ModuleSpec | None = None) -> str | None:
                 return _sentence(file, name)
             continue
         for found in map(Path, package.__path__):
-            for module in sorted(each.stem for each in folder.glob("*.py")):
-                for file in (found / f"{module}.py", found / module / "__init__.py"):
-                    if file.is_file() and not found.samefile(folder):
-                        return _sentence(file, f"{name}.{module}")
+            if found.is_dir() and not found.samefile(folder):
+                hiding = _hiding(found, folder)
+                if hiding is not None:
+                    return _sentence(hiding, f"{name}.{hiding.stem}")
+    return None
+
+
+def _hiding(found: Path, package: Path) -> Path | None:
+    """Return what in a folder of the user's hides a module or package of this project's package.
+
+    A file hides either; a folder hides a package also without `__init__.py`, since the installer's
+    finder is asked last.
+    """
+    modules = {each.stem for each in package.glob("*.py")}
+    packages = {each.parent.name for each in package.glob("*/__init__.py")}
+    for name in sorted(modules | packages):
+        if (found / f"{name}.py").is_file():
+            return found / f"{name}.py"
+        folder = found / name
+        if (folder / "__init__.py").is_file() or (name in packages and folder.is_dir()):
+            return folder
     return None
 
 

@@ -12,7 +12,7 @@ from sentiment import cli
 from sentiment.errors import InputError
 
 if TYPE_CHECKING:
-    from sentiment.bundle import Bundle
+    from sentiment.inference.bundle import Bundle
 
 CHUNK = 256
 """Texts predicted together: enough to sort by length, few enough to keep memory constant."""
@@ -45,10 +45,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
 
-    from sentiment.bundle import Bundle
-    from sentiment.devices import configure_threads
-    from sentiment.model_store import resolve_model
-    from sentiment.processes import available_cores
+    from sentiment.inference.bundle import Bundle
+    from sentiment.io.processes import available_cores
+    from sentiment.nn.devices import configure_threads
+    from sentiment.tracking.model_uri import resolve_model
 
     bundle = Bundle.load(resolve_model(args.model, args.tracking_uri))
     cli.warn_of_padding(bundle.config)

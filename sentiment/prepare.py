@@ -12,7 +12,7 @@ from sentiment.listing import listed
 from sentiment.wording import duration
 
 if TYPE_CHECKING:
-    from sentiment.preparation import Prepared
+    from sentiment.training.prepared_data import PreparedData
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -41,8 +41,8 @@ def main(argv: list[str] | None = None) -> None:
     config = Config.from_flat(parse_assignments(args.set))
     data = cli.data_config(args)
 
-    from sentiment.cache import cache_root
-    from sentiment.preparation import prepare
+    from sentiment.io.cache import cache_root
+    from sentiment.training.prepared_data import prepare
 
     started = time.perf_counter()
     prepared = prepare(data, [config], progress=print)
@@ -51,11 +51,11 @@ def main(argv: list[str] | None = None) -> None:
     print(f"ready after {duration(time.perf_counter() - started)}, in {cache_root()}")
 
 
-def summary(prepared: Prepared, config: Config) -> Iterator[str]:
+def summary(prepared: PreparedData, config: Config) -> Iterator[str]:
     """Yield lines that say what was built."""
-    from sentiment.diagnosis import TRAIN, tokenization_warning
-    from sentiment.embeddings import coverage
-    from sentiment.vocabulary import build_vocabulary
+    from sentiment.data.diagnosis import TRAIN, tokenization_warning
+    from sentiment.data.vocabulary import build_vocabulary
+    from sentiment.embeddings.sources import coverage
 
     corpus, vectors = prepared.for_config(config)
     yield f"{corpus.dataset}, fingerprint {corpus.dataset_fingerprint[:12]}"

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from sentiment import cli
 from sentiment.config import Config, parse_assignments
 from sentiment.errors import InputError
-from sentiment.recipe import Recipe, baseline_recipes, load_recipe
+from sentiment.recipes.recipe import Recipe, baseline_recipes, load_recipe
 from sentiment.wording import counted
 
 if TYPE_CHECKING:
-    from sentiment.bundle import Bundle
-    from sentiment.record import RunRecord
-    from sentiment.training import Trainer
+    from sentiment.inference.bundle import Bundle
+    from sentiment.tracking.runs import RunRecord
+    from sentiment.training.trainer import Trainer
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -70,14 +70,13 @@ def main(argv: list[str] | None = None) -> None:
     if recipe.validation_share and data.validation_share is None:
         data = data.model_copy(update={"validation_share": recipe.validation_share})
 
-    from sentiment.data_input import dataset_input
-    from sentiment.data_summary import brief
-    from sentiment.devices import pick_device
-    from sentiment.diagnosis import TRAIN, tokenization_warning
-    from sentiment.embeddings import coverage
+    from sentiment.data.diagnosis import TRAIN, tokenization_warning
+    from sentiment.data.summary import brief
+    from sentiment.embeddings.sources import coverage
     from sentiment.evaluate import score_split
-    from sentiment.preparation import prepare
-    from sentiment.record import (
+    from sentiment.nn.devices import pick_device
+    from sentiment.tracking.dataset_input import dataset_input
+    from sentiment.tracking.runs import (
         RunRecord,
         check_writable,
         find_store,
@@ -85,7 +84,8 @@ def main(argv: list[str] | None = None) -> None:
         run_parameters,
         tracking_uri,
     )
-    from sentiment.training import Trainer
+    from sentiment.training.prepared_data import prepare
+    from sentiment.training.trainer import Trainer
 
     # A store that can't take the run is known before the work.
     uri = tracking_uri(args.tracking_uri)
@@ -148,7 +148,7 @@ def train(trainer: Trainer, record: RunRecord, unsplit: bool) -> tuple[Bundle, l
     Returns:
         The best model, and what is likely to be wrong with it.
     """
-    from sentiment.diagnosis import TRAIN, answer_warnings
+    from sentiment.data.diagnosis import TRAIN, answer_warnings
 
     started = since = time.perf_counter()
     record.log(trainer.parameter_counts(), 0)

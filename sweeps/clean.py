@@ -11,7 +11,7 @@ from sentiment import cli
 from sentiment.errors import InputError
 
 if TYPE_CHECKING:
-    from sweeps.disk import Item
+    from sweeps.tracking.disk_usage import Item
 
 _OF_SWEEPS = ("models", "checkpoints", "state")
 # What isn't a sweep's has no state. A sweep that this store does not know may be another store's.
@@ -135,11 +135,11 @@ def relocated(tracking_uri: str | None, dry_run: bool) -> str:
     """
     import sqlite3
 
-    from sentiment.record import tracking_uri as address
-    from sentiment.relocation import displacement, relocate
-    from sentiment.tracking_database import sqlite_file
-    from sweeps import disk
-    from sweeps.sweep import STATE_FOLDER
+    from sentiment.tracking.database import sqlite_file
+    from sentiment.tracking.relocation import displacement, relocate
+    from sentiment.tracking.runs import tracking_uri as address
+    from sweeps.pipeline.sweep import STATE_FOLDER
+    from sweeps.tracking import disk_usage
 
     database = sqlite_file(address(tracking_uri))
     if database is None:
@@ -153,7 +153,7 @@ def relocated(tracking_uri: str | None, dry_run: bool) -> str:
     if found is None:
         return f"{database} names the files where they are: nothing to correct"
     for folder in {STATE_FOLDER.absolute(), found.folder / STATE_FOLDER.name}:
-        if running := disk.running_sweep(folder):
+        if running := disk_usage.running_sweep(folder):
             raise InputError(f"the sweep {running} is running: wait for it, or end it first")
     counts = relocate(database, dry_run=dry_run)
     what = ", ".join(
@@ -178,25 +178,25 @@ def survey(
     Raises:
         InputError: the store can't be opened.
     """
-    from sentiment.record import find_store, read_store
-    from sentiment.record import tracking_uri as address
-    from sweeps import disk
-    from sweeps.sweep import STATE_FOLDER
-    from sweeps.unneeded_versions import unneeded_versions
+    from sentiment.tracking.runs import find_store, read_store
+    from sentiment.tracking.runs import tracking_uri as address
+    from sweeps.pipeline.sweep import STATE_FOLDER
+    from sweeps.registry.unneeded_versions import unneeded_versions
+    from sweeps.tracking import disk_usage
 
     uri = address(tracking_uri)
     items: list[Item] = []
-    record = disk.Record({}, [], frozenset())
+    record = disk_usage.Record({}, [], frozenset())
     client = find_store(uri) if tracking_uri is None else read_store(uri)
     if client is not None:
-        record = disk.Record.read(client)
-        items += disk.stored(client, record)
+        record = disk_usage.Record.read(client)
+        items += disk_usage.stored(client, record)
         items += unneeded_versions(client, record, former_champions)
-    items += disk.states(STATE_FOLDER, record)
+    items += disk_usage.states(STATE_FOLDER, record)
     states = record.states()
     # The lock of a folder tells of a sweep that has no run yet.
     states |= {item.name: item.state for item in items if item.kind == "state"}
-    return [*items, *disk.caches(busy="running" in states.values())], states
+    return [*items, *disk_usage.caches(busy="running" in states.values())], states
 
 
 def chosen(
@@ -267,7 +267,7 @@ def megabytes(size: int) -> str:
 
 def _nothing_of(state: str) -> str:
     """Say why nothing of a kind is there of a sweep."""
-    from sweeps.disk import RUNNING
+    from sweeps.tracking.disk_usage import RUNNING
 
     if state == "unknown":
         return "the store does not know that sweep"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from sentiment import cli
 from sentiment.config import likeliest, parse_assignments
 from sentiment.errors import InputError
-from sentiment.provenance import redacted
-from sentiment.tracking_server import check_reachable, is_server
-from sweeps.settings import PLACES, SAMPLERS, SCHEDULERS, SweepSettings
+from sentiment.tracking.http import check_reachable, is_server
+from sentiment.tracking.provenance import redacted
+from sweeps.config import PLACES, SAMPLERS, SCHEDULERS, SweepSettings
 
 if TYPE_CHECKING:
-    from sweeps.resume import ResumedSweep
+    from sweeps.pipeline.resume import ResumedSweep
 
 TRIALS = 50
 COMMON = (
@@ -69,11 +69,11 @@ def main(argv: list[str] | None = None) -> int:
     from mlflow.exceptions import MlflowException
     from rich.console import Console
 
-    from sweeps.attempts import SweepError
-    from sweeps.journal import RecordError
-    from sweeps.ray_session import joined_ray
-    from sweeps.resume import CompleteError
-    from sweeps.sweep import Sweep
+    from sweeps.execution.ray_cluster import joined_ray
+    from sweeps.pipeline.resume import CompleteError
+    from sweeps.pipeline.sweep import Sweep
+    from sweeps.tracking.outbox import RecordError
+    from sweeps.trials.retry import SweepError
 
     resumed = None
     if args.resume is not None:
@@ -117,12 +117,12 @@ def _failed(error: Exception) -> int:
 
 def make_challenger(settings: SweepSettings, as_json: bool) -> int:
     """Make the winner of a sweep that has nothing left to do the challenger."""
-    from sentiment.record import read_store, tracking_uri
-    from sweeps import registry
-    from sweeps.challenger import move_challenger
+    from sentiment.tracking.runs import read_store, tracking_uri
+    from sweeps.registry import versions
+    from sweeps.registry.challenger import move_challenger
 
     client, name = read_store(tracking_uri(settings.tracking_uri)), settings.model_name
-    number = registry.find_candidate(client, name, sweep=settings.name).version
+    number = versions.find_candidate(client, name, sweep=settings.name).version
     version = client.get_model_version(name, str(number))
     state = move_challenger(client, name, version, settings.objective, forced=True)
     told = f"no trial was left to do; version {number} of {name}{state.sentence()}"
@@ -133,9 +133,9 @@ def make_challenger(settings: SweepSettings, as_json: bool) -> int:
 
 
 def _resumed(args: argparse.Namespace) -> ResumedSweep:
-    from sentiment.record import read_store, tracking_uri
-    from sweeps.resume import load_sweep
-    from sweeps.sweep import STATE_FOLDER
+    from sentiment.tracking.runs import read_store, tracking_uri
+    from sweeps.pipeline.resume import load_sweep
+    from sweeps.pipeline.sweep import STATE_FOLDER
 
     return load_sweep(
         read_store(tracking_uri(args.tracking_uri)),

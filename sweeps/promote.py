@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-    from sentiment.datasets import DataConfig, Dataset
-    from sweeps.gate import Requirements, Verdict
-    from sweeps.registry import Candidate
+    from sentiment.data.datasets import DataConfig, Dataset
+    from sweeps.registry.quality_gate import Requirements, Verdict
+    from sweeps.registry.versions import Candidate
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     requirements = _requirements(args)
 
-    from sentiment.record import read_store, tracking_uri
+    from sentiment.tracking.runs import read_store, tracking_uri
 
     client = read_store(tracking_uri(args.tracking_uri))
     if args.rollback:
@@ -96,7 +96,7 @@ def _requirements(args: argparse.Namespace) -> Requirements:
     Raises:
         InputError: it can't be reached, or is no number.
     """
-    from sweeps.gate import Requirements
+    from sweeps.registry.quality_gate import Requirements
 
     if not -1 <= args.min_gain <= 1:
         raise InputError(
@@ -111,18 +111,18 @@ def _requirements(args: argparse.Namespace) -> Requirements:
 
 
 def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requirements) -> int:
-    from sentiment.data_identity import mismatch
-    from sentiment.datasets import load_dataset
-    from sentiment.model_store import CHAMPION, MODEL_NAME, model_of_version
-    from sweeps import registry
-    from sweeps.candidate_scoring import CandidateError, CandidateScoring
-    from sweeps.look_count import count_looks
+    from sentiment.data.datasets import load_dataset
+    from sentiment.data.identity import mismatch
+    from sentiment.tracking.model_uri import CHAMPION, MODEL_NAME, model_of_version
+    from sweeps.registry import versions
+    from sweeps.registry.candidate_scoring import CandidateError, CandidateScoring
+    from sweeps.registry.look_count import count_looks
 
     name = args.model_name
-    candidate = registry.find_candidate(
+    candidate = versions.find_candidate(
         client, name, sweep=args.sweep, run_id=args.run, version=args.version
     )
-    stood = registry.standing(client, name)
+    stood = versions.standing(client, name)
     champion = stood.champion
     if champion is not None and model_of_version(champion) == candidate.model_id:
         newer = _newer(client, candidate, name)
@@ -159,7 +159,7 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
         return 0
     version = candidate.version
     if version is None:
-        registered = registry.register(
+        registered = versions.register(
             client,
             name,
             model_id=candidate.model_id,
@@ -169,8 +169,8 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
         )
         version = int(registered.version)
     try:
-        registry.promote(client, name, version, stood, verdict.figures())
-    except registry.ChampionMovedError as error:
+        versions.promote(client, name, version, stood, verdict.figures())
+    except versions.ChampionMovedError as error:
         return _refused(str(error))
     print(f"version {version} of {name} is the champion")
     model = "" if name == MODEL_NAME else f" --model {shlex.quote(f'models:/{name}@{CHAMPION}')}"
@@ -183,7 +183,7 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
 
 def table(candidate: Candidate, champion: ModelVersion | None, verdict: Verdict) -> str:
     """Return the figures that decide, a line a metric."""
-    from sweeps.paired import p_value_text
+    from sweeps.analysis.significance import p_value_text
 
     columns = {"recorded": candidate.recorded, candidate.title: verdict.candidate.metrics("test")}
     if champion is not None and verdict.champion is not None:
@@ -201,9 +201,9 @@ def table(candidate: Candidate, champion: ModelVersion | None, verdict: Verdict)
 
 def _newer(client: MlflowClient, candidate: Candidate, name: str) -> str:
     """Return how to take the newest version where another one was taken."""
-    from sweeps import registry
+    from sweeps.registry import versions
 
-    newest = int(registry.all_versions(client, name)[0].version)
+    newest = int(versions.all_versions(client, name)[0].version)
     if newest == candidate.version:
         return ""
     return f"; the newest is version {newest}: --version {newest}"
@@ -214,16 +214,16 @@ def _times(count: int) -> str:
 
 
 def _roll_back(client: MlflowClient, args: argparse.Namespace) -> int:
-    from sweeps import registry
+    from sweeps.registry import versions
 
     name = args.model_name
-    stood = registry.standing(client, name)
-    before, after = registry.rollback_step(client, name, stood)
+    stood = versions.standing(client, name)
+    before, after = versions.rollback_step(client, name, stood)
     print(f"champion of {name}: version {before} -> version {after}")
     if _agreed(args, f"make version {after} the champion again"):
         try:
-            registry.rollback(client, name, stood)
-        except registry.ChampionMovedError as error:
+            versions.rollback(client, name, stood)
+        except versions.ChampionMovedError as error:
             return _refused(str(error))
         print(f"version {after} of {name} is the champion")
     return 0
@@ -249,15 +249,15 @@ def _other_data(champion: ModelVersion, dataset: Dataset) -> str:
 
 def _data_flag(dataset: Dataset) -> str:
     """Return the flag that names a data set of a candidate."""
-    from sentiment.datasets import DATASETS
+    from sentiment.data.datasets import DATASETS
 
     return f"--dataset {dataset.name}" if dataset.name in DATASETS else "--data FILE"
 
 
 def _data_config(candidate: Candidate, args: argparse.Namespace) -> DataConfig:
     """Return where the candidate's data is: as the flags say, or as it was when it was trained."""
-    from sentiment.datasets import DATASETS, DataConfig
-    from sentiment.model_store import DATA_TAG
+    from sentiment.data.datasets import DATASETS, DataConfig
+    from sentiment.tracking.model_uri import DATA_TAG
 
     if args.dataset is None and args.data is None:
         if DATA_TAG in candidate.tags:

@@ -13,8 +13,8 @@ from urllib.request import url2pathname
 
 from sentiment import cli
 from sentiment.errors import InputError
-from sentiment.experiment import experiment_flag
-from sentiment.store_errors import is_read_only
+from sentiment.tracking.experiment import experiment_flag
+from sentiment.tracking.store_errors import is_read_only
 from sentiment.wording import counted
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from rich.console import Console
 
-    from sentiment.datasets import DataConfig, Dataset
-    from sweeps.comparison import Comparison
-    from sweeps.page import Report
-    from sweeps.predictions import Predictions
-    from sweeps.sweep_record import SweepRecord
+    from sentiment.data.datasets import DataConfig, Dataset
+    from sweeps.analysis.comparison import Comparison
+    from sweeps.analysis.predictions import Predictions
+    from sweeps.analysis.sweep_data import SweepRecord
+    from sweeps.reporting.page import Report
 
 REPORT_FILE = "report.html"
 """Among the artifacts of a sweep's run: the page."""
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from rich.console import Console
 
-    from sentiment.record import read_store, tracking_uri
+    from sentiment.tracking.runs import read_store, tracking_uri
 
     client = read_store(tracking_uri(args.tracking_uri))
     experiment = client.get_experiment_by_name(args.experiment)
@@ -102,7 +102,7 @@ def make_report(
     predictions: Predictions | None = None,
 ) -> Report:
     """Make a sweep's report; the arguments are those of `publish`."""
-    from sweeps.sweep_report import sweep_report, winner_predictions
+    from sweeps.reporting.sweep_report import sweep_report, winner_predictions
 
     experiment = client.get_experiment(record.run.info.experiment_id).name
     return sweep_report(
@@ -198,7 +198,7 @@ def _find(client: MlflowClient, experiment_id: str, name: str | None) -> Run:
     """
     from mlflow.exceptions import MlflowException
 
-    from sweeps.history import find_sweep
+    from sweeps.tracking.queries import find_sweep
 
     try:
         return find_sweep(client, [experiment_id], name)
@@ -213,7 +213,7 @@ def _find(client: MlflowClient, experiment_id: str, name: str | None) -> Run:
 
 def _close_orphans(client: MlflowClient, console: Console) -> None:
     """Close what ended processes have left running, where this user may write to the store."""
-    from sweeps.tracking import close_orphans
+    from sweeps.tracking.tracker import close_orphans
 
     try:
         closed = close_orphans(client)
@@ -230,7 +230,7 @@ def _close_orphans(client: MlflowClient, console: Console) -> None:
 def _report_sweeps(
     client: MlflowClient, runs: list[Run], args: argparse.Namespace, console: Console
 ) -> None:
-    from sweeps.sweep_record import read_sweep
+    from sweeps.analysis.sweep_data import read_sweep
 
     if args.split != "valid" or _data(args) is not None:
         raise InputError("--split and the data's flags are for runs: name some by their ids")
@@ -239,7 +239,7 @@ def _report_sweeps(
     if args.no_page:
         return
     if len(records) > 1:
-        from sweeps.comparison_report import sweeps_report
+        from sweeps.reporting.comparison_report import sweeps_report
 
         report = sweeps_report(
             records, cli.store_flag(args.tracking_uri), experiment_flag(args.experiment)
@@ -264,8 +264,8 @@ def _report_sweeps(
 def _report_runs(
     client: MlflowClient, runs: list[Run], args: argparse.Namespace, console: Console
 ) -> None:
-    from sweeps.comparison import compare_runs
-    from sweeps.comparison_report import TEST_WARNING, runs_report
+    from sweeps.analysis.comparison import compare_runs
+    from sweeps.reporting.comparison_report import TEST_WARNING, runs_report
 
     if len({run.info.run_id for run in runs}) < len(runs):
         raise InputError("a run is named twice: name each once")
@@ -279,7 +279,7 @@ def _report_runs(
 
 def _data(args: argparse.Namespace) -> DataConfig | None:
     """Return where the data is, if any flag says so; the runs know it else."""
-    from sentiment.datasets import DataConfig
+    from sentiment.data.datasets import DataConfig
 
     fields = DataConfig.model_fields
     given = {name: getattr(args, name) for name in fields}
@@ -297,10 +297,10 @@ def _write(console: Console, path: Path, html: bytes) -> None:
 def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.Namespace) -> None:
     import pandas as pd
 
-    from sweeps.comparison_report import comparability
-    from sweeps.history import leaderboard
-    from sweeps.leaderboard import terminal_table
-    from sweeps.outcomes import present_counts
+    from sweeps.reporting.comparison_report import comparability
+    from sweeps.reporting.leaderboard import terminal_table
+    from sweeps.tracking.queries import leaderboard
+    from sweeps.trials.outcomes import present_counts
 
     if args.csv or args.json:
         tables = []
@@ -337,8 +337,8 @@ def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.N
 def _print_runs(console: Console, comparison: Comparison, args: argparse.Namespace) -> None:
     import pandas as pd
 
-    from sweeps.comparison_report import metrics_grid, pairs_grid, settings_grid
-    from sweeps.leaderboard import grid_table
+    from sweeps.reporting.comparison_report import metrics_grid, pairs_grid, settings_grid
+    from sweeps.reporting.leaderboard import grid_table
 
     if args.csv:
         columns = [

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from sentiment import cli
-from sweeps.ports import address_of, bind, warn_if_open
+from sweeps.serving.ports import address_of, bind, warn_if_open
 
 if TYPE_CHECKING:
     from socket import socket
@@ -57,15 +57,15 @@ def load(reference: str | None, store: str | None = None) -> PyFuncModel:
     """Load a model as MLflow does, with this checkout's code.
 
     Args:
-        reference: which, as `sentiment.model_store.resolve_model` takes it.
+        reference: which, as `sentiment.tracking.model_uri.resolve_model` takes it.
         store: address of the tracking store; the default one, if None.
 
     Raises:
         InputError: there is no such model, or it is damaged.
     """
-    from sentiment.bundle import Bundle
-    from sentiment.model_store import resolve_model
-    from sentiment.record import mlflow, save_mlflow_model
+    from sentiment.inference.bundle import Bundle
+    from sentiment.tracking.model_uri import resolve_model
+    from sentiment.tracking.runs import mlflow, save_mlflow_model
 
     bundle = resolve_model(reference, store)
     # MLflow would tell what is wrong with the files less clearly.
@@ -84,9 +84,9 @@ def make_server(model: PyFuncModel, host: str, port: int) -> Server:
     import uvicorn
     from mlflow.pyfunc import scoring_server
 
-    from sentiment.devices import configure_threads
-    from sentiment.processes import available_cores
-    from sweeps.serving import EXAMPLE, CheckedRequests
+    from sentiment.io.processes import available_cores
+    from sentiment.nn.devices import configure_threads
+    from sweeps.serving.requests import EXAMPLE, CheckedRequests
 
     address = address_of(host, port)
 

@@ -17,8 +17,8 @@ from typing import IO, TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.errors import InputError
-from sentiment.provenance import redacted
-from sweeps.ports import address_of, check_port, warn_if_open
+from sentiment.tracking.provenance import redacted
+from sweeps.serving.ports import address_of, check_port, warn_if_open
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     cli.add_store_arguments(parser)
     args = parser.parse_args(argv)
 
-    from sentiment.record import read_store, tracking_uri
+    from sentiment.tracking.runs import read_store, tracking_uri
 
     uri = tracking_uri(args.tracking_uri)
     if uri.startswith(("http://", "https://")):
@@ -64,8 +64,8 @@ def pages(client: MlflowClient, experiment: str) -> dict[str, str]:
         client: client of the store.
         experiment: name of the experiment of the sweeps.
     """
-    from sweeps.history import sweep_run
-    from sweeps.runs_view import has_trials_view, runs_page, trials_page
+    from sweeps.tracking.queries import sweep_run
+    from sweeps.tracking.runs_view import has_trials_view, runs_page, trials_page
 
     to_end = "Control-C ends it"
     found = client.get_experiment_by_name(experiment)

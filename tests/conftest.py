@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,7 +46,7 @@ def global_store() -> Iterator[Callable[[str], None]]:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite store without experiments; making one takes seconds, copying it none."""
-    from sentiment.record import open_store
+    from sentiment.tracking.runs import open_store
 
     database = tmp_path_factory.mktemp("store") / "empty.db"
     client, experiment_id = open_store(f"sqlite:///{database}", "template")
@@ -64,7 +65,7 @@ def store_uri(empty_store: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def store(store_uri: str) -> tuple[MlflowClient, str]:
     """Client and experiment of a store of the test's own; artifacts lie in the test's folder."""
-    from sentiment.record import open_store
+    from sentiment.tracking.runs import open_store
 
     return open_store(store_uri)
 
@@ -74,10 +75,10 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Pat
     """Save a tiny model with weights drawn from a seed, and return its folder."""
     import torch
 
-    from sentiment.bundle import Bundle
     from sentiment.config import Config
-    from sentiment.model import Classifier
-    from sentiment.vocabulary import SPECIALS, Vocabulary
+    from sentiment.data.vocabulary import SPECIALS, Vocabulary
+    from sentiment.inference.bundle import Bundle
+    from sentiment.nn.classifier import Classifier
 
     def make(seed: int) -> Path:
         torch.manual_seed(seed)
@@ -91,3 +92,47 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Pat
         return bundle.save(tmp_path_factory.mktemp("bundle") / f"seed-{seed}")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A finished sweep, read by many tests; what they add to its store has other names."""
+    from real_sweep import run_sweep
+
+    return run_sweep(tmp_path_factory.mktemp("sweep"))
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory):
+    """A file of 400 short reviews that differ, and the data set that it makes."""
+    from winners import make_reviews
+
+    return make_reviews(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def better_and_worse(make_bundle, reviews):
+    """Two tiny models of which the first is clearly the better one."""
+    from winners import better_and_worse_of
+
+    return better_and_worse_of(make_bundle, reviews[1])
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Have models judged in this process: the tests of `isolated_scoring` start one for each."""
+    from winners import answers_here
+
+    from sweeps.registry import isolated_scoring
+
+    monkeypatch.setattr(isolated_scoring, "score_in_subprocess", answers_here)
+
+
+@pytest.fixture
+def only_store(tmp_path_factory, monkeypatch):
+    """See to it that nothing lands in the default store of the current folder."""
+    folder = tmp_path_factory.mktemp("current")
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    yield
+    assert list(folder.iterdir()) == []

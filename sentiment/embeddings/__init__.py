@@ -1,0 +1,1 @@
+"""Word vectors: from files, from packages, or trained on the texts."""

@@ -1,0 +1,1 @@
+"""The saved model: its files, its predictions, its metrics, and its MLflow flavor."""

@@ -1,0 +1,25 @@
+"""Log probabilities of many texts, in large batches without gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from sentiment.data.batching import TextDataset
+from sentiment.nn.classifier import Classifier
+
+BATCH_TOKENS = 16_384
+"""Tokens of a batch: large enough for the kernels, small enough for the caches of a CPU."""
+
+
+@torch.inference_mode()
+def log_probabilities(
+    model: Classifier, texts: TextDataset, tokens: int = BATCH_TOKENS
+) -> np.ndarray:
+    """Return float32 log probabilities (n, C) of all texts, in their own order."""
+    model.eval()
+    result = np.empty((texts.size, model.classes), dtype=np.float32)
+    plan = list(texts.in_order_of_length(tokens))
+    for index, batch in texts.batches(plan):
+        result[index] = model.log_probabilities(model(batch)).float().cpu().numpy()
+    return result

@@ -1,0 +1,230 @@
+"""The saved model: a folder of JSON and safetensors, and what it says of texts.
+
+Nothing in it is a pickle. It holds the text settings and the vocabulary beside the weights, so a
+text is read in serving as it was in training.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sentiment.config import Config
+from sentiment.data.batching import FIRST_WORD_ID, TextDataset
+from sentiment.data.corpus import EncodedSplit
+from sentiment.data.tokenizer import tokenizer
+from sentiment.data.vocabulary import Vocabulary
+from sentiment.errors import InputError
+from sentiment.inference.batch_predict import log_probabilities
+from sentiment.io.processes import in_processes
+from sentiment.nn.classifier import Classifier
+from sentiment.nn.devices import configure_threads
+
+FORMAT = 1
+TEXTS_PER_WORKER = 1_500
+"""With fewer texts than this each, processes take longer to start than they save."""
+FILES = ("config.json", "vocabulary.json", "labels.json", "weights.safetensors")
+
+
+@dataclass
+class Bundle:
+    """A model with all that it needs to read a raw text.
+
+    Attributes:
+        config: all settings that it was trained with.
+        vocabulary: its words.
+        label_names: the classes' names, by their index.
+        weights: the state dict, float32 on the CPU.
+        metadata: what it was trained on and how well it did; JSON.
+    """
+
+    config: Config
+    vocabulary: Vocabulary
+    label_names: tuple[str, ...]
+    weights: dict[str, torch.Tensor]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the bundle: whole under its name, or not at all."""
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            described = {
+                "format": FORMAT,
+                "settings": self.config.model_dump(mode="json"),
+                "metadata": self.metadata,
+            }
+            _write_json(temporary / "config.json", described)
+            _write_json(temporary / "vocabulary.json", list(self.vocabulary.itos))
+            _write_json(temporary / "labels.json", list(self.label_names))
+            save_file(
+                {name: value.contiguous() for name, value in self.weights.items()},
+                temporary / "weights.safetensors",
+            )
+            temporary.chmod(0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.replace(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        return folder
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Bundle:
+        """Read a bundle and check that its parts fit each other.
+
+        Raises:
+            InputError: a file is missing, torn, of another format, or does not fit the others.
+        """
+        folder = Path(folder)
+        missing = [name for name in FILES if not (folder / name).is_file()]
+        if missing:
+            raise InputError(f"{folder} is not a saved model: it has no {missing[0]}")
+        described = _read_json(folder / "config.json", dict)
+        if described.get("format") != FORMAT:
+            raise InputError(
+                f"{folder / 'config.json'}: format {described.get('format')!r}, "
+                f"this version reads format {FORMAT}"
+            )
+        try:
+            config = Config.model_validate(described.get("settings"))
+        except ValueError as error:
+            reason = str(error).splitlines()
+            raise InputError(
+                f"{folder / 'config.json'}: settings of another version or damaged "
+                f"({' '.join(line.strip() for line in reason[1:3])})"
+            ) from None
+        words = _read_strings(folder / "vocabulary.json")
+        labels = _read_strings(folder / "labels.json")
+        if len(labels) < 2:
+            raise InputError(f"{folder / 'labels.json'}: fewer than two labels")
+        try:
+            weights = load_file(folder / "weights.safetensors")
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{folder / 'weights.safetensors'}: can't be read: {error}") from None
+        metadata = described.get("metadata", {})
+        if not isinstance(metadata, dict):
+            raise InputError(f"{folder / 'config.json'}: metadata is not an object")
+        try:
+            vocabulary = Vocabulary(tuple(words))
+        except ValueError as error:
+            raise InputError(f"{folder / 'vocabulary.json'}: {error}") from None
+        bundle = cls(config, vocabulary, tuple(labels), weights, metadata)
+        bundle._check(folder)
+        return bundle
+
+    @cached_property
+    def model(self) -> Classifier:
+        """The classifier in float32 on the CPU, ready to predict."""
+        rows, dim = self.weights["embedding.weight"].shape
+        model = Classifier(self.config.model, rows, dim, len(self.label_names))
+        model.load_state_dict(self.weights)
+        return model.eval()
+
+    @cached_property
+    def _tokenize(self) -> Any:
+        return tokenizer(self.config.text)
+
+    def predict(self, texts: list[str], workers: int = 1) -> np.ndarray:
+        """Return float32 probabilities (n, C), rows in the order of the texts.
+
+        Always in float32, whatever precision trained, and alike whatever else is in the batch
+        (but for `packing: padded`, whose result depends on the padding by nature).
+
+        Args:
+            texts: n of them.
+            workers: processes that share many texts; few are predicted in this one.
+        """
+        return np.exp(self.log_probabilities(texts, workers))
+
+    def log_probabilities(self, texts: list[str], workers: int = 1) -> np.ndarray:
+        """Return float32 log probabilities (n, C), rows in the order of the texts."""
+        if not texts:
+            return np.empty((0, len(self.label_names)), dtype=np.float32)
+        workers = min(workers, len(texts) // TEXTS_PER_WORKER)
+        if workers > 1:
+            return self._in_processes(texts, workers)
+        encoded = [self.vocabulary.encode(self._tokenize(text)) for text in texts]
+        # Ids become the ranks that a corpus holds: its first word has rank 0, <unk> has -1.
+        ranks = np.concatenate(encoded).astype(np.int32) - FIRST_WORD_ID
+        split = EncodedSplit(
+            tokens=np.maximum(ranks, -1),
+            offsets=np.cumsum([0, *map(len, encoded)], dtype=np.int64),
+            labels=np.zeros(len(texts), dtype=np.int64),
+        )
+        view = TextDataset(split, self.config.text, self.vocabulary.known)
+        return log_probabilities(self.model, view)
+
+    def _in_processes(self, texts: list[str], workers: int) -> np.ndarray:
+        bare = replace(self)  # without the model, which each process makes for itself
+        tasks = [(bare, texts[first::workers]) for first in range(workers)]
+        result = np.empty((len(texts), len(self.label_names)), dtype=np.float32)
+        for first, rows in in_processes(_share, tasks, workers):
+            result[first::workers] = rows
+        return result
+
+    def _check(self, folder: Path) -> None:
+        """Raise an InputError where the weights don't fit the settings or the vocabulary."""
+        embedding = self.weights.get("embedding.weight")
+        if embedding is None or embedding.dim() != 2 or len(embedding) != len(self.vocabulary):
+            shape = None if embedding is None else tuple(embedding.shape)
+            raise InputError(
+                f"{folder}: {len(self.vocabulary)} words in vocabulary.json don't fit "
+                f"embedding weights of shape {shape} in weights.safetensors"
+            )
+        file, (rows, dim) = folder / "weights.safetensors", embedding.shape
+        try:
+            # Without memory: settings that were tampered with may ask for any amount.
+            with torch.device("meta"):
+                outline = Classifier(self.config.model, rows, dim, len(self.label_names))
+            outline.load_state_dict(
+                {name: value.to("meta") for name, value in self.weights.items()}, assign=True
+            )
+        except (RuntimeError, TypeError) as error:
+            first = [line.strip() for line in str(error).splitlines() if line.strip()]
+            raise InputError(f"{file}: does not fit config.json: {first[-1]}") from None
+        for name, value in self.weights.items():
+            if not value.is_floating_point() or not value.isfinite().all():
+                raise InputError(f"{file}: {name} holds something else than finite numbers")
+
+
+def _share(bundle: Bundle, texts: list[str]) -> np.ndarray:
+    """What one process predicts."""
+    configure_threads(1)
+    return bundle.log_probabilities(texts)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    # Escapes keep words whole that UTF-8 can't write, such as lone surrogates.
+    path.write_text(json.dumps(value, ensure_ascii=True, indent=1), encoding="ascii")
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: not JSON, or damaged") from None
+    if not isinstance(value, kind):
+        raise InputError(f"{path}: holds no {'object' if kind is dict else 'list'}")
+    return value
+
+
+def _read_strings(path: Path) -> list[str]:
+    values = _read_json(path, list)
+    if not all(isinstance(value, str) for value in values):
+        raise InputError(f"{path}: holds something that is not a string")
+    if len(set(values)) != len(values):
+        raise InputError(f"{path}: holds the same string twice")
+    return values

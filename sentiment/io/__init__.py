@@ -1,0 +1,1 @@
+"""Files and processes: checked archives, cache entries built once, downloads, worker processes."""

@@ -1,0 +1,1 @@
+"""The classifier: packed recurrent layers and their CPU kernels, pooling, devices."""

@@ -1,0 +1,1 @@
+"""Settings of published tutorials, by name."""

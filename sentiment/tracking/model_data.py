@@ -1,0 +1,131 @@
+"""Where the data is that a model was trained on, as far as its record tells.
+
+A bundle travels to other machines and other people, so it names files without their folders; the
+store that the model was trained in knows where they were.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from pydantic import ValidationError
+
+from sentiment.data.datasets import DATASETS, DataConfig
+from sentiment.data.identity import DATA
+from sentiment.data.sources import find_sources
+from sentiment.errors import InputError
+from sentiment.tracking.model_uri import DATA_TAG, SavedModel
+
+_SETTINGS_FILE = "settings.json"
+_PARENT_TAG = "mlflow.parentRunId"
+
+
+def own_data(model: SavedModel, metadata: Mapping[str, Any]) -> DataConfig:
+    """Return where the data is that a model was trained on.
+
+    Taken from the first of these that tells: the tag of the registered version; the bundle, with
+    the folder that the run recorded; the settings of the sweep; the run's parameters and its input.
+
+    Args:
+        model: the model as it was found.
+        metadata: of its bundle.
+
+    Raises:
+        InputError: nothing tells, or what tells is damaged.
+    """
+    if model.version is not None and DATA_TAG in model.version.tags:
+        return _checked(model.version.tags[DATA_TAG], "the version's tag `data`")
+    run = _run_of(model)
+    place = _recorded_place(run)
+    if isinstance(metadata.get(DATA), Mapping):
+        return _located(_checked(json.dumps(metadata[DATA]), "the model's metadata"), place)
+    if model.client is not None and run is not None and _PARENT_TAG in run.data.tags:
+        settings = _sweep_settings(model.client, run.data.tags[_PARENT_TAG])
+        if settings is not None:
+            return _located(settings, place)
+    name = metadata.get("dataset") or (run.data.params.get("dataset") if run else None)
+    if name in DATASETS:
+        return DataConfig(dataset=str(name))
+    if place is not None:
+        return DataConfig.model_validate({"data": place})
+    what = f"a file called {name}" if name else "data that is not recorded"
+    raise InputError(
+        f"the model was trained on {what}, and where that is can't be told: give it by --data, "
+        "with the same options, or name other data by --dataset or --data"
+    )
+
+
+def _run_of(model: SavedModel) -> Run | None:
+    if model.client is None or model.run_id is None:
+        return None
+    try:
+        return model.client.get_run(model.run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None  # deleted for good, while its registered model stays
+        raise InputError(
+            f"the run {model.run_id} can't be read: {str(error.message).splitlines()[0]}"
+        ) from error
+
+
+def _recorded_place(run: Run | None) -> str | None:
+    """Return the path of the local data that a run saw, if it recorded one."""
+    for each in run.inputs.dataset_inputs if run is not None and run.inputs else []:
+        if each.dataset.source_type == "local":
+            try:
+                return str(json.loads(each.dataset.source)["uri"])
+            except (ValueError, KeyError, TypeError):
+                return None
+    return None
+
+
+def _located(config: DataConfig, place: str | None) -> DataConfig:
+    """Put the folder back that a bundle leaves out, where the run's input tells it."""
+    if place is None:
+        return config
+    folder = Path(place).parent
+    if config.data_dir is not None and Path(config.data_dir).name == Path(place).name:
+        return config.model_copy(update={"data_dir": place})
+    if config.data is not None and Path(place).name in map(_file_name, config.data):
+        # Files that were named without a folder lay in that of the one that was recorded.
+        return config.model_copy(
+            update={"data": tuple(str(folder / Path(name).name) for name in config.data)}
+        )
+    return config
+
+
+def _file_name(name: str) -> str:
+    """Return the name of the file that a value of `--data` means, without folder and split."""
+    return find_sources([name])[0].path.name
+
+
+def _sweep_settings(client: MlflowClient, run_id: str) -> DataConfig | None:
+    """Return the data of a sweep's settings; None where they are not kept."""
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            text = Path(client.download_artifacts(run_id, _SETTINGS_FILE, scratch)).read_text()
+    except (MlflowException, OSError):
+        return None
+    try:
+        data = json.loads(text)["data"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{_SETTINGS_FILE} of the run {run_id} is damaged") from None
+    return _checked(json.dumps(data), f"{_SETTINGS_FILE} of the run {run_id}")
+
+
+def _checked(text: str, where: str) -> DataConfig:
+    try:
+        return DataConfig.model_validate_json(text)
+    except ValidationError as error:
+        reason = error.errors()[0]
+        raise InputError(
+            f"{where} does not say where the data is ({reason['msg']}): name it by --dataset or "
+            "--data"
+        ) from None

@@ -1,0 +1,1 @@
+"""The training loop: prepared data, optimizers, the trainer, checkpoints."""

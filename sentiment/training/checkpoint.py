@@ -1,0 +1,76 @@
+"""A training on disk, to go on with it later: JSON and safetensors, no pickle.
+
+A checkpoint is a folder: the best model so far as a bundle, the state of the trainer, and a
+manifest of sizes and checksums. One without a manifest that fits is torn, and nobody reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from sentiment.errors import InputError
+from sentiment.inference.bundle import Bundle
+from sentiment.io.cache import is_intact, write_manifest
+from sentiment.training.trainer import Trainer, TrainerState
+
+MODEL_FOLDER = "model"
+"""Where the best model so far lies within a checkpoint, as a bundle."""
+PROGRESS_FILE = "training.json"
+TENSORS_FILE = "training.safetensors"
+
+
+def save_checkpoint(trainer: Trainer, folder: Path, notes: dict[str, Any]) -> None:
+    """Write a training between two evaluations, the first of which is over.
+
+    Frozen embeddings stand in the bundle alone.
+
+    Args:
+        trainer: at an evaluation.
+        folder: an empty folder; whoever moves it elsewhere may be cut off, see `is_whole`.
+        notes: what the caller wants to find again; JSON.
+    """
+    trainer.best.save(folder / MODEL_FOLDER)
+    state = trainer.state
+    described = {"identity": _identity(trainer), "progress": state.progress, "notes": notes}
+    (folder / PROGRESS_FILE).write_text(json.dumps(described), encoding="utf-8")
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
+    save_file(tensors, folder / TENSORS_FILE)
+    write_manifest(folder)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint, all of it as it was written."""
+    return is_intact(folder)
+
+
+def read_notes(folder: Path) -> dict[str, Any]:
+    """Return the notes of a whole checkpoint, with `step`, the training steps done by then."""
+    described = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+    return {**described["notes"], "step": described["progress"]["step"]}
+
+
+def load_checkpoint(trainer: Trainer, folder: Path) -> dict[str, Any]:
+    """Let a new trainer go on from a whole checkpoint, and return the notes.
+
+    Raises:
+        InputError: the checkpoint is of other settings or other data.
+    """
+    described = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+    if described["identity"] != _identity(trainer):
+        raise InputError(f"{folder} is a checkpoint of other settings or other data")
+    state = TrainerState(described["progress"], load_file(folder / TENSORS_FILE))
+    trainer.restore(state, Bundle.load(folder / MODEL_FOLDER).weights)
+    return described["notes"]
+
+
+def _identity(trainer: Trainer) -> dict[str, Any]:
+    """Return what two trainers must share for one to go on where the other was."""
+    return {
+        "settings": trainer.config.model_dump(mode="json"),
+        "data": trainer.corpus.dataset_fingerprint,
+        "precision": trainer.precision,
+    }

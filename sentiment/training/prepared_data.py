@@ -1,0 +1,69 @@
+"""All that models of one data set share: its encoded corpora and its word vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sentiment.config import Config, TextConfig
+from sentiment.data.corpus import Corpus, load_corpus, text_key
+from sentiment.data.datasets import DataConfig, Dataset, load_dataset
+from sentiment.embeddings.sources import VectorSpec, WordVectors, load_many
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A data set, ready for every configuration that `prepare` was told of.
+
+    Attributes:
+        dataset: texts, labels and splits.
+        corpora: encoded splits by `text_key`.
+        vectors: word vectors by `text_key`, source and size; None for random ones.
+    """
+
+    dataset: Dataset
+    corpora: dict[str, Corpus]
+    vectors: dict[tuple[str, VectorSpec], WordVectors | None]
+
+    def for_config(self, config: Config) -> tuple[Corpus, WordVectors | None]:
+        """Return what a model of these settings is trained on.
+
+        Raises:
+            KeyError: `prepare` was not told of settings like these.
+        """
+        key = text_key(config.text)
+        return self.corpora[key], self.vectors[key, VectorSpec.of(config.model)]
+
+
+def prepare(
+    data: DataConfig | Dataset,
+    configs: Sequence[Config],
+    progress: Callable[[str], None] | None = None,
+) -> PreparedData:
+    """Build what the configurations need of a data set's corpora and vectors.
+
+    What the cache lacks is built on all cores; sources of vectors that are trained on the
+    texts are trained side by side.
+
+    Args:
+        data: the data set, or where it is to be loaded from.
+        configs: of the models to be trained.
+        progress: told what is being done.
+
+    Raises:
+        InputError: the data or a source of vectors is not as it should be.
+    """
+    wanted: dict[str, set[VectorSpec]] = {}
+    texts: dict[str, TextConfig] = {}
+    for config in configs:
+        key = text_key(config.text)
+        texts[key] = config.text
+        wanted.setdefault(key, set()).add(VectorSpec.of(config.model))
+    dataset = data if isinstance(data, Dataset) else load_dataset(data, progress)
+    corpora: dict[str, Corpus] = {}
+    vectors: dict[tuple[str, VectorSpec], WordVectors | None] = {}
+    for key, text in texts.items():
+        corpora[key] = load_corpus(dataset, text, progress=progress)
+        for spec, loaded in load_many(wanted[key], corpora[key], text, progress).items():
+            vectors[key, spec] = loaded
+    return PreparedData(dataset, corpora, vectors)

@@ -1,0 +1,402 @@
+"""Training: a generator of evaluations. Saving, recording and stopping are the caller's."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from sentiment.config import Config
+from sentiment.data.batching import Batch, TextDataset
+from sentiment.data.corpus import Corpus
+from sentiment.data.identity import DATA, portable
+from sentiment.data.vocabulary import Vocabulary, build_vocabulary
+from sentiment.embeddings.sources import WordVectors, embedding_matrix
+from sentiment.errors import InputError, TrainingError
+from sentiment.inference.batch_predict import log_probabilities
+from sentiment.inference.bundle import Bundle
+from sentiment.inference.metrics import Scores, score
+from sentiment.nn.classifier import Classifier
+from sentiment.nn.devices import (
+    configure_threads,
+    precision_name,
+    recurrent_precision,
+    release_memory,
+)
+from sentiment.nn.packed_rnn import GATES
+from sentiment.training.optim import (
+    flatten_optimizer,
+    make_optimizer,
+    make_schedule,
+    restore_optimizer,
+)
+
+FINITE_CHECK_STEPS = 50
+"""On a GPU each look at the loss waits for the device, so it is looked at every so many steps."""
+
+ACTIVATION_BYTES = 300 * 2**20
+"""Estimated memory of a batch's activations above which it goes through the model in parts."""
+
+RELEASE_STEPS = 25
+"""Batches differ in length, so the holes in kept memory grow with every step."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What training has come to at one evaluation on the validation split.
+
+    Attributes:
+        examples: training examples seen, the step of the record.
+        metrics: under the record's names.
+        improved: whether this is the best so far by the objective.
+        finished: whether the full budget has been trained.
+        confusion: (C, C) int64, rows are labels, columns predictions.
+    """
+
+    examples: int
+    metrics: dict[str, float]
+    improved: bool
+    finished: bool
+    confusion: np.ndarray
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """What a training has come to between two evaluations, apart from its best checkpoint.
+
+    The sums of the train metrics are empty then, and the plan of batches follows from the step.
+
+    Attributes:
+        progress: plain values, JSON.
+        tensors: weights, optimizer and random numbers, by name.
+    """
+
+    progress: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+
+
+@dataclass
+class _Running:
+    """Sums since the last evaluation; they stay on the device until they are read."""
+
+    device: torch.device
+    loss: torch.Tensor = field(init=False)
+    hits: torch.Tensor = field(init=False)
+    weight: torch.Tensor = field(init=False)
+    count: int = 0
+    tokens: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self.loss, self.hits, self.weight = torch.zeros(
+            3, dtype=torch.float64, device=self.device
+        ).unbind()
+
+
+class Trainer:
+    """Trains one model, once: go through its `evaluations`."""
+
+    def __init__(
+        self,
+        config: Config,
+        corpus: Corpus,
+        vectors: WordVectors | None = None,
+        device: torch.device | str = "cpu",
+        threads: int = 1,
+    ) -> None:
+        """Make the model, the optimizer and the plan of batches.
+
+        Args:
+            config: all settings.
+            corpus: the encoded splits; train and valid are read.
+            vectors: of the corpus's words, where the embedding has a source.
+            device: where to train.
+            threads: CPU threads.
+
+        Raises:
+            InputError: the settings don't fit the data.
+        """
+        self.config = config
+        self.corpus = corpus
+        self.device = torch.device(device)
+        self.dtype = recurrent_precision(
+            config.training.precision, self.device, config.model.cell, config.model.hidden_dim
+        )
+        configure_threads(threads)
+        training = config.training
+        torch.manual_seed(training.seed)
+        classes = len(corpus.label_names)
+        if config.model.loss == "bce" and classes != 2:
+            raise InputError(f"loss=bce is for two classes, {corpus.dataset} has {classes}")
+        text = config.text
+        self.vocabulary: Vocabulary = build_vocabulary(
+            corpus.words, corpus.counts, text.vocabulary_size, text.min_count
+        )
+        known = self.vocabulary.known
+        dim = config.model.embedding_dim if vectors is None else vectors.dim
+        matrix = embedding_matrix(
+            vectors, known, dim, config.model.init_std, torch.default_generator
+        )
+        self.model = Classifier(config.model, len(self.vocabulary), dim, classes, matrix)
+        self.model.to(self.device)
+        if self.dtype != torch.float32:
+            self.model.recurrent.compute_dtype = self.dtype
+        self.train_texts = TextDataset(corpus.splits["train"], text, known, self.device)
+        self.valid_texts = TextDataset(corpus.splits["valid"], text, known, self.device)
+        self._valid_labels = np.asarray(corpus.splits["valid"].labels)
+        self._class_weights = self._weights(classes)
+        self.budget = math.ceil(training.epochs * self.train_texts.size)
+        """Training examples of the full budget; the last batch may go beyond it."""
+        self.total_steps = self._count_steps()
+        self.optimizer = make_optimizer(self.model.parameters(), training)
+        self.schedule = make_schedule(self.optimizer, training, self.total_steps)
+        self.examples = 0
+        self.step = 0
+        self.best_metrics: dict[str, float] = {}
+        self.best_examples = 0
+        self._best_weights: dict[str, torch.Tensor] = {}
+
+    def evaluations(self) -> Generator[Evaluation, None, None]:
+        """Train, and yield an evaluation at each of them; the last one has `finished` set.
+
+        Of a trainer that was restored only those are yielded that come after its checkpoint.
+
+        Raises:
+            TrainingError: the loss is not finite; the message names the step.
+        """
+        evaluations = self._evaluations_due()
+        running = _Running(self.device)
+        for index, parts in self._batches():
+            self._train_step(index, parts, running)
+            finished = self.step == self.total_steps
+            due = self._evaluations_due()
+            if finished or due > evaluations:
+                evaluations = due
+                yield self._evaluation(running, finished)
+                running = _Running(self.device)
+
+    @property
+    def best(self) -> Bundle:
+        """The best checkpoint so far by the objective, as a saved model."""
+        return Bundle(
+            config=self.config,
+            vocabulary=self.vocabulary,
+            label_names=self.corpus.label_names,
+            weights=self._best_weights,
+            metadata={
+                **({} if self.corpus.data is None else {DATA: portable(self.corpus.data)}),
+                "dataset": self.corpus.dataset,
+                "dataset_fingerprint": self.corpus.dataset_fingerprint,
+                "precision": self.precision,
+                "examples": self.best_examples,
+                "metrics": self.best_metrics,
+            },
+        )
+
+    @property
+    def precision(self) -> str:
+        """Precision of the recurrent layers as it was chosen."""
+        return precision_name(self.dtype)
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Count the model's parameters under their names in the record."""
+        return {f"parameters/{part}": n for part, n in self.model.parameter_counts().items()}
+
+    def evaluate(self, texts: TextDataset, labels: np.ndarray) -> Scores:
+        """Score the present weights on texts, in the precision of training."""
+        return score(log_probabilities(self.model, texts), labels)
+
+    @property
+    def state(self) -> TrainerState:
+        """All that changes in training, as it is between two evaluations."""
+        plain, tensors = flatten_optimizer(self.optimizer)
+        tensors |= {f"model.{name}": value for name, value in self._trained_weights().items()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        progress = {
+            "step": self.step,
+            "examples": self.examples,
+            "best_metrics": self.best_metrics,
+            "best_examples": self.best_examples,
+            "optimizer": plain,
+            "schedule": self.schedule.state_dict(),
+        }
+        return TrainerState(progress, tensors)
+
+    def restore(self, state: TrainerState, best_weights: dict[str, torch.Tensor]) -> None:
+        """Go on from a state of a trainer of the same settings and data, before any training.
+
+        What follows is what would have followed there, to the bit on the same kind of device.
+
+        Args:
+            state: of the other trainer.
+            best_weights: of its best checkpoint, as in `best`.
+
+        Raises:
+            KeyError, ValueError, RuntimeError: the state is of other settings.
+        """
+        progress, tensors = state.progress, state.tensors
+        weights = {name: tensors[f"model.{name}"] for name in self._trained_weights()}
+        self.model.load_state_dict(weights, strict=False)
+        restore_optimizer(self.optimizer, progress["optimizer"], tensors)
+        self.schedule.load_state_dict(progress["schedule"])
+        self.step = progress["step"]
+        self.examples = progress["examples"]
+        self.best_metrics = progress["best_metrics"]
+        self.best_examples = progress["best_examples"]
+        self._best_weights = best_weights
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+
+    def _trained_weights(self) -> dict[str, torch.Tensor]:
+        """Return the model's weights but for frozen ones, which are as they were made."""
+        frozen = {name for name, one in self.model.named_parameters() if not one.requires_grad}
+        every = self.model.state_dict()
+        return {name: value for name, value in every.items() if name not in frozen}
+
+    def _evaluations_due(self) -> int:
+        """Count the evaluations that belong to the examples seen so far."""
+        training = self.config.training
+        interval = self.train_texts.size / training.evaluations_per_epoch
+        early = (interval / 2**halvings for halvings in range(1, training.early_evaluations + 1))
+        return int(self.examples / interval) + sum(self.examples >= each for each in early)
+
+    def _count_steps(self) -> int:
+        """Count the steps until the budget is used up; the plan of batches is known ahead."""
+        training = self.config.training
+        epochs, rest = divmod(self.budget, self.train_texts.size)
+        steps = epochs * math.ceil(self.train_texts.size / training.batch_size)
+        if rest:
+            plan = self.train_texts.epoch(training.batch_size, training.seed, epochs)
+            seen = np.cumsum([len(index) for index in plan])
+            steps += int(np.searchsorted(seen, rest)) + 1
+        return min(steps, training.max_steps) if training.max_steps else steps
+
+    def _batches(self) -> Iterator[tuple[np.ndarray, list[Batch]]]:
+        """Yield the plan's batches, each in its parts, until the budget is used up."""
+        training = self.config.training
+        epoch, done = divmod(self.step, math.ceil(self.train_texts.size / training.batch_size))
+        while self.step < self.total_steps:
+            plan = self.train_texts.epoch(training.batch_size, training.seed, epoch)
+            plan = plan[done : done + self.total_steps - self.step]
+            parts = [self._parts(index) for index in plan]
+            gathered = self.train_texts.batches([part for index in parts for part in index])
+            for index, own in zip(plan, parts, strict=True):
+                yield index, [batch for _, batch in itertools.islice(gathered, len(own))]
+            epoch, done = epoch + 1, 0
+
+    def _parts(self, index: np.ndarray) -> list[np.ndarray]:
+        """Part a batch whose activations would take more memory than a training should.
+
+        The parts' gradients add up to the batch's, so only random draws depend on it.
+        """
+        if self.device.type != "cpu":
+            return [index]
+        model = self.config.model
+        units = model.layers * model.hidden_dim * (2 if model.bidirectional else 1)
+        # Of each unit and token the gates and about four states are kept, of four bytes.
+        per_token = 4 * units * (GATES[model.cell] + 4)
+        tokens = int(self.train_texts.lengths[index].sum())
+        count = math.ceil(tokens * per_token / ACTIVATION_BYTES)
+        return np.array_split(index, min(count, len(index)))
+
+    def _train_step(self, index: np.ndarray, parts: list[Batch], running: _Running) -> None:
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        total = self._class_weights[torch.cat([part.labels for part in parts])].sum()
+        for part in parts:
+            logits = self.model(part)
+            loss = self._loss(logits, part.labels)
+            (loss / total).backward()
+            with torch.no_grad():
+                running.loss += loss
+                running.hits += _hits(logits, part.labels)
+        running.weight += total
+        clip = self.config.training.gradient_clip
+        if clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip, foreach=True)
+        self.optimizer.step()
+        self.schedule.step()
+        self.step += 1
+        self.examples += len(index)
+        running.count += len(index)
+        running.tokens += int(self.train_texts.lengths[index].sum())
+        if self.device.type == "cpu" or self.step % FINITE_CHECK_STEPS == 0:
+            self._check_finite(running)
+        if self.step % RELEASE_STEPS == 0:
+            release_memory()
+
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the weighted sum of the texts' losses."""
+        weights = self._class_weights[labels]
+        if self.model.binary:
+            losses = functional.binary_cross_entropy_with_logits(
+                logits.squeeze(1), labels.float(), reduction="none"
+            )
+        else:
+            losses = functional.cross_entropy(logits, labels, reduction="none")
+        return (losses * weights).sum()
+
+    def _weights(self, classes: int) -> torch.Tensor:
+        """Return each class's weight; balanced weights are n / (C * texts of the class)."""
+        if self.config.training.class_weights == "none":
+            return torch.ones(classes, device=self.device)
+        counts = np.bincount(self.corpus.splits["train"].labels, minlength=classes)
+        weights = counts.sum() / (classes * np.maximum(counts, 1))
+        return torch.as_tensor(weights, dtype=torch.float32, device=self.device)
+
+    def _check_finite(self, running: _Running) -> None:
+        if not math.isfinite(float(running.loss)):
+            raise TrainingError(
+                f"the loss is not finite at step {self.step} ({self.examples:,} examples): "
+                "lower learning_rate, or set gradient_clip"
+            )
+
+    def _evaluation(self, running: _Running, finished: bool) -> Evaluation:
+        self._check_finite(running)  # Waits for the device, so that its time counts here.
+        seconds = time.perf_counter() - running.started
+        scores = self.evaluate(self.valid_texts, self._valid_labels)
+        if not math.isfinite(scores.loss):
+            raise TrainingError(f"the validation loss is not finite after step {self.step}")
+        metrics = {
+            "train/loss": float(running.loss / running.weight),
+            "train/accuracy": float(running.hits) / running.count,
+            **scores.metrics("valid"),
+            "epoch": self.examples / self.train_texts.size,
+            "learning_rate": float(self.schedule.get_last_lr()[0]),
+            "tokens_per_second": running.tokens / seconds,
+        }
+        objective = self.config.training.objective
+        improved = is_better(metrics, self.best_metrics, objective)
+        if improved:
+            self.best_metrics = scores.metrics("valid")
+            self.best_examples = self.examples
+            self._best_weights = {
+                name: value.detach().to("cpu", copy=True)
+                for name, value in self.model.state_dict().items()
+            }
+        return Evaluation(self.examples, metrics, improved, finished, scores.confusion)
+
+
+def is_better(metrics: dict[str, float], best: dict[str, float], objective: str) -> bool:
+    """Tell whether metrics beat the best so far by the objective; a tie keeps the earlier."""
+    if not best:
+        return True
+    if objective == "valid/loss":
+        return metrics[objective] < best[objective]
+    return metrics[objective] > best[objective]
+
+
+def _hits(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    if logits.shape[1] == 1:
+        return ((logits.squeeze(1) > 0).long() == labels).sum()
+    return (logits.argmax(dim=1) == labels).sum()

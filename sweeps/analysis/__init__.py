@@ -1,0 +1,1 @@
+"""Figures computed from a record: importance, significance, comparisons, seed replicates."""

@@ -1,0 +1,155 @@
+"""What a logged model says of a split, text by text.
+
+Shapes: n texts, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from sentiment.data.datasets import DATASETS, DataConfig, Dataset, load_dataset
+from sentiment.data.identity import mismatch
+from sentiment.errors import InputError
+from sentiment.evaluate import split_log_probabilities
+from sentiment.inference.bundle import Bundle
+from sentiment.inference.metrics import Scores, score
+from sentiment.io.processes import available_cores
+from sentiment.nn.devices import configure_threads
+from sentiment.tracking.model_uri import fetch_bundle
+from sweeps.config import SweepSettings
+from sweeps.pipeline.resume import SETTINGS_FILE
+from sweeps.tracking.queries import artifact_text
+
+SMALL_HIDDEN = 256
+"""Up to this hidden size a second thread waits more than it works where others compute too."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A model's predictions of a split, in float32.
+
+    Attributes:
+        split: the split's name.
+        texts: n texts.
+        labels: (n,) what they are, by index.
+        log_probabilities: (n, C).
+        label_names: C names.
+    """
+
+    split: str
+    texts: list[str]
+    labels: np.ndarray
+    log_probabilities: np.ndarray
+    label_names: tuple[str, ...]
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """(n,) the likeliest class of each text."""
+        return self.log_probabilities.argmax(axis=1)
+
+    @property
+    def hits(self) -> np.ndarray:
+        """(n,) booleans: is the likeliest class the label?"""
+        return self.predicted == self.labels
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(n,) the probability of the likeliest class."""
+        return np.exp(self.log_probabilities.max(axis=1).astype(np.float64))
+
+    def scores(self) -> Scores:
+        """Return the metrics of these predictions."""
+        return score(self.log_probabilities, self.labels)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A text that a model got wrong.
+
+    Attributes:
+        text: the text.
+        label: what it is.
+        predicted: what the model took it for.
+        probability: what the model gave that.
+    """
+
+    text: str
+    label: str
+    predicted: str
+    probability: float
+
+
+def predict_split(client: MlflowClient, model_id: str, dataset: Dataset, split: str) -> Predictions:
+    """Let a logged model predict a split from the raw texts, in float32.
+
+    Raises:
+        InputError: the model can't be had, or the data has other labels.
+    """
+    try:
+        bundle = Bundle.load(fetch_bundle(client, model_id))
+    except MlflowException as error:
+        reason = str(error.message).splitlines()[0]
+        raise InputError(f"the model {model_id} can't be had: {reason}") from error
+    small = bundle.config.model.hidden_dim <= SMALL_HIDDEN
+    configure_threads(1 if small else available_cores())
+    texts = dataset.splits[split]
+    return Predictions(
+        split=split,
+        texts=texts.texts,
+        labels=texts.labels,
+        log_probabilities=split_log_probabilities(bundle, dataset, split),
+        label_names=dataset.label_names,
+    )
+
+
+def surest_mistakes(predictions: Predictions, count: int) -> list[Mistake]:
+    """Return the texts that were got wrong with the greatest confidence, the surest first."""
+    wrong = np.flatnonzero(~predictions.hits)
+    surest = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:count]
+    names = predictions.label_names
+    return [
+        Mistake(
+            text=predictions.texts[index],
+            label=names[predictions.labels[index]],
+            predicted=names[predictions.predicted[index]],
+            probability=float(predictions.confidence[index]),
+        )
+        for index in surest.tolist()
+    ]
+
+
+def dataset_of(client: MlflowClient, run: Run, given: DataConfig | None = None) -> Dataset:
+    """Load the data set that a run saw, from where it was then or from where it is now.
+
+    Args:
+        client: client of the store.
+        run: a sweep's run, a trial's, or that of a single training.
+        given: where it is now; None if it has not moved.
+
+    Raises:
+        InputError: it can't be had, or is other data than the run saw.
+    """
+    name, seen = (run.data.params.get(key) for key in ("dataset", "dataset_fingerprint"))
+    if name is None or seen is None:
+        raise InputError(f"the run {run.info.run_id} does not say which data it saw")
+    parent = run.data.tags.get("mlflow.parentRunId")
+    if given is None and ("sweep.name" in run.data.tags):
+        settings = artifact_text(client, parent or run.info.run_id, SETTINGS_FILE)
+        given = SweepSettings.from_json(settings).data
+    elif given is None and name in DATASETS:
+        given = DataConfig(dataset=name)
+    elif given is None:
+        raise InputError(
+            f"the run {run.info.run_id} was trained on a file of your own, {name}: give it again "
+            "by --data, with the same options"
+        )
+    dataset = load_dataset(given)
+    different = mismatch(dataset, seen, f"the run {run.info.run_id}")
+    if different is not None:
+        raise InputError(different)
+    return dataset

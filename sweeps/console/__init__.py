@@ -1,0 +1,1 @@
+"""What a sweep prints: progress, the live view, the summary."""

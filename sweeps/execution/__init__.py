@@ -1,0 +1,1 @@
+"""Ray at work: resources, clusters, the tuner and its callbacks."""

@@ -1,0 +1,288 @@
+"""Ray itself: one of our own on this machine, or a cluster that is there already."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sweeps.execution.ray_env  # noqa: F401 - before Ray
+
+# isort: split
+import ray
+from ray._private import ray_constants
+from ray.exceptions import OutOfDiskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sentiment.errors import InputError
+from sentiment.installation import PACKAGE
+from sentiment.wording import duration
+from sweeps.execution.ray_directory import choose_directory, full, full_store, used_by_ray
+from sweeps.execution.ray_token import own_token
+from sweeps.execution.resources import Node, Workers
+from sweeps.signals import interruptible
+from sweeps.trials.checkpoint_storage import Storage
+from sweeps.trials.retry import SweepError
+
+CODE = [str(PACKAGE), str(Path(__file__).parents[1])]
+"""The folders of this project's packages, for the nodes of a cluster."""
+_RAY_STARTS = 3  # it gives itself 30 seconds, which a machine with much to do may exceed
+_ANSWER_SECONDS = 5.0
+_CHECK_SECONDS = 120.0
+_NODES_SECONDS = 2.0
+_FOR_WORKERS = ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_DISABLE_STRICT_METRIC_CHECKING")
+"""Variables that a cluster's workers don't get from this process by themselves."""
+_QUIET: dict[str, Any] = {
+    "configure_logging": True,
+    "logging_level": logging.CRITICAL,
+    "log_to_driver": False,
+}
+
+
+@contextlib.contextmanager
+def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
+    """Start Ray on this machine with room for just these workers, and stop it at the end.
+
+    Raises:
+        InputError: this process runs a Ray already, or there is no folder for Ray's files.
+        SweepError: Ray does not start, tried three times, or the disk of its files is full.
+    """
+    check_no_other()
+    _silence()
+    directory = choose_directory()
+    with used_by_ray(directory), own_token():
+        _start(workers, gpus, directory)
+        try:
+            with _until_the_end():
+                yield
+        except OutOfDiskError as error:
+            raise full_store(directory) from error
+
+
+def check_no_other() -> None:
+    """Make sure that this process does not run a Ray of its caller's, which is not ours to end.
+
+    Raises:
+        InputError: it does.
+    """
+    if ray.is_initialized():
+        raise InputError(
+            "Ray runs in this process already, and a sweep starts its own: call ray.shutdown() "
+            "before, or run the sweep in another process"
+        )
+
+
+def _start(workers: Workers, gpus: int, directory: Path) -> None:
+    for left in reversed(range(_RAY_STARTS)):
+        try:
+            _init_on_loopback(
+                # Not a cluster that happens to run here.
+                address="local",
+                num_cpus=workers.count * workers.cpus,
+                num_gpus=gpus if workers.gpus else 0,
+                include_dashboard=False,
+                **_QUIET,
+            )
+            return
+        except Exception as error:
+            ray.shutdown()
+            if full_now := full(directory):
+                raise full_now from error
+            if not left:
+                raise SweepError(f"Ray does not start: {_first_line(error)}") from error
+
+
+def _init_on_loopback(**options: Any) -> None:
+    """Start Ray so that no other machine reaches its processes.
+
+    They listen on all addresses unless the node's is 127.0.0.1, which Ray takes by itself where it
+    makes no clusters (macOS, Windows) and replaces by another, even if it is given, where it does.
+    """
+    makes_clusters = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        ray.init(**options)
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = makes_clusters
+
+
+@contextlib.contextmanager
+def joined_ray(address: str) -> Iterator[None]:
+    """Join the cluster at an address, bring it this project's code, and leave it at the end.
+
+    Nodes need the packages that the project depends on, and not the project.
+
+    Args:
+        address: `auto`, for the cluster that this machine is a node of, or HOST:PORT.
+
+    Raises:
+        InputError: there is no such cluster, this machine is none of its nodes, or this process
+            runs a Ray already.
+    """
+    check_no_other()
+    _silence()
+    if address != "auto":
+        _check_answers(address)
+    quiet = {name: value for name, value in os.environ.items() if name in _FOR_WORKERS}
+    try:
+        ray.init(
+            address=address,
+            runtime_env={
+                "py_modules": CODE,
+                "excludes": ["**/__pycache__/"],
+                "env_vars": quiet,
+            },
+            **_QUIET,
+        )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        ray.shutdown()
+        raise InputError(
+            f"--address {address}: {_first_line(error)}; run this on a node of a running cluster "
+            "(ray start --head makes one, ray start --address=HOST:PORT joins it)"
+        ) from None
+    with _until_the_end():
+        yield
+
+
+@contextlib.contextmanager
+def _until_the_end() -> Iterator[None]:
+    try:
+        # Ray ends the process at SIGTERM with a status of its own; to us it is Control-C.
+        with interruptible():
+            yield
+    finally:
+        ray.shutdown()
+
+
+def _silence() -> None:
+    # A trial's failure is told and recorded by us; Ray would print its traceback three times.
+    for name in ("ray", "ray.tune", "ray.air", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _check_answers(address: str) -> None:
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdigit() and int(port) < 2**16):
+        raise InputError(f"--address {address}: give auto, or HOST:PORT of a Ray cluster's head")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
+    except OSError as error:
+        raise InputError(
+            f"--address {address}: nothing answers there ({error.strerror or error}); is the "
+            "cluster running?"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def asks_for_token() -> bool:
+    """Whether the Ray that is joined lets in only those who have its token."""
+    return os.environ.get("RAY_AUTH_MODE") == "token"
+
+
+def cluster_nodes() -> list[Node]:
+    """Return the nodes that are there now, by address."""
+    nodes = []
+    for node in ray.nodes():
+        if not node["Alive"]:
+            continue
+        resources = node["Resources"]
+        kinds = [n.partition(":")[2] for n in resources if n.startswith("accelerator_type:")]
+        nodes.append(
+            Node(
+                cpus=int(resources.get("CPU", 0)),
+                gpus=int(resources.get("GPU", 0)),
+                name=node["NodeManagerAddress"],
+                gpu_kind=kinds[0] if kinds else None,
+            )
+        )
+    return sorted(nodes, key=lambda node: node.name)
+
+
+def room_in_cluster(workers: Workers) -> Callable[[], int]:
+    """Return what tells how many workers fit now: nodes join a cluster and leave it."""
+    asked, room = -float("inf"), workers.count
+
+    def look() -> int:
+        nonlocal asked, room
+        now = time.monotonic()
+        if now - asked > _NODES_SECONDS:
+            asked, room = now, workers.room(cluster_nodes())
+        return room
+
+    return look
+
+
+def check_storage(storage: Storage, asked: str | None, joined: bool) -> None:
+    """Make sure that all who train read and write one storage.
+
+    Args:
+        storage: where checkpoints are to lie.
+        asked: what `--storage` says; None if nothing does.
+        joined: whether a cluster is joined, whose nodes are asked.
+
+    Raises:
+        InputError: they don't; says what to give.
+    """
+    nodes = {}
+    if joined:
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in alive}
+    before = storage.exists()
+    probe = storage / f".probe-{secrets.token_hex(8)}"
+    given = f"--storage {storage}" if asked else f"no --storage, and {storage}"
+    needed = "give --storage a folder on a disk that all nodes share, s3://bucket/… or gs://…"
+    try:
+        probe.write("driver", "driver")
+    except OSError as error:
+        raise InputError(f"{given}: {error}; {needed}") from None
+    try:
+        # The driver's own node alone sees what the driver sees.
+        for address, problem in _ask_nodes(probe, nodes) if len(nodes) > 1 else ():
+            if problem is None and not _is_there(probe, address):
+                problem = "what it writes there does not come here"
+            if problem is not None:
+                raise InputError(f"{given}: on node {address} {problem}; {needed}")
+    finally:
+        probe.remove()
+        if not before:
+            storage.remove_empty()
+
+
+def _ask_nodes(probe: Storage, nodes: dict[str, str]) -> Sequence[tuple[str, str | None]]:
+    """Return what each node has to say against a storage, with its address."""
+    look = ray.remote(num_cpus=0, max_retries=0)(_look)
+    asked = {
+        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
+            probe, address
+        ): address
+        for node, address in nodes.items()
+    }
+    ready, waiting = ray.wait(list(asked), num_returns=len(asked), timeout=_CHECK_SECONDS)
+    for task in waiting:
+        raise SweepError(f"node {asked[task]} does not answer within {duration(_CHECK_SECONDS)}")
+    return [(asked[task], ray.get(task)) for task in ready]
+
+
+def _look(probe: Storage, address: str) -> str | None:
+    try:
+        probe.read("driver")
+        probe.write(address, address)
+    except (OSError, InputError) as error:
+        return f"it can't be read and written ({str(error).splitlines()[0]})"
+    return None
+
+
+def _is_there(probe: Storage, name: str) -> bool:
+    try:
+        return probe.read(name) == name
+    except OSError:
+        return False

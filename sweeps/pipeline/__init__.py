@@ -1,0 +1,1 @@
+"""One sweep from its settings to its registered winner, and its continuation."""

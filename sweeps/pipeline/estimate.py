@@ -1,0 +1,142 @@
+"""How long a sweep on the CPU may take, before anything has run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+
+from sentiment.data.datasets import Dataset
+from sweeps.execution.resources import REDUCTION, Rungs, Workers
+from sweeps.search.cost_model import TrialCost
+from sweeps.space.space import Space
+
+SAMPLES = 64
+EFFICIENCY = 0.35
+"""Share of the speed of a matrix product that a whole training step reaches."""
+START_SECONDS = 90.0
+"""Set-up: tokenising, word vectors, the workers' imports."""
+TFIDF_SECONDS = 1.5
+"""TF-IDF and its three logistic regressions, for each million characters of the train split."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of a sweep's parts.
+
+    Attributes:
+        search: the trials of the search.
+        confirmation: the winner's settings with other seeds.
+        baselines: the recipes and TF-IDF.
+    """
+
+    search: float
+    confirmation: float = 0.0
+    baselines: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All of it, with the start."""
+        return START_SECONDS + self.search + self.confirmation + self.baselines
+
+
+class Estimator:
+    """Estimates seconds from arithmetic and the speed of one matrix product."""
+
+    def __init__(
+        self,
+        cost: TrialCost,
+        rungs: Rungs,
+        workers: Workers,
+        dtype: torch.dtype,
+        speed: float | None = None,
+    ) -> None:
+        """Measure the speed.
+
+        Args:
+            cost: of a training example.
+            rungs: where trials are compared.
+            workers: how many at once.
+            dtype: of the recurrent layers.
+            speed: operations a second of a matrix product on one core; measured, if None.
+        """
+        self._cost = cost
+        self._rungs = rungs
+        self._workers = workers
+        self._speed = (_speed(dtype) if speed is None else speed) * EFFICIENCY
+
+    def trials(self, space: Space, count: int, halving: bool) -> float:
+        """Return the seconds of trials of a search.
+
+        With successive halving half of the trials that reach a rung go on to the next.
+        """
+        budget = float(self._rungs.budget)
+        if halving:
+            ends = [*self._rungs.milestones, self._rungs.budget]
+            widths = np.diff([0, *ends])
+            budget = float(sum(width / REDUCTION**i for i, width in enumerate(widths)))
+        return count * budget * self._mean(space) / self._speed / self._workers.count
+
+    def confirmation(self, space: Space, seeds: int) -> float:
+        """Return the seconds of the winner's settings with other seeds; each runs to its end."""
+        rounds = -(-seeds // self._workers.count)
+        return rounds * self._rungs.budget * self._mean(space) / self._speed
+
+    def baselines(self, recipes: Iterable[Mapping[str, Any]], dataset: Dataset) -> float:
+        """Return the seconds of recipes, by their settings, as many at once as there are workers.
+
+        Args:
+            recipes: hyperparameters by name, all of them.
+            dataset: what they are trained on.
+        """
+        texts = len(dataset.splits["train"].texts)
+        seconds = []
+        for settings in recipes:
+            examples = settings["epochs"] * texts
+            if settings["max_steps"]:
+                examples = min(examples, settings["max_steps"] * settings["batch_size"])
+            seconds.append(examples * self._cost(settings) / self._speed)
+        return _makespan(seconds, self._workers.count)
+
+    def _mean(self, space: Space) -> float:
+        """Return the operations of a training example, averaged over random settings."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return float(np.mean([_operations(space, self._cost, seed) for seed in range(SAMPLES)]))
+
+
+def tfidf_seconds(dataset: Dataset) -> float:
+    """Return the seconds of the TF-IDF baseline."""
+    return TFIDF_SECONDS * sum(map(len, dataset.splits["train"].texts)) / 1e6
+
+
+def _makespan(seconds: Sequence[float], workers: int) -> float:
+    """Return when the last of tasks ends that start in their order, each as a worker is free."""
+    free = [0.0] * workers
+    for each in seconds:
+        free[free.index(min(free))] += each
+    return max(free)
+
+
+def _operations(space: Space, cost: TrialCost, seed: int) -> float:
+    """Return the operations of a training example under random settings."""
+    sampler = optuna.samplers.RandomSampler(seed=seed)
+    return cost(space.suggest(optuna.create_study(sampler=sampler).ask()))
+
+
+def _speed(dtype: torch.dtype, seconds: float = 0.2) -> float:
+    """Measure the operations a second of a matrix product on one core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    left, right = torch.randn(64, 128, dtype=dtype), torch.randn(128, 512, dtype=dtype)
+    count, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        for _ in range(50):
+            left @ right
+        count += 50
+    torch.set_num_threads(threads)
+    return count * 2 * 64 * 128 * 512 / (time.perf_counter() - started)

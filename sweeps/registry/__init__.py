@@ -1,0 +1,1 @@
+"""Versions of the registered model, the quality gate, and the champion."""

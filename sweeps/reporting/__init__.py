@@ -1,0 +1,1 @@
+"""Reports: pages, tables, figures, and the notes on MLflow's pages."""

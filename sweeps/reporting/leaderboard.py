@@ -1,0 +1,143 @@
+"""The leaderboard as people read it: on a terminal and in a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.reporting.tables import Grid
+from sweeps.terminal import Column, FittedTable, fitted_table
+from sweeps.tracking.queries import TrialRecord
+from sweeps.trials.outcomes import label_of
+
+_NAMED = ("cell", "layers", "bidirectional", "hidden_dim", "embedding", "optimizer")
+"""Settings that a run's name tells already."""
+NAME_WIDTH = 32
+"""Characters that the name of a trial takes at most; those of confirmations are longer."""
+TRAINED, BEST_AT = "epochs trained", "best epoch"
+"""Headings: epochs that a trial was trained, and after how many its best checkpoint was taken."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of a leaderboard.
+
+    Attributes:
+        rank: from 1; None for what is not ranked.
+        trial: the trial.
+        settings: what was searched of it and had an effect.
+    """
+
+    rank: int | None
+    trial: TrialRecord
+    settings: dict[str, Any]
+
+
+def rows(record: SweepRecord) -> list[Row]:
+    """Return the ranked trials, those without a rank, confirmations, baselines by their results."""
+    ranked = record.ranked
+    ranks = {trial.run_id: rank for rank, trial in enumerate(ranked, start=1)}
+    rest = [trial for trial in record.trials if trial.run_id not in ranks]
+    worst = -record.sign * float("inf")
+    beside = sorted(
+        record.baselines,
+        key=lambda trial: -record.sign * trial.metrics.get(record.best_key, worst),
+    )
+    return [
+        Row(ranks.get(trial.run_id), trial, record.settings_of(trial))
+        for trial in [*ranked, *rest, *record.confirmations, *beside]
+    ]
+
+
+def terminal_table(record: SweepRecord, limit: int, width: int) -> FittedTable:
+    """Return the leaderboard for a terminal.
+
+    Args:
+        record: the sweep.
+        limit: trials at most; confirmations and baselines are added.
+        width: of the terminal; in a narrow one settings and cost are left out.
+    """
+    everything = rows(record)
+    shown = [row for row in everything if row.trial.role == "trial"][:limit]
+    shown += [row for row in everything if row.trial.role != "trial"]
+    names = [name for name in record.space.dimensions if name not in _NAMED]
+
+    def numbers(values: Iterable[float | None], form: str) -> list[str]:
+        return [number_text(value, form) for value in values]
+
+    def metric(name: str, form: str) -> list[str]:
+        return numbers((row.trial.metrics.get(name) for row in shown), form)
+
+    longest = max((len(row.trial.name) for row in shown if row.trial.role == "trial"), default=1)
+    outcomes = [
+        label_of(row.trial.outcome or "running") if row.trial.role == "trial" else row.trial.role
+        for row in shown
+    ]
+    columns = [
+        Column("rank", ["" if row.rank is None else str(row.rank) for row in shown], right=True),
+        Column("trial", [row.trial.name for row in shown], most=min(longest, NAME_WIDTH)),
+        *(
+            Column(
+                name,
+                [setting_text(row.settings[name]) if name in row.settings else "" for row in shown],
+                right=True,
+                spare=len(names) - place,
+            )
+            for place, name in enumerate(names)
+        ),
+        Column(record.objective, metric(record.best_key, ".4f"), right=True),
+    ]
+    if any("test/accuracy" in row.trial.metrics for row in shown):
+        columns.append(Column("test", metric("test/accuracy", ".4f"), right=True))
+    best_at = numbers((record.best_epoch(row.trial) for row in shown), ".2f")
+    cost = len(names)
+    columns += [
+        Column(TRAINED, metric("epoch", ".2f"), right=True, spare=cost + 4),
+        Column(BEST_AT, best_at, right=True, spare=cost + 3),
+        Column("parameters", metric("parameters/total", ",.0f"), right=True, spare=cost + 1),
+        Column("seconds", metric("seconds/total", ",.0f"), right=True, spare=cost + 2),
+        Column("outcome", outcomes),
+    ]
+    return fitted_table(columns, width, gap=1)
+
+
+def grid_table(grid: Grid, width: int) -> Table:
+    """Return a page's table for a terminal of that width."""
+    return fitted_table(
+        [
+            Column(
+                heading.removeprefix("#"),
+                [row[place].text for row in grid.rows],
+                right=heading.startswith("#"),
+            )
+            for place, heading in enumerate(grid.columns)
+        ],
+        width,
+    ).table
+
+
+def setting_text(value: Any) -> str:
+    """Return a setting's value short: four digits of a number, `true`, `none`."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Return settings in one line: `cell=gru learning_rate=0.002`."""
+    return " ".join(setting_parts(settings))
+
+
+def setting_parts(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as `--set` takes them, each by itself."""
+    return [f"{name}={setting_text(value)}" for name, value in settings.items()]
+
+
+def number_text(value: float | None, form: str) -> str:
+    """Return a number in a form, or nothing where there is none."""
+    return "" if value is None else format(value, form)

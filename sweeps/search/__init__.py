@@ -1,0 +1,1 @@
+"""What to try next: Optuna behind Ray, samplers, successive halving, the study and its database."""

@@ -1,0 +1,178 @@
+"""The database of a study: Optuna's own, told to do no more than it must."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Container, Mapping
+from typing import Any
+
+from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import (
+    TrialIntermediateValueModel,
+    TrialModel,
+    TrialUserAttributeModel,
+)
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import create_engine, event, insert, inspect, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from sentiment.errors import InputError
+
+# How long a statement waits for another process to leave an SQLite file.
+_SQLITE_TIMEOUT_S = 60
+
+
+class StudyStorage(RDBStorage):
+    """Takes a reported value in one statement, and reads a running trial once.
+
+    Optuna's own takes three statements, and reads all that is running with all of its values four
+    times for each suggestion, because another process might have written. Here nobody else does: a
+    sweep's study has one process at a time (`sweeps.workspace`, `sweeps.search.study_location`). A
+    sweep of many short trials reports hundreds of values a second, and waits for each.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        """Open the database; the arguments are Optuna's."""
+        super().__init__(url, **options)
+        self._running: dict[int, FrozenTrial] = {}
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """Return what Optuna's own does, running trials from memory where they are there."""
+        if states is not None:
+            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+        column = TrialModel.trial_id
+        later = select(column).where(
+            TrialModel.study_id == study_id, column > trial_id_greater_than
+        )
+        with self.engine.connect() as connection:
+            wanted = set(connection.execute(later).scalars())
+        wanted |= {each for each in included_trial_ids if each <= trial_id_greater_than}
+        unknown = wanted - self._running.keys()
+        read: list[FrozenTrial] = []
+        if unknown:
+            # Those above the bound come in any case.
+            read = super()._get_trials(study_id, None, unknown, max(unknown))
+            read = [trial for trial in read if trial._trial_id in unknown]
+        kept = [self._running[each] for each in wanted & self._running.keys()]
+        self._running.update({t._trial_id: t for t in read if t.state == TrialState.RUNNING})
+        return sorted([*read, *kept], key=lambda trial: trial._trial_id)
+
+    def set_trial_param(self, trial_id: int, *arguments: Any, **options: Any) -> None:
+        """Set a parameter of a trial."""
+        self._running.pop(trial_id, None)
+        super().set_trial_param(trial_id, *arguments, **options)
+
+    def set_trial_state_values(self, trial_id: int, *arguments: Any, **options: Any) -> bool:
+        """Set how a trial stands."""
+        self._running.pop(trial_id, None)
+        return super().set_trial_state_values(trial_id, *arguments, **options)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Set an attribute of a trial."""
+        self._running.pop(trial_id, None)
+        super().set_trial_user_attr(trial_id, key, value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Set an attribute of a trial that is Optuna's own."""
+        self._running.pop(trial_id, None)
+        super().set_trial_system_attr(trial_id, key, value)
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        """Keep the value of a running trial at a step."""
+        model = TrialIntermediateValueModel
+        value, kind = model.intermediate_value_to_stored_repr(intermediate_value)
+        row = {
+            "trial_id": trial_id,
+            "step": step,
+            "intermediate_value": value,
+            "intermediate_value_type": kind,
+        }
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(insert(model), row)
+        except SQLAlchemyError:
+            # A step that is there already, or a trouble that Optuna has words for.
+            super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+        if trial_id in self._running:
+            self._running[trial_id].intermediate_values[step] = intermediate_value
+
+
+def add_attributes(study: Study, key: str, values: Mapping[int, str]) -> None:
+    """Add a user attribute to trials that may have ended, which Optuna's own functions refuse.
+
+    It is for readers of the database: studies that have the trials in memory don't notice. One
+    that is there already stays.
+
+    Args:
+        study: in a `StudyStorage`; nothing is done in another one.
+        key: the attribute's name.
+        values: by Optuna's number of the trial.
+    """
+    storage = getattr(study._storage, "_backend", None)
+    if not isinstance(storage, StudyStorage) or not values:
+        return
+    ids = {trial._trial_id: trial.number for trial in study.get_trials(deepcopy=False)}
+    wanted = {each: values[number] for each, number in ids.items() if number in values}
+    model = TrialUserAttributeModel
+    there = select(model.trial_id).where(model.key == key, model.trial_id.in_(wanted))
+    with storage.engine.begin() as connection:
+        missing = wanted.keys() - set(connection.execute(there).scalars())
+        rows = [
+            {"trial_id": each, "key": key, "value_json": json.dumps(wanted[each])}
+            for each in sorted(missing)
+        ]
+        if rows:
+            connection.execute(insert(model), rows)
+
+
+def open_study_storage(url: str) -> StudyStorage:
+    """Open a database for studies; its tables are made when they aren't there.
+
+    Args:
+        url: SQLAlchemy's, such as `sqlite:///sweeps.db`.
+
+    Raises:
+        InputError: it can't be opened, or holds another program's tables.
+    """
+    sqlite = url.startswith("sqlite")
+    options = {"connect_args": {"timeout": _SQLITE_TIMEOUT_S}} if sqlite else {}
+    try:
+        # Optuna adds its tables to whatever is there before it looks whether it may.
+        tables = inspect(create_engine(url, **options)).get_table_names()
+        if "alembic_version" in tables and "studies" not in tables:
+            raise RuntimeError("another program's tables, such as MLflow's, are in it")
+        storage = StudyStorage(url, engine_kwargs=options)
+        if sqlite:
+            # The pool's connection is from before it listens.
+            event.listen(storage.engine, "connect", _lighten)
+            storage.engine.dispose()
+            with storage.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        shown = re.sub(r"//[^@/]*@", "//…@", url)
+        cause = getattr(error, "orig", None) or error
+        reason = (str(cause).splitlines() or [type(cause).__name__])[0].rstrip(".")
+        raise InputError(
+            f"the study {shown}: {reason}; give a database of its own, such as sqlite:///sweeps.db"
+        ) from None
+    return storage
+
+
+def _lighten(connection: sqlite3.Connection, record: Any) -> None:
+    """Let a commit hand its data to the operating system, and not wait for the disk.
+
+    A suggestion is a dozen commits. With a write-ahead log the end of a process loses none of
+    them; a power cut may lose the last ones, whose trials a resume then runs once more.
+    """
+    connection.execute("PRAGMA synchronous=NORMAL")

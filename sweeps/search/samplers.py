@@ -1,0 +1,244 @@
+"""Optuna's samplers, as they fit a space and a sweep that a scheduler cuts short."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from sentiment.config import unknown_name
+from sentiment.errors import InputError
+from sweeps.config import SAMPLERS
+from sweeps.space.space import Space
+
+Cost = Callable[[Mapping[str, Any]], float]
+"""What a trial costs by its settings, in any unit; it has defaults for settings that it misses."""
+
+# Ended trials before the model of the objective is trusted: about one a dimension.
+STARTUP_TRIALS = 12
+# A Gaussian process counts completed trials alone, of which a scheduler leaves few.
+_GP_STARTUP_TRIALS = 6
+
+
+def make_sampler(
+    name: str, space: Space, seed: int, drawn: int = 0, cost: Cost | None = None
+) -> BaseSampler:
+    """Build one of Optuna's samplers for a space.
+
+    Args:
+        name: tpe, random, gp or cmaes.
+        space: what will be searched.
+        seed: of the sampler's random numbers, from 0.
+        drawn: trials that an interrupted start drew before. They shift the random numbers, or
+            else the sampler would draw them once more.
+        cost: what tpe weighs against a gain; None: all settings cost the same.
+
+    Raises:
+        InputError: there is no such sampler, or it can't search this space.
+    """
+    if name not in SAMPLERS:
+        raise InputError(f"--sampler {name}: {unknown_name('sampler', name, SAMPLERS)}")
+    first = seed
+    if drawn:
+        seed = int(np.random.SeedSequence((seed, drawn)).generate_state(1)[0])
+    joint = _jointly_searched(name, space)
+    if name == "cmaes" and len(joint) < 2:
+        raise InputError(
+            "--sampler cmaes: it needs two or more ranges without `when`, and the space has "
+            f"{len(joint)}; use --sampler tpe, or turn choices of numbers into ranges"
+        )
+    if name == "gp" and not joint:
+        raise InputError("--sampler gp: the space has nothing to search; use --sampler random")
+    with warnings.catch_warnings():
+        # Optuna calls group and consider_pruned_trials experimental; we pin its major version.
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        match name:
+            case "tpe":
+                return CostAwareTPESampler(space, first, seed, cost)
+            case "gp":
+                return _JointGP(joint, seed)
+            case "cmaes":
+                return _JointCmaEs(joint, seed)
+            case _:
+                return RandomSampler(seed=seed)
+
+
+class CostAwareTPESampler(TPESampler):
+    """TPE whose start is spread evenly, and which weighs a trial's cost against its gain.
+
+    Each dozen of the start is a Latin hypercube (McKay, Beckman and Conover, 1979): every choice
+    is taken as often as the others and every twelfth of a range once. In a dozen drawn by chance
+    alone the one good choice may stand beside settings under which nothing learns, each time; a
+    model that has seen so does not come back to it.
+
+    Of its candidates TPE takes the one with the largest ratio of densities l(x) / g(x), here with
+    the largest l(x) / g(x) / cost(x). By the first alone a search goes for the largest models,
+    which take six times the time for a tenth of a point. To divide what is expected of a trial by
+    what it costs is of Snoek, Larochelle and Adams (2012, section 3.2).
+    """
+
+    def __init__(self, space: Space, first: int, seed: int, cost: Cost | None) -> None:
+        """Make the sampler.
+
+        Args:
+            space: what will be searched.
+            first: seed of the start, the same before and after an interruption.
+            seed: of all else that is random.
+            cost: of a trial's settings.
+        """
+        super().__init__(
+            seed=seed,
+            n_startup_trials=STARTUP_TRIALS,
+            multivariate=True,
+            group=True,  # conditional dimensions are modelled too
+            constant_liar=True,  # parallel trials keep away from one another
+        )
+        self._names = tuple(space.dimensions)
+        self._first = first
+        self._fixed = space.fixed
+        self._distributions = space.distributions()
+        self._cost = cost
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Return the value of a Latin hypercube for the first trials, then Optuna's own."""
+        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        if len(ended) >= STARTUP_TRIALS:
+            return super().sample_independent(study, trial, param_name, param_distribution)
+        block, row = divmod(trial.number, STARTUP_TRIALS)
+        design = _latin_hypercube(len(self._names), self._first, block)
+        share = float(design[row, self._names.index(param_name)])
+        return value_at(param_distribution, share)
+
+    def _compute_acquisition_func(
+        self,
+        samples: dict[str, np.ndarray],
+        mpe_below: _ParzenEstimator,
+        mpe_above: _ParzenEstimator,
+    ) -> np.ndarray:
+        gain = super()._compute_acquisition_func(samples, mpe_below, mpe_above)
+        if self._cost is None:
+            return gain
+        candidates = (
+            {
+                name: self._distributions[name].to_external_repr(value)
+                for name, value in zip(samples, values, strict=True)
+            }
+            for values in zip(*samples.values(), strict=True)
+        )
+        costs = [self._cost({**self._fixed, **candidate}) for candidate in candidates]
+        return gain - np.log(costs)
+
+
+@cache
+def _latin_hypercube(dimensions: int, seed: int, block: int) -> np.ndarray:
+    """Return (trials, dimensions) numbers from 0 to 1, the columns hardly correlated."""
+    from scipy.stats import qmc  # takes a second to import, which a page of help need not wait for
+
+    seeds = np.random.SeedSequence((seed, block))
+    hypercube = qmc.LatinHypercube(
+        dimensions, rng=np.random.default_rng(seeds), optimization="random-cd"
+    )
+    return hypercube.random(STARTUP_TRIALS)
+
+
+def value_at(distribution: BaseDistribution, share: float) -> Any:
+    """Return the value below which the given share of a distribution lies."""
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return choices[int(share * len(choices))]
+        case IntDistribution(low=low, high=high, log=True):
+            # Each integer has what rounds to it.
+            value = round(_between(low - 0.5, high + 0.5, share, log=True))
+            return min(max(value, low), high)
+        case IntDistribution(low=low, high=high, step=step):
+            return low + step * int(share * ((high - low) // step + 1))
+        case FloatDistribution(low=low, high=high, log=log):
+            return min(max(_between(low, high, share, log=log), low), high)
+    raise TypeError(f"no such distribution: {distribution}")
+
+
+def _between(low: float, high: float, share: float, *, log: bool) -> float:
+    if log:
+        return math.exp(_between(math.log(low), math.log(high), share, log=False))
+    return low + share * (high - low)
+
+
+class _JointGP(GPSampler):
+    """A Gaussian process over the dimensions that all trials have.
+
+    Optuna takes what the completed trials so far have in common, which after the first few may
+    hold a conditional dimension by accident.
+    """
+
+    def __init__(self, joint: dict[str, BaseDistribution], seed: int) -> None:
+        super().__init__(
+            seed=seed, n_startup_trials=_GP_STARTUP_TRIALS, warn_independent_sampling=False
+        )
+        self._joint = joint
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._joint
+
+
+class _JointCmaEs(CmaEsSampler):
+    """CMA-ES over the ranges that all trials have.
+
+    Optuna's own choice (see `_JointGP`) would make it fail at, or give up after, a change of what
+    the completed trials have in common.
+    """
+
+    def __init__(self, joint: dict[str, BaseDistribution], seed: int) -> None:
+        # Under a scheduler few trials complete, too few for a generation.
+        super().__init__(seed=seed, consider_pruned_trials=True, warn_independent_sampling=False)
+        self._joint = joint
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._joint
+
+
+def sampler_note(name: str, space: Space) -> str | None:
+    """Say what a sampler can't do with a space, if there is something to say."""
+    if name not in ("gp", "cmaes"):
+        return None
+    joint = _jointly_searched(name, space)
+    rest = [each for each in space.dimensions if each not in joint]
+    notes = [f"draws {', '.join(rest)} at random"] if rest else []
+    if name == "gp":
+        notes.append("learns from trials that reach the full budget alone")
+    return f"{name} {' and '.join(notes)}" if notes else None
+
+
+def _jointly_searched(name: str, space: Space) -> dict[str, BaseDistribution]:
+    """Return what gp models (all that is unconditional) or cmaes (the ranges among that)."""
+    return {
+        each: distribution
+        for each, distribution in space.distributions().items()
+        if not space.dimensions[each].when
+        and not distribution.single()
+        and (name == "gp" or not isinstance(distribution, CategoricalDistribution))
+    }

@@ -1,0 +1,253 @@
+"""Checks in front of MLflow's scoring app.
+
+The app answers 200 to a number, null or an empty list, and reads a body of any size. What passes
+here is a list of texts of bounded size, and goes on in one form, whichever it came in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import json
+from collections.abc import Mapping
+from email.message import Message as Header
+from typing import TYPE_CHECKING, Any
+
+from sentiment.data.tokenizer import encodable
+from sentiment.wording import counted, duration
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BYTES = 2**20
+"""Of a request's body: some 800 reviews."""
+MAX_TEXTS = 1_000
+"""Of one request."""
+EXAMPLE = {"dataframe_records": [{"text": "This film is great"}]}
+"""A request that works, here and with MLflow's own server."""
+
+_PATH = "/invocations"
+_FORMS = ("dataframe_records", "dataframe_split", "inputs", "instances")
+_BODY_SECONDS = 30.0
+# Read and thrown away before a refusal: a client that still sends would not see the answer.
+_DISCARDED_BYTES = 64 * 2**20
+
+
+class RequestError(ValueError):
+    """A request that can't be answered.
+
+    Attributes:
+        status: the HTTP status that says so.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class CheckedRequests:
+    """An ASGI app that hands on what is a request for labels, and refuses the rest with a reason.
+
+    Everything but `POST /invocations` goes through as it is.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection's request."""
+        asked = scope["type"] == "http" and scope["path"] == _PATH and scope["method"] == "POST"
+        if not asked:
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                texts = await _texts(headers, receive)
+        except TimeoutError:
+            late = f"the request's body did not come within {duration(_BODY_SECONDS)}"
+            await _refuse(send, RequestError(408, late))
+        except RequestError as error:
+            await _refuse(send, error)
+        else:
+            if texts is not None:
+                await self._app(*_with_body(scope, texts, receive), send)
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Check what a request says of its body, by lower-case name of the header.
+
+    Raises:
+        RequestError: it is too long, or something other than JSON.
+    """
+    kind = headers.get("content-type", "").partition(";")[0].strip()
+    if kind.lower() != "application/json":
+        shown = f"not {kind}" if kind else "with the header content-type"
+        raise RequestError(415, f"send application/json, {shown}")
+    charset = _charset(headers["content-type"])
+    if charset is not None and not _is_utf8(charset):
+        raise RequestError(415, f"send JSON in UTF-8, not charset={charset:.40}")
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise RequestError(415, "send the body as it is, without a content-encoding")
+    length = headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > MAX_BYTES:
+        raise _too_long()
+
+
+def texts_of(body: bytes) -> list[str]:
+    """Return the texts of a request's body.
+
+    The forms are those of MLflow's scoring server. A lone surrogate becomes U+FFFD, as it does
+    wherever this project reads a text.
+
+    Raises:
+        RequestError: it is no JSON, has none of the forms, no column `text`, no text, too many,
+            or something else among them.
+    """
+    encoding = json.detect_encoding(body)
+    if encoding.startswith(("utf-16", "utf-32")):
+        raise RequestError(415, f"send JSON in UTF-8, not {encoding[:6].upper()}")
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError):
+        raise RequestError(400, f"the body is not JSON; send {json.dumps(EXAMPLE)}") from None
+    if not isinstance(request, dict) or len(request) != 1 or next(iter(request)) not in _FORMS:
+        raise RequestError(
+            400, f"send an object with one of {', '.join(_FORMS)}, such as {json.dumps(EXAMPLE)}"
+        )
+    ((form, value),) = request.items()
+    texts = _from_split(value) if form == "dataframe_split" else _from_rows(form, value)
+    if not texts:
+        raise RequestError(400, f"`{form}` holds no text")
+    if len(texts) > MAX_TEXTS:
+        raise RequestError(
+            413, f"{counted(len(texts), 'text')} at once; send at most {MAX_TEXTS:,} in a request"
+        )
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise RequestError(400, f"row {row}: `text` must be a string, not {_json_type(text)}")
+    return [encodable(text) for text in texts]
+
+
+def _charset(content_type: str) -> str | None:
+    """Return the charset that a content type names, if it names one."""
+    header = Header()
+    header["content-type"] = content_type
+    charset = header.get_param("charset")
+    return charset if isinstance(charset, str) or charset is None else charset[2]
+
+
+def _is_utf8(charset: str) -> bool:
+    """Whether a charset is UTF-8 under any of its names, or ASCII, which UTF-8 contains."""
+    try:
+        return codecs.lookup(charset.strip()).name in ("utf-8", "utf-8-sig", "ascii")
+    except (LookupError, ValueError):
+        return False
+
+
+def _from_split(value: Any) -> list[Any]:
+    if not isinstance(value, dict) or not isinstance(value.get("data"), list):
+        raise RequestError(400, "`dataframe_split` needs `columns` and `data`, a list of rows")
+    columns = value.get("columns")
+    if not isinstance(columns, list) or columns.count("text") != 1:
+        raise RequestError(400, "`columns` of `dataframe_split` needs one column `text`")
+    column = columns.index("text")
+    for row, cells in enumerate(value["data"]):
+        if not isinstance(cells, list) or len(cells) != len(columns):
+            raise RequestError(400, f"row {row}: not a list of {len(columns)} cells")
+    return [cells[column] for cells in value["data"]]
+
+
+def _from_rows(form: str, value: Any) -> list[Any]:
+    """Read a list of objects with a text each; in TensorFlow's forms also what stands for it."""
+    if form == "inputs" and isinstance(value, dict):
+        if not isinstance(value.get("text"), list):
+            raise RequestError(400, "`inputs` needs a column `text`, a list of strings")
+        return list(value["text"])
+    if not isinstance(value, list):
+        raise RequestError(400, f"`{form}` must be a list, not {_json_type(value)}")
+    if form != "dataframe_records" and all(isinstance(row, str) for row in value):
+        return value
+    for row, record in enumerate(value):
+        if not isinstance(record, dict):
+            raise RequestError(400, f"row {row}: not an object with `text`: {_json_type(record)}")
+        if "text" not in record:
+            raise RequestError(400, f"row {row} has no column `text`")
+    return [record["text"] for record in value]
+
+
+def _json_type(value: Any) -> str:
+    names = {bool: "a boolean", dict: "an object", list: "a list", str: "a string"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
+async def _texts(headers: Mapping[str, str], receive: Receive) -> list[str] | None:
+    """Read a request's texts; None if the client is gone.
+
+    Raises:
+        RequestError: as `check_headers` and `texts_of`.
+    """
+    try:
+        check_headers(headers)
+    except RequestError:
+        # A client that asks first has not begun to send; any other would not see the answer.
+        if "expect" not in headers:
+            await _read(receive, 0)
+        raise
+    body, size = await _read(receive, MAX_BYTES)
+    if size > MAX_BYTES:
+        raise _too_long()
+    return None if body is None else texts_of(body)
+
+
+async def _read(receive: Receive, limit: int) -> tuple[bytes | None, int]:
+    """Read a body and return it with its size; beyond the limit it is read, but not kept.
+
+    Nothing is returned for a client that is gone.
+    """
+    body, size = bytearray(), 0
+    while size < _DISCARDED_BYTES:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None, 0
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= limit:
+            body += part
+        if not message.get("more_body", False):
+            break
+    return bytes(body), size
+
+
+def _too_long() -> RequestError:
+    return RequestError(413, f"the body is longer than {MAX_BYTES:,} bytes; send fewer texts")
+
+
+def _with_body(scope: Scope, texts: list[str], receive: Receive) -> tuple[Scope, Receive]:
+    """Return the request with the texts as its body, in one form."""
+    split = {"columns": ["text"], "data": [[text] for text in texts]}
+    body = json.dumps({"dataframe_split": split}).encode("ascii")
+    kept = [pair for pair in scope["headers"] if pair[0] not in _OF_BODY]
+    headers = [
+        *kept,
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode("ascii")),
+    ]
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_texts() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return {**scope, "headers": headers}, receive_texts
+
+
+_OF_BODY = (b"content-type", b"content-length", b"transfer-encoding")
+
+
+async def _refuse(send: Send, error: RequestError) -> None:
+    """Answer as MLflow's app does, with a code and a message."""
+    answer = {"error_code": "BAD_REQUEST", "message": str(error)}
+    body = json.dumps(answer).encode("ascii")
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

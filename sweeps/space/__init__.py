@@ -1,0 +1,1 @@
+"""The search space: YAML files, ranges and conditions, the shipped spaces."""

@@ -1,0 +1,271 @@
+"""What past sweeps recorded, read back: their runs, their trials, the leaderboard."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from sentiment.config import Objective
+from sentiment.errors import InputError
+from sentiment.tracking.model_uri import MODEL_TAG, REMOVED
+from sentiment.tracking.runs import hyperparameters
+from sweeps.trials.outcomes import RANKED
+
+if TYPE_CHECKING:
+    from sweeps.search.optuna_searcher import PastTrial
+
+_PAGE = 1000
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial, a confirmation or a baseline as its run tells it.
+
+    Attributes:
+        key: the trial's number, or the name of the confirmation or the baseline.
+        run_id: its run.
+        role: `trial`, `confirmation` or `baseline`.
+        name: the run's name.
+        outcome: how it ended; None while it runs.
+        parameters: hyperparameters as values.
+        dataset_fingerprint: the data that it saw.
+        metrics: the last value of each.
+        started: milliseconds since the epoch.
+        ended: the same, or None.
+        model_id: its logged model, if it has one that was not removed.
+    """
+
+    key: int | str
+    run_id: str
+    role: Any
+    name: str
+    outcome: Any
+    parameters: dict[str, Any]
+    dataset_fingerprint: str | None
+    metrics: dict[str, float]
+    started: int
+    ended: int | None
+    model_id: str | None
+
+
+def search_runs(
+    client: MlflowClient,
+    experiment_ids: Sequence[str],
+    filter_string: str,
+    order_by: Sequence[str] = (),
+) -> Iterator[Run]:
+    """Yield all runs that fit MLflow's filter, however many pages they fill."""
+    token = None
+    while True:
+        page = client.search_runs(
+            list(experiment_ids),
+            filter_string,
+            max_results=_PAGE,
+            order_by=list(order_by),
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def sweep_run(client: MlflowClient, experiment_ids: Sequence[str], name: str | None) -> Run | None:
+    """Return the run of the sweep of that name, or of the newest; None if there is none."""
+    named = "" if name is None else f" and tags.`sweep.name` = '{_quoted(name)}'"
+    found = client.search_runs(
+        list(experiment_ids),
+        f"tags.`sweep.role` = 'sweep'{named}",
+        max_results=1,
+        order_by=["attributes.start_time DESC"],
+    )
+    return found[0] if found else None
+
+
+def find_sweep(client: MlflowClient, experiment_ids: Sequence[str], name: str | None = None) -> Run:
+    """Return the run of the sweep of that name, or of the newest.
+
+    Raises:
+        InputError: there is none, or its name was tampered with.
+    """
+    run = sweep_run(client, experiment_ids, name)
+    if run is not None:
+        # A folder has this name, and anybody who can write to the store may have set it.
+        if not _FOLDER.fullmatch(run.data.tags.get("sweep.name", "")):
+            raise InputError(f"the run {run.info.run_id} bears a name that no sweep can have")
+        return run
+    if name is None:
+        raise InputError("there is no sweep here yet: python -m sweeps.launch")
+    raise InputError(f"there is no sweep {name!r}{_hint(client, experiment_ids, name)}")
+
+
+def _hint(client: MlflowClient, experiment_ids: Sequence[str], name: str) -> str:
+    runs = search_runs(client, experiment_ids, "tags.`sweep.role` = 'sweep'")
+    newest_first = sorted(runs, key=lambda run: -run.info.start_time)
+    names = [run.data.tags.get("sweep.name", "") for run in newest_first]
+    if close := get_close_matches(name, names, n=1):
+        return f": did you mean {close[0]}?"
+    return f"; the newest is {names[0]}" if names else "; python -m sweeps.launch makes one"
+
+
+def trials_of(client: MlflowClient, sweep: Run) -> list[TrialRecord]:
+    """Return the sweep's trials by number, then its confirmations and its baselines by name."""
+    runs = search_runs(
+        client,
+        [sweep.info.experiment_id],
+        f"tags.`mlflow.parentRunId` = '{sweep.info.run_id}'",
+    )
+    trials = [_trial(run) for run in runs if run.data.tags.get("sweep.role") in _ROLES]
+    return sorted(trials, key=lambda trial: (_ROLES.index(trial.role), trial.key))
+
+
+def intermediate_values(client: MlflowClient, run_id: str, objective: str) -> dict[int, float]:
+    """Return a trial's values of a metric by training examples seen, in their order."""
+    history = client.get_metric_history(run_id, objective)
+    return {metric.step: metric.value for metric in sorted(history, key=lambda m: m.step)}
+
+
+def artifact_text(client: MlflowClient, run_id: str, file: str) -> str:
+    """Return a text that is kept as an artifact of a run.
+
+    Raises:
+        InputError: it isn't there, or can't be had.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            return Path(client.download_artifacts(run_id, file, scratch)).read_text("utf-8")
+    except (MlflowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the run {run_id} has no {file} to read: {reason}") from error
+
+
+def finished_trials(
+    client: MlflowClient, sweep: Run, dataset_fingerprint: str, objective: Objective
+) -> list[PastTrial]:
+    """Return the trials of a sweep that ended well, for another sweep to start from.
+
+    Raises:
+        InputError: the sweep saw other data or had another objective, so that its values don't
+            compare.
+    """
+    from sweeps.search.optuna_searcher import PastTrial
+
+    name = sweep.data.tags["sweep.name"]
+    went_by = sweep.data.params.get("objective")
+    if went_by != objective:
+        raise InputError(
+            f"the sweep {name} went by {went_by}, this one goes by {objective}: give --objective "
+            f"{went_by}, or start from another sweep"
+        )
+    seen = sweep.data.params.get("dataset_fingerprint")
+    if seen != dataset_fingerprint:
+        raise InputError(
+            f"the sweep {name} saw other data ({sweep.data.params.get('dataset')}, fingerprint "
+            f"{str(seen)[:12]}): its trials can't be told to a search on {dataset_fingerprint[:12]}"
+        )
+    return [
+        PastTrial(
+            source=trial.run_id,
+            settings=trial.parameters,
+            outcome=trial.outcome,
+            value=trial.metrics.get(f"best/{objective}"),
+            intermediate_values=intermediate_values(client, trial.run_id, objective),
+        )
+        for trial in trials_of(client, sweep)
+        if trial.role == "trial" and trial.outcome in RANKED
+    ]
+
+
+def best_trials(trials: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
+    """Return the search's trials that have a best checkpoint, the best first.
+
+    Of equals the one with the lower number is first.
+    """
+    key = f"best/{objective}"
+    sign = 1 if objective == "valid/loss" else -1
+    able = [
+        trial
+        for trial in trials
+        if trial.role == "trial" and trial.outcome in RANKED and key in trial.metrics
+    ]
+    return sorted(able, key=lambda trial: (sign * trial.metrics[key], trial.key))
+
+
+def leaderboard(trials: Sequence[TrialRecord], objective: Objective) -> pd.DataFrame:
+    """Return all that a sweep ran as a table: the ranked first, then those without a rank.
+
+    Columns: rank (from 1; empty for what has none), trial, role, outcome, the metrics of the best
+    checkpoint, test metrics where there are any, seconds, the hyperparameters, run_id, model_id.
+    """
+    ranked = best_trials(trials, objective)
+    ranks = {trial.run_id: rank for rank, trial in enumerate(ranked, start=1)}
+    rest = [trial for trial in trials if trial.run_id not in ranks]
+    once = ("best/", "test/", "parameters/", "seconds/")
+    rows = [
+        {
+            "rank": ranks.get(trial.run_id),
+            "trial": trial.key,
+            "role": trial.role,
+            "outcome": trial.outcome or "running",
+            **{name: value for name, value in trial.metrics.items() if name.startswith(once)},
+            **trial.parameters,
+            "run_id": trial.run_id,
+            "model_id": trial.model_id,
+        }
+        for trial in [*ranked, *rest]
+    ]
+    table = pd.DataFrame(rows, columns=_columns(rows))
+    if rows:
+        table["rank"] = table["rank"].astype("Int64")
+    return table
+
+
+_ROLES = ("trial", "confirmation", "baseline")
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    first = ["rank", "trial", "role", "outcome"]
+    last = ["run_id", "model_id"]
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in first + last))
+    metrics = [name for name in names if "/" in name]
+    others = [name for name in names if "/" not in name]
+    return [*first, *metrics, *others, *last]
+
+
+def _trial(run: Run) -> TrialRecord:
+    tags = run.data.tags
+    role = tags["sweep.role"]
+    models = run.outputs.model_outputs if run.outputs else []
+    if tags.get(MODEL_TAG) == REMOVED:
+        models = []
+    return TrialRecord(
+        key=int(tags["sweep.trial"]) if role == "trial" else tags[f"sweep.{role}"],
+        run_id=run.info.run_id,
+        role=role,
+        name=run.info.run_name,
+        # It is set just before the run is closed; until then a kill may come between.
+        outcome=None if run.info.status == "RUNNING" else tags.get("sweep.outcome"),
+        parameters=hyperparameters(run.data.params),
+        dataset_fingerprint=run.data.params.get("dataset_fingerprint"),
+        metrics=run.data.metrics,
+        started=run.info.start_time,
+        ended=run.info.end_time,
+        model_id=models[-1].model_id if models else None,
+    )
+
+
+def _quoted(name: str) -> str:
+    if "'" in name or "\\" in name:
+        raise InputError(f"there is no sweep {name!r}")
+    return name

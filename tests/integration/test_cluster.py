@@ -1,0 +1,189 @@
+"""Sweeps over a real Ray cluster, a real PostgreSQL and a real MLflow server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+from optuna.trial import TrialState
+from services import mlflow_server, postgresql, ray_cluster
+
+import sentiment
+from sentiment.io.cache import cache_root
+
+SPACE = """
+cell: {choice: [rnn, gru, lstm]}
+hidden_dim: {int: [16, 32], log: true}
+embedding: {choice: [glove, random]}
+optimizer: adam
+learning_rate: {float: [1e-3, 2e-2], log: true}
+"""
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory):
+    """What a team has: databases, a tracking server, a disk that all nodes share."""
+    folder = tmp_path_factory.mktemp("team")
+    with (
+        postgresql("mlflow", "optuna") as database,
+        mlflow_server(database("mlflow"), folder) as server,
+    ):
+        team = Team(folder, database("optuna"), server)
+        yield team
+        for process in team.processes:
+            process.kill()
+            process.wait()
+
+
+class Team:
+    def __init__(self, folder: Path, studies: str, server: str) -> None:
+        self.studies, self.server = studies, server
+        self.shared = folder / "shared"
+        self.shared.mkdir()
+        self.client = MlflowClient(server)
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def launch(self, cluster, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command in a folder, as on the machine that has it."""
+        folder.mkdir(exist_ok=True)
+        (folder / "space.yaml").write_text(SPACE)
+        command = [sys.executable, "-m", "sweeps.launch", "--address", cluster.address]
+        command += ["--storage", str(self.shared), "--study-storage", self.studies]
+        command += ["--tracking-uri", self.server, "--quiet"]
+        process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=folder,
+            env={**cluster.environment, "PYTHONPATH": os.pathsep.join(sys.path)},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self.processes.append(process)
+        return process
+
+    def runs(self, name: str, role: str = "trial"):
+        experiment = self.client.get_experiment_by_name("sentiment")
+        found = self.client.search_runs(
+            [experiment.experiment_id] if experiment else [],
+            f"tags.`sweep.name` = '{name}' and tags.`sweep.role` = '{role}'",
+        )
+        return sorted(found, key=lambda run: int(run.data.tags.get("sweep.trial", 0)))
+
+    def wait_for(self, name: str, evaluations: int, process) -> None:
+        """Wait until the trials of a sweep have been evaluated so often."""
+        for _ in range(600):
+            steps = [
+                len(self.client.get_metric_history(run.info.run_id, "epoch"))
+                for run in self.runs(name)
+            ]
+            if sum(steps) >= evaluations:
+                return
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.3)
+        raise AssertionError("no trial was evaluated")
+
+    def check_whole(self, name: str, trials: int) -> None:
+        """Every trial has one run, with each evaluation once, and has ended well everywhere."""
+        (parent,) = self.runs(name, "sweep")
+        assert (parent.info.status, parent.data.tags["sweep.state"]) == ("FINISHED", "finished")
+        runs = self.runs(name)
+        assert [int(run.data.tags["sweep.trial"]) for run in runs] == list(range(trials))
+        for run in runs:
+            assert run.info.status == "FINISHED"
+            assert run.data.tags["sweep.outcome"] in ("completed", "stopped_early")
+            steps = [m.step for m in self.client.get_metric_history(run.info.run_id, "epoch")]
+            assert steps
+            assert steps == sorted(set(steps))
+        study = optuna.load_study(study_name=name, storage=self.studies)
+        assert {trial.state for trial in study.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+        assert len(study.trials) == trials
+        versions = self.client.search_model_versions("name='sentiment'")
+        assert [each.tags["sweep.name"] for each in versions].count(name) == 1
+        # Checkpoints of trials that have ended are of no use.
+        assert not (self.shared / name).exists()
+
+
+@pytest.fixture
+def hidden(tmp_path):
+    """Folders that only the machine of the driver has: its own, the code's and the cache's."""
+    packages = Path(sentiment.__file__).parent.parent
+    cache = cache_root()
+    cache.mkdir(parents=True, exist_ok=True)
+    return [tmp_path, packages / "sentiment", packages / "sweeps", cache]
+
+
+def finish(process) -> str:
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    return output
+
+
+def test_nodes_that_see_nothing_of_the_drivers_disk_train(team, hidden, tmp_path, tmp_path_factory):
+    with ray_cluster(tmp_path_factory.mktemp("nodes"), hidden, nodes=2) as cluster:
+        arguments = ["--dataset", "rotten-tomatoes", "--space", "space.yaml", "--max-epochs", "0.5"]
+        output = finish(
+            team.launch(cluster, tmp_path / "here", *arguments, "--trials", "5", "--name", "wide")
+        )
+        assert "2 at once, 1 CPU thread each, of 2 cores" in output
+        team.check_whole("wide", 5)
+        models = {run.outputs.model_outputs[0].model_id for run in team.runs("wide")}
+        assert len(models) == 5
+        # A folder that the nodes don't share is refused before anything is recorded.
+        unshared = team.launch(
+            cluster, tmp_path / "here", *arguments, "--storage", "mine", "--name", "narrow"
+        )
+        output, _ = unshared.communicate(timeout=100)
+        assert unshared.returncode == 2
+        assert output.count("\n") <= 3
+        assert "give --storage a folder on a disk that all nodes share" in output
+        assert not (tmp_path / "here" / "mine").exists()
+        assert not team.runs("narrow", "sweep")
+
+
+def test_a_node_that_goes_takes_its_trials_to_others(team, hidden, tmp_path, tmp_path_factory):
+    with ray_cluster(tmp_path_factory.mktemp("nodes"), hidden, nodes=1) as cluster:
+        first = cluster.nodes[-1]
+        arguments = ["--dataset", "rotten-tomatoes", "--space", "space.yaml", "--max-epochs", "4"]
+        arguments += ["--trials", "4", "--retries", "0", "--name", "moved"]
+        process = team.launch(cluster, tmp_path / "here", *arguments)
+        team.wait_for("moved", 2, process)
+        # The one that comes later gets work, and the other's when that is gone.
+        second = cluster.add_node()
+        first.kill()
+        output = finish(process)
+        assert "lost its node; it goes on from its last checkpoint, on another" in output
+        team.check_whole("moved", 4)
+        assert second.poll() is None
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_from_another_machine(team, hidden, tmp_path, tmp_path_factory):
+    with ray_cluster(tmp_path_factory.mktemp("nodes"), hidden, nodes=2) as cluster:
+        arguments = ["--dataset", "rotten-tomatoes", "--space", "space.yaml", "--max-epochs", "6"]
+        arguments += ["--trials", "5", "--scheduler", "fifo"]
+        here = team.launch(cluster, tmp_path / "here", *arguments, "--name", "cut")
+        team.wait_for("cut", 3, here)
+        beside = team.launch(cluster, tmp_path / "there", "--resume", "cut")
+        output, _ = beside.communicate(timeout=100)
+        assert (beside.returncode, "is running" in output) == (2, True)
+        here.send_signal(signal.SIGKILL)
+        here.wait()
+        shutil.rmtree(tmp_path / "here")
+        before = {run.info.run_id for run in team.runs("cut")}
+        # Meanwhile another sweep goes into the same experiment.
+        other = team.launch(cluster, tmp_path / "other", *arguments, "--name", "beside")
+        finish(team.launch(cluster, tmp_path / "there", "--resume", "cut"))
+        finish(other)
+        team.check_whole("cut", 5)
+        assert before <= {run.info.run_id for run in team.runs("cut")}
+        (parent,) = team.runs("beside", "sweep")
+        assert parent.data.tags["sweep.state"] == "finished"
+        assert len(team.runs("beside")) == 5

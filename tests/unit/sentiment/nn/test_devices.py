@@ -1,0 +1,60 @@
+"""Where a model is trained, and in which precision."""
+
+import pytest
+import torch
+
+from sentiment.errors import InputError
+from sentiment.nn.devices import (
+    configure_threads,
+    has_fast_bfloat16,
+    pick_device,
+    pick_precision,
+    precision_name,
+    recurrent_precision,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_devices_by_name():
+    assert pick_device("cpu") == CPU
+    assert pick_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for name in ("cuda:99", "toaster"):
+        with pytest.raises(InputError, match=name):
+            pick_device(name)
+
+
+def test_precision_is_what_is_asked_for_or_the_faster():
+    assert pick_precision("float32", CPU) == torch.float32
+    assert pick_precision("bfloat16", CPU) == torch.bfloat16
+    cpu = torch.cpu.get_capabilities()
+    fast = cpu.get("amx_bf16") or cpu.get("avx512_bf16")
+    assert precision_name(pick_precision("auto", CPU)) == ("bfloat16" if fast else "float32")
+
+
+def test_small_loops_stay_in_float32_unless_told():
+    fast = torch.bfloat16 if has_fast_bfloat16(CPU) else torch.float32
+    assert recurrent_precision("auto", CPU, "rnn", 64) == torch.float32
+    assert recurrent_precision("auto", CPU, "gru", 64) == torch.float32
+    assert recurrent_precision("auto", CPU, "rnn", 128) == fast
+    assert recurrent_precision("auto", CPU, "gru", 128) == fast
+    assert recurrent_precision("auto", CPU, "lstm", 32) == fast
+    assert recurrent_precision("bfloat16", CPU, "rnn", 8) == torch.bfloat16
+    assert recurrent_precision("auto", torch.device("cuda"), "rnn", 8) == pick_precision(
+        "auto", torch.device("cuda")
+    )
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_lstm_stays_in_float32_where_the_cpu_has_none_in_bfloat16(monkeypatch, there):
+    monkeypatch.setattr("sentiment.nn.devices.has_bfloat16_lstm", lambda: there)
+    taken = recurrent_precision("bfloat16", CPU, "lstm", 64)
+    assert taken == (torch.bfloat16 if there else torch.float32)
+    assert recurrent_precision("bfloat16", CPU, "gru", 64) == torch.bfloat16
+
+
+def test_denormals_are_flushed_in_the_thread():
+    configure_threads(1)
+    assert torch.get_num_threads() == 1
+    tiny = torch.full((64,), 1e-38) * 1e-3
+    assert (tiny == 0).all()

@@ -1,0 +1,130 @@
+"""A training that goes on from a checkpoint ends as one that was never cut off, to the bit."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy_corpus import config_of, corpus_of
+
+from sentiment.embeddings.sources import WordVectors
+from sentiment.errors import InputError
+from sentiment.inference.bundle import Bundle
+from sentiment.training.checkpoint import (
+    MODEL_FOLDER,
+    TENSORS_FILE,
+    is_whole,
+    load_checkpoint,
+    read_notes,
+    save_checkpoint,
+)
+from sentiment.training.trainer import Trainer
+
+CORPUS = corpus_of()
+VECTORS = WordVectors(
+    np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32),
+    np.array([True] * 7 + [False]),
+    "toy",
+)
+
+
+def told(evaluations):
+    """What an evaluation says, but for its speed."""
+    return [
+        (e.examples, e.improved, e.finished, {**e.metrics, "tokens_per_second": None})
+        for e in evaluations
+    ]
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    choices=st.fixed_dictionaries(
+        {
+            "cell": st.sampled_from(["rnn", "gru", "lstm"]),
+            "optimizer": st.sampled_from(["sgd", "momentum", "adam", "adamw", "rmsprop"]),
+            "schedule": st.sampled_from(["constant", "one_cycle", "cosine"]),
+            "precision": st.sampled_from(["float32", "bfloat16"]),
+            "objective": st.sampled_from(["valid/accuracy", "valid/loss"]),
+            "freeze_embedding": st.booleans(),
+            "seed": st.integers(0, 2**31),
+            "batch_size": st.integers(7, 64),
+            "epochs": st.sampled_from([0.7, 1.0, 2.3]),
+            "evaluations_per_epoch": st.sampled_from([1.0, 2.5, 7.0]),
+            "early_evaluations": st.sampled_from([0, 1]),
+        }
+    ),
+    part=st.integers(0, 99),  # in hundredths; training flushes the denormals that floats draws
+)
+def test_a_training_cut_off_at_any_evaluation_ends_the_same(choices, part, tmp_path_factory):
+    if choices["optimizer"] == "momentum":
+        choices = {**choices, "optimizer": "sgd", "momentum": 0.9}
+    config = config_of(layers=2, **choices)
+    whole = Trainer(config, CORPUS, VECTORS)
+    expected = told(whole.evaluations())
+    count = 1 + part * (len(expected) - 1) // 99
+    first = Trainer(config, CORPUS, VECTORS)
+    before = told(islice(first.evaluations(), count))
+    folder = tmp_path_factory.mktemp("checkpoint")
+    save_checkpoint(first, folder, {"count": count})
+    torch.manual_seed(0)  # another trial has used this process meanwhile
+    second = Trainer(config, CORPUS, VECTORS)
+    assert is_whole(folder)
+    assert load_checkpoint(second, folder) == {"count": count}
+    after = told(second.evaluations())
+    assert before + after == expected
+    assert second.step == whole.total_steps
+    assert second.best_metrics == whole.best_metrics
+    assert second.best_examples == whole.best_examples
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(second.model.state_dict()[name], value), name
+    for name, value in whole.best.weights.items():
+        assert torch.equal(second.best.weights[name], value), name
+
+
+@pytest.fixture
+def cut_off(tmp_path):
+    """A checkpoint after the first of four evaluations, and its trainer."""
+    trainer = Trainer(config_of(freeze_embedding=True), CORPUS, VECTORS)
+    next(trainer.evaluations())
+    save_checkpoint(trainer, tmp_path, {"seconds": 1.5})
+    return tmp_path, trainer
+
+
+def test_the_best_model_in_it_is_a_bundle(cut_off):
+    folder, trainer = cut_off
+    bundle = Bundle.load(folder / MODEL_FOLDER)
+    assert bundle.metadata["metrics"] == trainer.best_metrics
+    assert read_notes(folder) == {"seconds": 1.5, "step": 19}
+
+
+def test_frozen_embeddings_are_written_once_with_the_model(cut_off):
+    from safetensors.torch import load_file
+
+    tensors = load_file(cut_off[0] / TENSORS_FILE)
+    assert "model.head.bias" in tensors
+    assert "model.embedding.weight" not in tensors
+
+
+@pytest.mark.parametrize("damage", ["cut short", "changed", "missing", "no manifest"])
+def test_a_torn_one_is_noticed(cut_off, damage):
+    folder, _ = cut_off
+    file = folder / TENSORS_FILE
+    content = file.read_bytes()
+    match damage:
+        case "cut short":
+            file.write_bytes(content[:-1])
+        case "changed":
+            file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        case "missing":
+            file.unlink()
+        case "no manifest":
+            (folder / "manifest.json").unlink()
+    assert not is_whole(folder)
+
+
+def test_one_of_other_settings_or_data_is_refused(cut_off):
+    folder, _ = cut_off
+    with pytest.raises(InputError, match="of other settings or other data"):
+        load_checkpoint(Trainer(config_of(freeze_embedding=True, seed=9), CORPUS, VECTORS), folder)

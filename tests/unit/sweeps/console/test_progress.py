@@ -1,0 +1,139 @@
+"""How a sweep stands, in numbers and on the screen."""
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from sweeps.console.live_view import Lines, Silent, line, make_view, panel
+from sweeps.console.progress import Progress, TrialState
+
+
+def progress_of(**changes):
+    progress = Progress(10, 2, "valid/accuracy", searched=("cell",), **changes)
+    for key, outcome, best, seconds in (
+        (0, "completed", 0.9, 30.0),
+        (1, "stopped_early", 0.7, 10.0),
+        (2, "failed", 0.95, 5.0),
+        (3, None, 0.8, 5.0),
+        (4, None, None, 0.0),
+    ):
+        state = TrialState(key, f"lstm-{key}", {"cell": "lstm", "seed": 1}, 1.5, outcome)
+        state.seconds = seconds
+        if best is not None:
+            state.best = {"valid/accuracy": best, "examples": 100}
+            state.value = best
+        progress.trials[key] = state
+    return progress
+
+
+def test_counts_and_best():
+    progress = progress_of()
+    assert progress.counts == {"completed": 1, "stopped_early": 1, "failed": 1, "running": 2}
+    assert progress.ended == 3
+    assert progress.best().key == 0
+    progress.objective = "valid/loss"
+    for trial in progress.trials.values():
+        if trial.best:
+            trial.best["valid/loss"] = 1 - trial.best["valid/accuracy"]
+    assert progress.best().key == 0
+
+
+def test_time_left_follows_from_the_trials_that_ended():
+    progress = progress_of()
+    mean = 15.0
+    # Five not started; of the two that run one was evaluated after 5 s, a third of its budget.
+    progress.trials[3].epoch = 0.5
+    assert progress.seconds_left() == pytest.approx((5 * mean + 10 + mean) / 2)
+    # One that runs longer than the mean tells that those to come cost more.
+    progress.trials[3].seconds = 35.0
+    mean = (30 + 10 + 5 + 35) / 4
+    assert progress.seconds_left() == pytest.approx((5 * mean + 70 + mean) / 2)
+    assert Progress(10, 2, "valid/accuracy").seconds_left() is None
+    soon = progress_of(deadline=time.monotonic() + 3)
+    assert soon.seconds_left() == pytest.approx(3, abs=0.5)
+
+
+def test_time_left_goes_by_the_latest_trials():
+    progress = Progress(50, 2, "valid/accuracy")
+    for key in range(40):
+        seconds = 60.0 if key >= 28 else 1.0
+        progress.trials[key] = TrialState(key, "gru", {}, 1.5, "completed", seconds=seconds)
+    assert progress.seconds_left() == pytest.approx(10 * 60 / 2)
+
+
+def test_a_line_says_it_all():
+    text = line(progress_of())
+    for part in (
+        "3/10 trials ended",
+        "2 running",
+        "1 completed",
+        "1 stopped early",
+        "1 failed",
+        "best valid/accuracy 0.9000 (000 lstm-0)",
+        "about 0:00:50 left",
+    ):
+        assert part in text
+
+
+def test_the_panel_names_the_best_and_the_running():
+    console = Console(file=io.StringIO(), width=100)
+    console.print(panel(progress_of()))
+    text = console.file.getvalue()
+    assert "best valid/accuracy 0.9000  000 lstm-0" in text
+    assert "cell lstm" in text
+    assert "seed" not in text
+    assert "003" in text and "0.8000" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_the_panel_fits_the_terminal(width):
+    """Nothing that matters is cropped, also by a console that wraps no lines."""
+    progress = progress_of(deadline=time.monotonic() + 60)
+    progress.searched = ("cell", "hidden_dim", "learning_rate", "embedding", "optimizer")
+    best = progress.trials[0]
+    best.name = "bilstm-2×128 word2vec rmsprop"
+    best.settings |= {"hidden_dim": 128, "learning_rate": 0.00123, "embedding": "word2vec"}
+    best.settings["optimizer"] = "rmsprop"
+    for key in range(5, 30):
+        progress.trials[key] = TrialState(key, best.name, {}, 1.5)
+    console = Console(file=io.StringIO(), width=width, height=24, soft_wrap=True)
+    console.print(panel(progress, width, 23))
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert len(lines) < 24
+    assert all(len(line) <= width for line in lines)
+    for part in (
+        "1 stopped early",
+        " so far, about 0:0",
+        "learning_rate 0.00123",
+        "optimizer rmsprop",
+        "word2vec rmsprop",
+        "more",
+    ):
+        assert any(part in line for line in lines), part
+    assert "…" not in "".join(lines)
+
+
+def test_the_view_says_when_time_is_up():
+    progress = progress_of(deadline=time.monotonic() - 1)
+    progress.trials[1].outcome = "out_of_time"
+    text = line(progress)
+    assert "0 stopped early | 1 out of time | 1 failed" in text
+    assert "time is up: what runs ends at its next evaluation" in text
+    for trial in progress.trials.values():
+        trial.outcome = trial.outcome or "out_of_time"
+    assert line(progress).endswith("time is up")
+
+
+def test_the_view_fits_the_output():
+    progress = progress_of()
+    console = Console(file=io.StringIO(), width=200)
+    assert isinstance(make_view(progress, console, quiet=True), Silent)
+    lines = make_view(progress, console, quiet=False)
+    assert isinstance(lines, Lines)
+    lines.update()
+    assert console.file.getvalue() == ""
+    always = Lines(progress, console, every=0)
+    always.update()
+    assert console.file.getvalue().count("\n") == 1

@@ -1,0 +1,186 @@
+"""What a sweep says when it starts and after it has ended, on the terminal and in MLflow."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from sentiment.config import Config
+from sentiment.data.datasets import DataConfig
+from sweeps.config import SweepSettings
+from sweeps.console.summary import SweepResult, print_result, start_line
+from sweeps.execution.resources import plan_rungs
+from sweeps.registry.challenger import ChallengerState, RegisteredWinner
+from sweeps.reporting.notes import Subject, ended_sweep
+from sweeps.space.space import Space
+from sweeps.tracking.queries import TrialRecord
+from sweeps.tracking.retention import Removed
+
+TEXTS = 1000
+SETTINGS = SweepSettings(
+    trials=30, data=DataConfig(dataset="rotten-tomatoes"), scheduler="fifo", time_budget=20
+)
+TEST = {"test/accuracy": 0.7, "test/f1": 0.7, "test/loss": 0.6}
+
+
+def trial(number: int, outcome: str, trained: float, best_at: float, value: float) -> TrialRecord:
+    metrics = {
+        "epoch": trained,
+        "best/examples": best_at * TEXTS,
+        "best/valid/accuracy": value,
+        "parameters/total": 2_513_097,
+        "seconds/total": 28.4,
+    }
+    name = f"{number:03d} bilstm-2×128 word2vec rmsprop"
+    parameters = Config().flat()
+    return TrialRecord(
+        number, f"run-{number}", "trial", name, outcome, parameters, "f00", metrics, 0, 1, None
+    )
+
+
+TRIALS = [
+    trial(0, "completed", 4.0, 2.5, 0.75),
+    trial(1, "out_of_time", 1.0, 0.19, 0.7),
+    trial(2, "out_of_time", 1.0, 1.0, 0.65),
+]
+FIRST = ChallengerState(2, None, "first", "valid/accuracy", 0.75)
+RESULT = SweepResult(
+    name="first",
+    run_id="f" * 32,
+    trials=TRIALS,
+    winner=TRIALS[0],
+    test=TEST,
+    registered=RegisteredWinner(
+        2, ChallengerState(2, None, "first", "valid/accuracy", 0.75, None), 1
+    ),
+    champion=None,
+    seconds=36.4,
+    asked=30,
+    time_budget=20,
+    confirmation=None,
+    removed=Removed(1, 12_000_000, 2),
+)
+
+
+def printed(result: SweepResult = RESULT, width: int = 80, terminal: bool = True) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, soft_wrap=True, force_terminal=terminal)
+    console.no_color = True
+    print_result(console, result, SETTINGS, "sqlite:///mlflow.db", "1", TEXTS)
+    text = console.file.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "")
+    return [line.rstrip() for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_the_result_fits_the_terminal(width):
+    *lines, link = printed(width=width)
+    assert link.startswith("  http://127.0.0.1:5000/#/experiments/1/runs?")
+    assert all(len(line) <= width for line in lines)
+    assert "…" not in "\n".join(lines)
+    row = next(line for line in lines if line.startswith("000"))
+    assert row.split()[4:7] == ["0.7500", "4.00", "2.50"]
+    assert row.endswith("completed")
+    assert next(line for line in lines if line.startswith("001")).endswith("out of time")
+    assert ("2,513,097" in row) == (width >= 100)
+
+
+def test_a_log_has_each_statement_in_a_line():
+    lines = printed(width=120, terminal=False)
+    assert lines[0] == (
+        "sweep first ended after 36 seconds: 1 completed, 0 stopped early, 2 out of time, 0 failed"
+    )
+    assert lines[1] == (
+        "The time budget of 20 seconds ended the search: 2 trials ended at an evaluation before "
+        "their full length, 27 of 30 trials did not run."
+    )
+    assert "  python -m sweeps.launch --resume first --time-budget 20" in lines
+    heading = next(line for line in lines if line.startswith("trial "))
+    assert heading.split() == ["trial", "valid/accuracy", "epochs", "trained", "best", "epoch",
+                               "parameters", "seconds", "outcome"]  # fmt: skip
+    assert "removed the models of 1 trial, 12 MB; 2 are kept" in lines
+
+
+def test_no_word_of_a_budget_that_was_not_used_up():
+    whole = replace(RESULT, asked=3, trials=[replace(each, outcome="completed") for each in TRIALS])
+    text = "\n".join(printed(whole))
+    assert "time budget" not in text
+    assert "out of time" not in text
+    assert whole.summary()["not_run"] == 0
+
+
+def test_plain_values_tell_what_did_not_run():
+    plain = RESULT.summary()
+    assert plain["outcomes"] == {"completed": 1, "out_of_time": 2}
+    assert (plain["trials"], plain["not_run"], plain["time_budget"]) == (30, 27, 20)
+
+
+def next_of(champion: int | None) -> list[str]:
+    lines = printed(replace(RESULT, champion=champion), width=120)
+    end = next(at for at, line in enumerate(lines) if line.startswith("all trials in MLflow"))
+    return [line.strip() for line in lines[lines.index("next:") + 1 : end]]
+
+
+def test_the_champion_is_asked_after_a_promotion():
+    *_, promote, ask = next_of(None)
+    assert promote.split("  ")[0] == "python -m sweeps.promote"
+    assert promote.endswith("make it the champion")
+    assert ask.startswith('python -m sentiment.predict "This film is great"')
+    assert ask.endswith("then ask the champion")
+    *_, promote, ask = next_of(1)
+    assert promote.endswith("replace version 1 as champion")
+    assert ask.endswith("ask the champion, version 1")
+    present = next_of(2)
+    assert not any("sweeps.promote" in line for line in present)
+    assert present[-1].endswith("ask the champion, this model")
+
+
+def test_commands_stay_whole_in_a_narrow_terminal():
+    lines = printed(width=60)
+    at = lines.index("  python -m sweeps.promote")
+    assert lines[at + 1] == "      make it the champion"
+
+
+def test_the_start_says_what_is_left():
+    assert start_line("first", SETTINGS, None, "abc") == (
+        "sweep first: 30 trials; time budget of the search: 20 seconds; run abc"
+    )
+    plain = replace(SETTINGS, trials=1, time_budget=None)
+    assert start_line("first", plain, None, "abc") == "sweep first: 1 trial; run abc"
+    resumed = SimpleNamespace(ended=TRIALS, search_over=False)
+    assert start_line("first", SETTINGS, resumed, "abc").startswith(
+        "sweep first: resumed, 3 of 30 trials have ended; time budget"
+    )
+    resumed.search_over = True
+    assert start_line("first", SETTINGS, resumed, "abc") == (
+        "sweep first: resumed, 3 of 30 trials have ended; its time budget has ended the search, "
+        "--time-budget gives it more; run abc"
+    )
+
+
+def test_the_description_says_what_the_budget_cut_short():
+    splits = {name: SimpleNamespace(texts=["x"] * TEXTS) for name in ("train", "valid", "test")}
+    dataset = SimpleNamespace(
+        name="tiny", splits=splits, label_names=("neg", "pos"), fingerprint="f" * 64
+    )
+    subject = Subject(
+        name="first",
+        run_id="f" * 32,
+        experiment_id="1",
+        settings=SETTINGS,
+        dataset=dataset,
+        space=Space.from_mapping({"cell": {"choice": ["gru", "lstm"]}}),
+        rungs=plan_rungs(4, TEXTS),
+        command="python -m sweeps.launch",
+        commit=None,
+        threads=1,
+    )
+    text = ended_sweep(subject, TRIALS, TRIALS[0], TEST, 2, None)
+    assert "A search of 30 trials" in text
+    assert "1 completed, 0 stopped early, 2 out of time, 0 failed. The time budget of 20" in text
+    assert "27 of 30 trials did not run." in text
+    assert "none is stopped early. The search as a whole had 20 seconds." in text
+    assert "| trial | valid/accuracy | epochs trained | best epoch | parameters |" in text
+    assert "| 0.7000 | 1.00 | 0.19 | 2,513,097 | 28 | out of time |" in text

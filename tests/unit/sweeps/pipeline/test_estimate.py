@@ -1,0 +1,63 @@
+"""What a sweep may take, from arithmetic."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from sentiment.config import Config
+from sweeps.execution.resources import Workers, plan_rungs
+from sweeps.pipeline.dry_run import estimate_line
+from sweeps.pipeline.estimate import START_SECONDS, Estimate, Estimator, tfidf_seconds
+from sweeps.search.cost_model import TrialCost
+from sweeps.space.space import Space
+
+TEXTS = ["x" * 490] * 1000
+DATASET = SimpleNamespace(splits={"train": SimpleNamespace(texts=TEXTS)})
+SPACE = Space.from_mapping({"cell": "gru", "dropout": {"float": [0.0, 0.5]}})
+
+
+def estimator(workers: int = 2) -> Estimator:
+    return Estimator(
+        TrialCost(TEXTS), plan_rungs(1, 1000), Workers(workers, 1, 0), torch.float32, speed=1e10
+    )
+
+
+def recipe(**settings: object) -> dict[str, object]:
+    return Config.from_flat({"cell": "gru", "epochs": 1, **settings}).flat()
+
+
+def test_halving_spares_most_of_the_later_training():
+    full = estimator().trials(SPACE, 8, halving=False)
+    assert estimator().trials(SPACE, 8, halving=True) == pytest.approx(full * 0.3125, rel=0.01)
+    assert estimator(4).trials(SPACE, 8, halving=False) == pytest.approx(full / 2)
+    assert estimator().trials(SPACE, 0, halving=True) == 0
+
+
+def test_a_baseline_costs_what_a_trial_of_its_settings_does():
+    full = estimator(1).trials(SPACE, 1, halving=False)
+    assert estimator(1).baselines([recipe()], DATASET) == pytest.approx(full)
+    assert estimator(1).baselines([recipe(epochs=5)], DATASET) == pytest.approx(5 * full)
+    steps = recipe(epochs=5, max_steps=10, batch_size=50)
+    assert estimator(1).baselines([steps], DATASET) == pytest.approx(full / 2)
+
+
+def test_baselines_run_side_by_side():
+    one = estimator(1).baselines([recipe()], DATASET)
+    long_last = [recipe(), recipe(), recipe(epochs=4)]
+    assert estimator(1).baselines(long_last, DATASET) == pytest.approx(6 * one)
+    # The long one starts when the first worker is free, and nothing is left for the other.
+    assert estimator(2).baselines(long_last, DATASET) == pytest.approx(5 * one)
+    assert estimator(2).baselines([], DATASET) == 0
+
+
+def test_the_parts_are_named_where_there_are_several():
+    total = START_SECONDS + 600
+    assert Estimate(600).total == total
+    assert estimate_line(Estimate(600)) == "time: about 12 minutes, within a factor of two"
+    line = estimate_line(Estimate(600, baselines=60 + tfidf_seconds(DATASET)))
+    assert line == (
+        "time: about 13 minutes, within a factor of two (search 10 minutes, baselines 61 seconds)"
+    )

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.exceptions import UpdateFinishedTrialError
+
+from sentiment.errors import InputError
+from sweeps.search.rdb_storage import open_study_storage
+
+
+def test_reported_values_are_optunas(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    study = optuna.create_study(storage=open_study_storage(url), study_name="s")
+    trial = study.ask()
+    for step, value in ((100, 0.5), (200, 0.75)):
+        trial.report(value, step)
+    # A step that is there already is written over, as Optuna does.
+    study._storage.set_trial_intermediate_value(trial._trial_id, 200, float("nan"))
+    study._storage.set_trial_intermediate_value(trial._trial_id, 300, float("inf"))
+    again = optuna.load_study(storage=url, study_name="s").trials[0]
+    assert str(again.intermediate_values) == "{100: 0.5, 200: nan, 300: inf}"
+
+
+def test_an_ended_trial_keeps_what_it_has(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=open_study_storage(f"sqlite:///{tmp_path}/study.db"))
+    trial = study.ask()
+    trial.report(0.5, 100)
+    study.tell(trial, 0.5)
+    with pytest.raises(UpdateFinishedTrialError):
+        study._storage.set_trial_intermediate_value(trial._trial_id, 100, 0.25)
+    assert study.trials[0].intermediate_values == {100: 0.5}
+
+
+def test_commits_do_not_wait_for_the_disk(tmp_path: Path) -> None:
+    storage = open_study_storage(f"sqlite:///{tmp_path}/study.db")
+    with storage.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
+
+
+def test_another_programs_database_is_left_alone(store_uri: str) -> None:
+    with pytest.raises(InputError, match="MLflow's, are in it"):
+        open_study_storage(store_uri)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    moves=st.lists(
+        st.tuples(st.sampled_from(["ask", "report", "attribute", "tell", "fail"]), st.integers(0)),
+        max_size=25,
+    )
+)
+def test_what_is_kept_in_memory_is_what_the_database_has(
+    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int]]
+) -> None:
+    url = f"sqlite:///{tmp_path_factory.mktemp('study')}/study.db"
+    study = optuna.create_study(storage=open_study_storage(url), study_name="s")
+    running: list[optuna.Trial] = []
+    for step, (move, which) in enumerate(moves):
+        if move == "ask" or not running:
+            running.append(study.ask())
+            running[-1].suggest_float("x", 0.0, 1.0)
+            running[-1].set_user_attr("trial", step)
+        else:
+            trial = running[which % len(running)]
+            match move:
+                case "report":
+                    trial.report(which % 7, step)
+                case "attribute":
+                    trial.set_user_attr("ray", which % 5)
+                case "tell":
+                    study.tell(trial, 0.5)
+                    running.remove(trial)
+                case "fail":
+                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                    running.remove(trial)
+        assert study.get_trials() == optuna.load_study(storage=url, study_name="s").trials
