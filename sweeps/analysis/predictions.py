@@ -95,6 +95,15 @@ def predict_split(client: MlflowClient, model_id: str, dataset: Dataset, split: 
     except MlflowException as error:
         reason = str(error.message).splitlines()[0]
         raise InputError(f"the model {model_id} can't be had: {reason}") from error
+    return bundle_predictions(bundle, dataset, split)
+
+
+def bundle_predictions(bundle: Bundle, dataset: Dataset, split: str) -> Predictions:
+    """Let a saved model predict a split from the raw texts, in float32.
+
+    Raises:
+        InputError: the data has other labels.
+    """
     small = bundle.config.model.hidden_dim <= SMALL_HIDDEN
     configure_threads(1 if small else available_cores())
     texts = dataset.splits[split]

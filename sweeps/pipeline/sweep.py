@@ -48,7 +48,7 @@ from sentiment.tracking.runs import (
 )
 from sentiment.training.prepared_data import PreparedData, prepare
 from sentiment.wording import counted
-from sweeps.analysis.predictions import Predictions, predict_split
+from sweeps.analysis.predictions import Predictions, bundle_predictions
 from sweeps.analysis.seed_replicates import Confirmation, confirmation_configs, summarize
 from sweeps.analysis.sweep_data import read_sweep
 from sweeps.config import SweepSettings
@@ -559,7 +559,8 @@ class Sweep:
     def _warn_of_answers(self, tracker: SweepTracker, winner: TrialRecord, model_id: str) -> None:
         """Look at what the winner says of the validation split, for a warning and the report."""
         client = tracker.client
-        predicted = tracker.ask(lambda: predict_split(client, model_id, self.dataset, "valid"))
+        bundle = Bundle.load(tracker.ask(lambda: fetch_bundle(client, model_id)))
+        predicted = bundle_predictions(bundle, self.dataset, "valid")
         self._predictions = predicted
         self._warnings += answer_warnings(
             predicted.scores().confusion,
