@@ -164,6 +164,7 @@ def test_what_is_left_of_a_moved_folder_does_not_matter(recorded: Recorded, tmp_
 
 def test_a_store_reached_by_another_path_has_not_moved(recorded: Recorded, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(recorded.folder)
+    assert displacement(tmp_path / "link" / "mlflow.db") is None
     read_store(f"sqlite:///{tmp_path}/link/mlflow.db")
 
 
