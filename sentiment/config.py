@@ -109,6 +109,24 @@ class ModelConfig(Section):
     loss: Literal["auto", "bce", "cross_entropy"] = Field(
         "auto", description="bce: one logit (two classes only); auto: bce for two classes"
     )
+    ngrams: int = Field(
+        0,
+        ge=0,
+        le=5,
+        description="words of the longest n-grams that a linear branch beside the RNN weighs; "
+        "0: no branch",
+    )
+    ngram_min_count: int = Field(
+        0,
+        ge=0,
+        le=_LARGEST,
+        description="texts of train that must hold an n-gram; 0: 1 with fewer than 10,000 texts, "
+        "else 2",
+    )
+    ngram_weighting: Literal["naive_bayes", "none"] = Field(
+        "naive_bayes",
+        description="scale of the n-grams: their naive-Bayes log-count ratios, or alike",
+    )
 
 
 class TrainingConfig(Section):

@@ -97,7 +97,8 @@ def main(argv: list[str] | None = None) -> None:
     unsplit = tokenization_warning(corpus, config.text, TRAIN)
     if unsplit is not None:
         print(f"warning: {unsplit}", file=sys.stderr)
-    trainer = Trainer(config, corpus, vectors, device, args.threads)
+    branch = prepared.ngrams_for(config)
+    trainer = Trainer(config, corpus, vectors, device, args.threads, branch)
     dataset = prepared.dataset
     print(brief(dataset))
     print(

@@ -1,4 +1,4 @@
-"""Log probabilities of many texts, in large batches without gradients."""
+"""Logits and log probabilities of many texts, in large batches without gradients."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ BATCH_TOKENS = 16_384
 
 
 @torch.inference_mode()
-def log_probabilities(
-    model: Classifier, texts: TextDataset, tokens: int = BATCH_TOKENS
-) -> np.ndarray:
-    """Return float32 log probabilities (n, C) of all texts, in their own order."""
+def predict_logits(model: Classifier, texts: TextDataset, tokens: int = BATCH_TOKENS) -> np.ndarray:
+    """Return the RNN's float32 logits of all texts, (n, 1) or (n, C), in their own order."""
     model.eval()
-    result = np.empty((texts.size, model.classes), dtype=np.float32)
+    result = np.empty((texts.size, model.head.out_features), dtype=np.float32)
     plan = list(texts.in_order_of_length(tokens))
     for index, batch in texts.batches(plan):
-        result[index] = model.log_probabilities(model(batch)).float().cpu().numpy()
+        result[index] = model(batch).float().cpu().numpy()
     return result
+
+
+@torch.inference_mode()
+def to_log_probabilities(model: Classifier, logits: np.ndarray) -> np.ndarray:
+    """Return float32 log probabilities (n, C) of logits as `predict_logits` gives them."""
+    return model.log_probabilities(torch.from_numpy(logits)).numpy()
+
+
+def log_probabilities(model: Classifier, texts: TextDataset) -> np.ndarray:
+    """Return float32 log probabilities (n, C) of all texts, in their own order."""
+    return to_log_probabilities(model, predict_logits(model, texts))

@@ -25,8 +25,9 @@ from sentiment.data.corpus import EncodedSplit
 from sentiment.data.tokenizer import tokenizer
 from sentiment.data.vocabulary import Vocabulary
 from sentiment.errors import InputError
-from sentiment.inference.batch_predict import log_probabilities
+from sentiment.inference.batch_predict import predict_logits, to_log_probabilities
 from sentiment.io.processes import in_processes
+from sentiment.ngrams.model import PREFIX, NgramModel
 from sentiment.nn.classifier import Classifier
 from sentiment.nn.devices import configure_threads
 
@@ -44,7 +45,8 @@ class Bundle:
         config: all settings that it was trained with.
         vocabulary: its words.
         label_names: the classes' names, by their index.
-        weights: the state dict, float32 on the CPU.
+        weights: the state dict, float32 on the CPU, and the tensors of the n-gram branch, if the
+            model has one (`sentiment.ngrams.model.NgramModel.tensors`).
         metadata: what it was trained on and how well it did; JSON.
     """
 
@@ -130,8 +132,22 @@ class Bundle:
         """The classifier in float32 on the CPU, ready to predict."""
         rows, dim = self.weights["embedding.weight"].shape
         model = Classifier(self.config.model, rows, dim, len(self.label_names))
-        model.load_state_dict(self.weights)
+        model.load_state_dict(self._recurrent_weights)
         return model.eval()
+
+    @cached_property
+    def ngrams(self) -> NgramModel | None:
+        """The n-gram branch, its weights scaled by its share in the blend; None without one."""
+        longest = self.config.model.ngrams
+        tensors = {n: each for n, each in self.weights.items() if n.startswith(PREFIX)}
+        if not longest and not tensors:
+            return None
+        outputs = len(self.weights["head.bias"])
+        return NgramModel.from_tensors(tensors, longest, self.vocabulary.known, outputs)
+
+    @property
+    def _recurrent_weights(self) -> dict[str, torch.Tensor]:
+        return {n: each for n, each in self.weights.items() if not n.startswith(PREFIX)}
 
     @cached_property
     def _tokenize(self) -> Any:
@@ -165,7 +181,10 @@ class Bundle:
             labels=np.zeros(len(texts), dtype=np.int64),
         )
         view = TextDataset(split, self.config.text, self.vocabulary.known)
-        return log_probabilities(self.model, view)
+        logits = predict_logits(self.model, view)
+        if self.ngrams is not None:
+            logits += self.ngrams.logits(split)
+        return to_log_probabilities(self.model, logits)
 
     def _in_processes(self, texts: list[str], workers: int) -> np.ndarray:
         bare = replace(self)  # without the model, which each process makes for itself
@@ -190,12 +209,20 @@ class Bundle:
             with torch.device("meta"):
                 outline = Classifier(self.config.model, rows, dim, len(self.label_names))
             outline.load_state_dict(
-                {name: value.to("meta") for name, value in self.weights.items()}, assign=True
+                {name: value.to("meta") for name, value in self._recurrent_weights.items()},
+                assign=True,
             )
         except (RuntimeError, TypeError) as error:
             first = [line.strip() for line in str(error).splitlines() if line.strip()]
             raise InputError(f"{file}: does not fit config.json: {first[-1]}") from None
-        for name, value in self.weights.items():
+        try:
+            branch = self.ngrams
+        except ValueError as error:
+            raise InputError(f"{file}: does not fit config.json: {error}") from None
+        checked = self._recurrent_weights
+        if branch is not None:
+            checked |= {n: self.weights[PREFIX + n] for n in ("weight", "bias")}
+        for name, value in checked.items():
             if not value.is_floating_point() or not value.isfinite().all():
                 raise InputError(f"{file}: {name} holds something else than finite numbers")
 

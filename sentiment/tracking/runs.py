@@ -67,6 +67,7 @@ SERVING_PACKAGES = (
     "pydantic",
     "pyyaml",
     "safetensors",
+    "scipy",
     "spacy",
     "torch",
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from sentiment.config import Config
 from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
 from sentiment.io.cache import is_intact, write_manifest
@@ -60,11 +61,20 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> dict[str, Any]:
         InputError: the checkpoint is of other settings or other data.
     """
     described = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
-    if described["identity"] != _identity(trainer):
+    if not _is_same(described["identity"], _identity(trainer)):
         raise InputError(f"{folder} is a checkpoint of other settings or other data")
     state = TrainerState(described["progress"], load_file(folder / TENSORS_FILE))
     trainer.restore(state, Bundle.load(folder / MODEL_FOLDER).weights)
     return described["notes"]
+
+
+def _is_same(written: dict[str, Any], own: dict[str, Any]) -> bool:
+    """Tell whether two identities are alike; a setting that is newer counts with its default."""
+    try:
+        settings = Config.model_validate(written["settings"]).model_dump(mode="json")
+    except (KeyError, ValueError):
+        return False
+    return {**written, "settings": settings} == own
 
 
 def _identity(trainer: Trainer) -> dict[str, Any]:

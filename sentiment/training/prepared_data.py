@@ -1,14 +1,15 @@
-"""All that models of one data set share: its encoded corpora and its word vectors."""
+"""All that models of one data set share: encoded corpora, word vectors, n-gram branches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sentiment.config import Config, TextConfig
 from sentiment.data.corpus import Corpus, load_corpus, text_key
 from sentiment.data.datasets import DataConfig, Dataset, load_dataset
 from sentiment.embeddings.sources import VectorSpec, WordVectors, load_many
+from sentiment.ngrams.fit import FittedNgrams, load_ngrams, ngram_key
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,13 @@ class PreparedData:
         dataset: texts, labels and splits.
         corpora: encoded splits by `text_key`.
         vectors: word vectors by `text_key`, source and size; None for random ones.
+        ngrams: n-gram branches by `ngram_key`.
     """
 
     dataset: Dataset
     corpora: dict[str, Corpus]
     vectors: dict[tuple[str, VectorSpec], WordVectors | None]
+    ngrams: dict[str, FittedNgrams] = field(default_factory=dict, kw_only=True)
 
     def for_config(self, config: Config) -> tuple[Corpus, WordVectors | None]:
         """Return what a model of these settings is trained on.
@@ -33,6 +36,15 @@ class PreparedData:
         """
         key = text_key(config.text)
         return self.corpora[key], self.vectors[key, VectorSpec.of(config.model)]
+
+    def ngrams_for(self, config: Config) -> FittedNgrams | None:
+        """Return the n-gram branch of a model of these settings; None if it has none.
+
+        Raises:
+            KeyError: `prepare` was not told of settings like these.
+        """
+        key = ngram_key(config)
+        return None if key is None else self.ngrams[key]
 
 
 def prepare(
@@ -55,10 +67,14 @@ def prepare(
     """
     wanted: dict[str, set[VectorSpec]] = {}
     texts: dict[str, TextConfig] = {}
+    branches: dict[str, Config] = {}
     for config in configs:
         key = text_key(config.text)
         texts[key] = config.text
         wanted.setdefault(key, set()).add(VectorSpec.of(config.model))
+        branch = ngram_key(config)
+        if branch is not None:
+            branches[branch] = config
     dataset = data if isinstance(data, Dataset) else load_dataset(data, progress)
     corpora: dict[str, Corpus] = {}
     vectors: dict[tuple[str, VectorSpec], WordVectors | None] = {}
@@ -66,4 +82,8 @@ def prepare(
         corpora[key] = load_corpus(dataset, text, progress=progress)
         for spec, loaded in load_many(wanted[key], corpora[key], text, progress).items():
             vectors[key, spec] = loaded
-    return PreparedData(dataset, corpora, vectors)
+    ngrams = {
+        key: load_ngrams(corpora[text_key(config.text)], config, progress)
+        for key, config in branches.items()
+    }
+    return PreparedData(dataset, corpora, vectors, ngrams=ngrams)

@@ -20,9 +20,11 @@ from sentiment.data.identity import DATA, portable
 from sentiment.data.vocabulary import Vocabulary, build_vocabulary
 from sentiment.embeddings.sources import WordVectors, embedding_matrix
 from sentiment.errors import InputError, TrainingError
-from sentiment.inference.batch_predict import log_probabilities
+from sentiment.inference.batch_predict import predict_logits, to_log_probabilities
 from sentiment.inference.bundle import Bundle
 from sentiment.inference.metrics import Scores, score
+from sentiment.ngrams.blend import Blend, fit_blend
+from sentiment.ngrams.fit import FittedNgrams
 from sentiment.nn.classifier import Classifier
 from sentiment.nn.devices import (
     configure_threads,
@@ -110,6 +112,7 @@ class Trainer:
         vectors: WordVectors | None = None,
         device: torch.device | str = "cpu",
         threads: int = 1,
+        ngrams: FittedNgrams | None = None,
     ) -> None:
         """Make the model, the optimizer and the plan of batches.
 
@@ -119,12 +122,17 @@ class Trainer:
             vectors: of the corpus's words, where the embedding has a source.
             device: where to train.
             threads: CPU threads.
+            ngrams: the n-gram branch, where the settings ask for one.
 
         Raises:
             InputError: the settings don't fit the data.
+            ValueError: the settings ask for an n-gram branch and there is none, or reversed.
         """
+        if bool(config.model.ngrams) != (ngrams is not None):
+            raise ValueError(f"ngrams={config.model.ngrams} does not fit the branch {ngrams}")
         self.config = config
         self.corpus = corpus
+        self.ngrams = ngrams
         self.device = torch.device(device)
         self.dtype = recurrent_precision(
             config.training.precision, self.device, config.model.cell, config.model.hidden_dim
@@ -207,11 +215,15 @@ class Trainer:
 
     def parameter_counts(self) -> dict[str, int]:
         """Count the model's parameters under their names in the record."""
-        return {f"parameters/{part}": n for part, n in self.model.parameter_counts().items()}
+        counts = self.model.parameter_counts()
+        if self.ngrams is not None:
+            branch = self.ngrams.model.weights.size + self.ngrams.model.bias.size
+            counts |= {"total": counts["total"] + branch, "ngrams": branch}
+        return {f"parameters/{part}": n for part, n in counts.items()}
 
     def evaluate(self, texts: TextDataset, labels: np.ndarray) -> Scores:
-        """Score the present weights on texts, in the precision of training."""
-        return score(log_probabilities(self.model, texts), labels)
+        """Score the RNN's present weights on texts, in the precision of training."""
+        return score(to_log_probabilities(self.model, predict_logits(self.model, texts)), labels)
 
     @property
     def state(self) -> TrainerState:
@@ -364,13 +376,14 @@ class Trainer:
     def _evaluation(self, running: _Running, finished: bool) -> Evaluation:
         self._check_finite(running)  # Waits for the device, so that its time counts here.
         seconds = time.perf_counter() - running.started
-        scores = self.evaluate(self.valid_texts, self._valid_labels)
+        scores, parts, blend = self._score_validation()
         if not math.isfinite(scores.loss):
             raise TrainingError(f"the validation loss is not finite after step {self.step}")
         metrics = {
             "train/loss": float(running.loss / running.weight),
             "train/accuracy": float(running.hits) / running.count,
             **scores.metrics("valid"),
+            **parts,
             "epoch": self.examples / self.train_texts.size,
             "learning_rate": float(self.schedule.get_last_lr()[0]),
             "tokens_per_second": running.tokens / seconds,
@@ -380,11 +393,40 @@ class Trainer:
         if improved:
             self.best_metrics = scores.metrics("valid")
             self.best_examples = self.examples
-            self._best_weights = {
-                name: value.detach().to("cpu", copy=True)
-                for name, value in self.model.state_dict().items()
-            }
+            self._best_weights = self._weights_to_save(blend)
         return Evaluation(self.examples, metrics, improved, finished, scores.confusion)
+
+    def _score_validation(self) -> tuple[Scores, dict[str, float], Blend | None]:
+        """Score the present weights on validation, in the precision of training.
+
+        Returns:
+            The model's scores, the accuracy of its parts where it has two, and their blend.
+        """
+        logits, labels = predict_logits(self.model, self.valid_texts), self._valid_labels
+        if self.ngrams is None:
+            return score(to_log_probabilities(self.model, logits), labels), {}, None
+        branch = self.ngrams.valid_logits
+        # Weights that are not finite are reported with the step, by the loss that follows.
+        finite = bool(np.isfinite(logits).all())
+        blend = fit_blend(logits, branch, labels) if finite else Blend(1.0, 1.0)
+        parts = {
+            f"valid/{part}_accuracy": score(to_log_probabilities(self.model, each), labels).accuracy
+            for part, each in (("recurrent", logits), ("ngrams", branch))
+        }
+        blended = to_log_probabilities(self.model, blend.logits(logits, branch))
+        return score(blended, labels), parts, blend
+
+    def _weights_to_save(self, blend: Blend | None) -> dict[str, torch.Tensor]:
+        """Return a copy of the weights on the CPU, the blend multiplied into both heads."""
+        weights = {
+            name: value.detach().to("cpu", copy=True)
+            for name, value in self.model.state_dict().items()
+        }
+        if self.ngrams is None or blend is None:
+            return weights
+        weights["head.weight"] *= blend.recurrent
+        weights["head.bias"] *= blend.recurrent
+        return weights | self.ngrams.model.scaled(blend.ngrams).tensors()
 
 
 def is_better(metrics: dict[str, float], best: dict[str, float], objective: str) -> bool:

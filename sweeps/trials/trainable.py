@@ -143,7 +143,8 @@ class TrialWorker(tune.Trainable):
         release_memory()
         corpus, vectors = self._prepared.for_config(settings)
         device = pick_device("cuda" if ray.get_gpu_ids() else "cpu")
-        trainer = Trainer(settings, corpus, vectors, device, self._threads)
+        branch = self._prepared.ngrams_for(settings)
+        trainer = Trainer(settings, corpus, vectors, device, self._threads, branch)
         self._trainer = trainer
         self._results = []
         self._told = True

@@ -10,6 +10,8 @@ from toy_corpus import WORDS, config_of, corpus_of
 
 from sentiment.embeddings.sources import WordVectors
 from sentiment.errors import InputError, TrainingError
+from sentiment.inference.metrics import score
+from sentiment.ngrams.fit import fit_ngrams
 from sentiment.nn.packed_rnn import has_bfloat16_lstm
 from sentiment.training.optim import make_optimizer, make_schedule
 from sentiment.training.trainer import Trainer, is_better
@@ -225,3 +227,33 @@ def _evaluations(trainer, monkeypatch):
     """Evaluations of a trainer that takes each batch whole."""
     monkeypatch.setattr(trainer, "_parts", lambda index: [index])
     return trainer.evaluations()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_with_an_ngram_branch_the_saved_model_scores_as_the_evaluation_did(classes):
+    corpus, config = corpus_of(classes), config_of(ngrams=2, epochs=1, learning_rate=0.001)
+    branch = fit_ngrams(corpus, config)
+    trainer = Trainer(config, corpus, ngrams=branch)
+    (evaluation,) = trainer.evaluations()
+    metrics = evaluation.metrics
+    # The RNN has learned nothing yet, and the blend leaves it out.
+    assert metrics["valid/recurrent_accuracy"] < 0.8 < 0.95 < metrics["valid/ngrams_accuracy"]
+    assert metrics["valid/accuracy"] > 0.95
+    counts = trainer.parameter_counts()
+    assert counts["parameters/ngrams"] == branch.model.weights.size + branch.model.bias.size
+    assert counts["parameters/total"] == sum(
+        counts[f"parameters/{part}"] for part in ("embedding", "recurrent", "head", "ngrams")
+    )
+    names = trainer.vocabulary.itos
+    valid = corpus.splits["valid"]
+    texts = [
+        " ".join(names[rank + 2] if rank >= 0 else "unheard" for rank in part.tolist())
+        for part in np.split(valid.tokens, valid.offsets[1:-1])
+    ]
+    scores = score(trainer.best.log_probabilities(texts), valid.labels)
+    assert scores.metrics("valid") == pytest.approx(trainer.best_metrics, abs=1e-6)
+
+
+def test_a_branch_and_the_settings_must_fit():
+    with pytest.raises(ValueError, match="ngrams=2 does not fit"):
+        Trainer(config_of(ngrams=2), corpus_of())

@@ -1,0 +1,207 @@
+"""Training of the n-gram branch: a convex problem, solved once and shared by all trials.
+
+Each n-gram has its naive-Bayes log-count ratio r: the log of its share among the n-grams of a
+class over that among all others, one added to each count (Wang and Manning 2012, "Baselines and
+bigrams"). Its feature is |r| where a text holds it, over the square root of the text's number of
+n-grams (Li et al. 2016, arXiv:1512.08183). The weight of a feature is pulled towards the sign of
+r in place of zero, so that without any training the branch is naive Bayes.
+
+Shapes: n texts, G n-grams, K outputs: 1 for two classes under one logit, else one a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import load_file, save_file
+from scipy import sparse
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit
+
+from sentiment.config import Config, fingerprint
+from sentiment.data.corpus import Corpus, text_key
+from sentiment.data.vocabulary import build_vocabulary
+from sentiment.io.cache import cached
+from sentiment.ngrams.blend import log_probabilities
+from sentiment.ngrams.model import NgramModel, root_counts
+from sentiment.ngrams.table import count_ngrams
+
+STRENGTHS = (10.0, 30.0, 100.0, 300.0, 1000.0)
+"""Inverse strengths of the regularization that validation chooses from."""
+
+SMALL = 10_000
+"""Texts of train below which n-grams of a single text count too, where none is set."""
+
+# Part of the fingerprint: raise it when the files or their meaning change.
+_FORMAT = 1
+_ITERATIONS = 60
+_SETTINGS = ("vocabulary_size", "min_count", "ngrams", "ngram_min_count", "ngram_weighting")
+
+
+@dataclass(frozen=True)
+class FittedNgrams:
+    """An n-gram branch of one data set.
+
+    Attributes:
+        model: the weights, trained on train.
+        valid_logits: float32 (n, K) of the validation split.
+        strength: inverse strength of the regularization that was chosen.
+    """
+
+    model: NgramModel
+    valid_logits: np.ndarray
+    strength: float
+
+
+def ngram_key(config: Config) -> str | None:
+    """Return the fingerprint of the settings that the branch depends on; None without a branch."""
+    if not config.model.ngrams:
+        return None
+    settings = {name: value for name, value in config.flat().items() if name in _SETTINGS}
+    return fingerprint([text_key(config.text), config.model.loss == "cross_entropy", settings])
+
+
+def outputs(config: Config, classes: int) -> int:
+    """Return K, the number of logits of a model."""
+    return 1 if config.model.loss != "cross_entropy" and classes == 2 else classes
+
+
+def load_ngrams(
+    corpus: Corpus, config: Config, progress: Callable[[str], None] | None = None
+) -> FittedNgrams:
+    """Return the branch of a data set, from the cache or counted and trained now.
+
+    Args:
+        corpus: the encoded splits; train and valid are read.
+        config: with `ngrams` above 0.
+        progress: receives a line when work begins.
+    """
+    key = fingerprint([_FORMAT, corpus.dataset_fingerprint, ngram_key(config)])
+
+    def build(folder: Path) -> None:
+        if progress:
+            progress(f"counting and weighing n-grams of up to {config.model.ngrams} words")
+        fitted = fit_ngrams(corpus, config)
+        tensors = fitted.model.tensors()
+        save_file(tensors, folder / "ngrams.safetensors")
+        np.save(folder / "valid_logits.npy", fitted.valid_logits)
+        np.save(folder / "strength.npy", np.array(fitted.strength))
+
+    folder = cached("ngrams", key, build)
+    classes = len(corpus.label_names)
+    model = NgramModel.from_tensors(
+        load_file(folder / "ngrams.safetensors"),
+        config.model.ngrams,
+        _known(corpus, config),
+        outputs(config, classes),
+    )
+    return FittedNgrams(
+        model,
+        np.load(folder / "valid_logits.npy", allow_pickle=False),
+        float(np.load(folder / "strength.npy", allow_pickle=False)),
+    )
+
+
+def fit_ngrams(corpus: Corpus, config: Config, strength: float | None = None) -> FittedNgrams:
+    """Count the n-grams of train and train their weights.
+
+    Args:
+        corpus: the encoded splits; train and valid are read.
+        config: with `ngrams` above 0.
+        strength: inverse strength of the regularization; None: the one of `STRENGTHS` with the
+            least cross-entropy on validation.
+    """
+    train, valid = corpus.splits["train"], corpus.splits["valid"]
+    settings = config.model
+    least = settings.ngram_min_count or (1 if len(train) < SMALL else 2)
+    table, features = count_ngrams(train, settings.ngrams, least, _known(corpus, config))
+    held_back = table.features(valid)
+    classes = len(corpus.label_names)
+    targets = [1] if classes == 2 else range(classes)
+    problems = [
+        _Problem.of(features, train.labels == label, settings.ngram_weighting == "naive_bayes")
+        for label in targets
+    ]
+    best: tuple[float, FittedNgrams] | None = None
+    for each in STRENGTHS if strength is None else (strength,):
+        columns = [problem.solve(each) for problem in problems]
+        weights = np.stack([weight for weight, _ in columns], axis=1)
+        bias = np.array([bias for _, bias in columns])
+        if classes == 2 and outputs(config, classes) == 2:
+            weights, bias = weights * [[-0.5, 0.5]], np.concatenate([-bias, bias]) / 2
+        model = NgramModel(table, weights.astype(np.float32), bias.astype(np.float32))
+        logits = model.logits_of(held_back)
+        loss = -log_probabilities(logits)[np.arange(len(valid)), valid.labels].mean()
+        if best is None or loss < best[0]:
+            best = loss, FittedNgrams(model, logits, each)
+    assert best is not None
+    return best[1]
+
+
+def _known(corpus: Corpus, config: Config) -> int:
+    text = config.text
+    return build_vocabulary(corpus.words, corpus.counts, text.vocabulary_size, text.min_count).known
+
+
+def log_count_ratio(features: sparse.csr_array, positive: np.ndarray) -> np.ndarray:
+    """Return the naive-Bayes log-count ratio of each n-gram, float64 (G,).
+
+    Args:
+        features: (n, G), see `NgramTable.features`.
+        positive: bool (n,), which texts are of the class.
+    """
+    of_class = 1 + features.T @ positive.astype(np.float64)
+    of_others = 1 + features.T @ (~positive).astype(np.float64)
+    return np.log(of_class / of_class.sum()) - np.log(of_others / of_others.sum())
+
+
+@dataclass
+class _Problem:
+    """One class against the others.
+
+    Minimizes the mean log-loss plus |v|² / (2 · strength · n) over v (G,) and a bias, where the
+    logit of a text is bias + Σ scale · (start + v) / √m over its m n-grams.
+    """
+
+    features: sparse.csr_array
+    signs: np.ndarray
+    scale: np.ndarray
+    start: np.ndarray
+    solution: np.ndarray
+
+    @classmethod
+    def of(cls, features: sparse.csr_array, positive: np.ndarray, naive_bayes: bool) -> _Problem:
+        signs = np.where(positive, 1.0, -1.0)
+        if naive_bayes:
+            ratio = log_count_ratio(features, positive)
+            scale, start = np.abs(ratio), np.sign(ratio)
+        else:
+            scale, start = np.ones(features.shape[1]), np.zeros(features.shape[1])
+        return cls(features, signs, scale, start, np.zeros(features.shape[1] + 1))
+
+    def solve(self, strength: float) -> tuple[np.ndarray, float]:
+        """Return weights (G,) and bias; begins at the solution found before."""
+        rows, penalty = len(self.signs), 1 / (strength * len(self.signs))
+        length = root_counts(self.features)
+
+        def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
+            change, bias = point[:-1], point[-1]
+            logits = self.features @ (self.scale * (self.start + change)) / length + bias
+            margins = self.signs * logits
+            slope = -self.signs * expit(-margins) / rows
+            gradient = self.scale * (self.features.T @ (slope / length)) + penalty * change
+            value = -log_expit(margins).mean() + penalty / 2 * (change @ change)
+            return float(value), np.append(gradient, slope.sum())
+
+        found = minimize(
+            loss,
+            self.solution,
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": _ITERATIONS, "maxcor": 10},
+        )
+        self.solution = found.x
+        return self.scale * (self.start + found.x[:-1]), float(found.x[-1])
