@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment import cli
-from sentiment.config import Config, parse_assignments
+from sentiment.config import Config, describe, parse_assignments
 from sentiment.errors import InputError
 from sentiment.recipes.recipe import Recipe, baseline_recipes, load_recipe
 from sentiment.wording import counted
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     from sentiment.data.diagnosis import TRAIN, tokenization_warning
     from sentiment.data.summary import brief
     from sentiment.embeddings.sources import coverage
-    from sentiment.evaluate import score_split
+    from sentiment.inference.evaluation import score_split
     from sentiment.nn.devices import pick_device
     from sentiment.tracking.dataset_input import dataset_input
     from sentiment.tracking.runs import (
@@ -182,17 +182,6 @@ def train(trainer: Trainer, record: RunRecord, unsplit: bool) -> tuple[Bundle, l
         class_weights=training.class_weights,
         options=TRAIN,
         unsplit=unsplit,
-    )
-
-
-def describe(config: Config) -> str:
-    """Say in a few words what a model is: `bilstm-2×128 word2vec adam`."""
-    model = config.model
-    direction = "bi" if model.bidirectional else ""
-    embedding = Path(model.embedding).name
-    return (
-        f"{direction}{model.cell}-{model.layers}×{model.hidden_dim} {embedding} "
-        f"{config.training.optimizer}"
     )
 
 

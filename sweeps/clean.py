@@ -138,8 +138,8 @@ def relocated(tracking_uri: str | None, dry_run: bool) -> str:
     from sentiment.tracking.database import sqlite_file
     from sentiment.tracking.relocation import displacement, relocate
     from sentiment.tracking.runs import tracking_uri as address
-    from sweeps.pipeline.sweep import STATE_FOLDER
     from sweeps.tracking import disk_usage
+    from sweeps.workspace import STATE_FOLDER
 
     database = sqlite_file(address(tracking_uri))
     if database is None:
@@ -180,9 +180,9 @@ def survey(
     """
     from sentiment.tracking.runs import find_store, read_store
     from sentiment.tracking.runs import tracking_uri as address
-    from sweeps.pipeline.sweep import STATE_FOLDER
     from sweeps.registry.unneeded_versions import unneeded_versions
     from sweeps.tracking import disk_usage
+    from sweeps.workspace import STATE_FOLDER
 
     uri = address(tracking_uri)
     items: list[Item] = []

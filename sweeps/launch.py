@@ -135,7 +135,7 @@ def make_challenger(settings: SweepSettings, as_json: bool) -> int:
 def _resumed(args: argparse.Namespace) -> ResumedSweep:
     from sentiment.tracking.runs import read_store, tracking_uri
     from sweeps.pipeline.resume import load_sweep
-    from sweeps.pipeline.sweep import STATE_FOLDER
+    from sweeps.workspace import STATE_FOLDER
 
     return load_sweep(
         read_store(tracking_uri(args.tracking_uri)),

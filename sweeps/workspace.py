@@ -11,6 +11,9 @@ from filelock import FileLock, Timeout
 
 from sentiment.errors import InputError
 
+STATE_FOLDER = Path(".sweeps")
+"""Beside the store: a workspace for each sweep."""
+
 SETTINGS_FILE = "settings.json"
 """What the sweep was asked to do; also among the artifacts of its run."""
 SPACE_FILE = "space.yaml"

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -28,8 +27,8 @@ from sentiment.data.summary import brief
 from sentiment.data.tokenizer import tokenizer
 from sentiment.embeddings.sources import VectorSpec
 from sentiment.errors import InputError
-from sentiment.evaluate import split_log_probabilities
 from sentiment.inference.bundle import Bundle
+from sentiment.inference.evaluation import split_log_probabilities
 from sentiment.inference.metrics import Scores, score
 from sentiment.io.processes import available_cores
 from sentiment.nn.devices import configure_threads, pick_precision, precision_name
@@ -88,9 +87,9 @@ from sweeps.registry import versions
 from sweeps.registry.challenger import RegisteredWinner, register_winner, registered_winner
 from sweeps.registry.isolated_scoring import IsolatedPredictions
 from sweeps.registry.recorded_predictions import keep_predictions
-from sweeps.report import publish, where
 from sweeps.reporting import notes
 from sweeps.reporting.notes import Subject
+from sweeps.reporting.publish import publish, where
 from sweeps.search.cost_model import TrialCost
 from sweeps.search.optuna_searcher import (
     OptunaSearcher,
@@ -125,7 +124,7 @@ from sweeps.tracking.tracker import (
 )
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.retry import RetryTracker, Watchdog
-from sweeps.workspace import SETTINGS_FILE, SPACE_FILE, Workspace
+from sweeps.workspace import SETTINGS_FILE, SPACE_FILE, STATE_FOLDER, Workspace
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
@@ -133,9 +132,6 @@ if TYPE_CHECKING:
     from ray.tune.stopper import Stopper
 
 _log = logging.getLogger(__name__)
-
-STATE_FOLDER = Path(".sweeps")
-"""Beside the store: each sweep's study and, while it runs, Ray's own files."""
 
 
 class Plan(NamedTuple):
@@ -348,7 +344,9 @@ class Sweep:
             runs = counted(len(closed), "run")
             self._say(f"closed {runs} that an ended process had left running")
         try:
-            self._say(start_line(name, settings, self._resumed, tracker.run_id))
+            ended = None if self._resumed is None else len(self._resumed.ended)
+            over = self._resumed is not None and self._resumed.search_over
+            self._say(start_line(name, settings, tracker.run_id, ended, over))
             subject = self._subject(tracker)
             tracker.describe(notes.running_sweep(subject))
             searched = list(self.space.dimensions)

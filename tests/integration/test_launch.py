@@ -24,8 +24,8 @@ from real_sweep import KEPT, TRIALS, command
 from sentiment.config import SECTION_OF
 from sentiment.data.datasets import DataConfig, load_dataset
 from sentiment.errors import InputError
-from sentiment.evaluate import score_split
 from sentiment.inference.bundle import Bundle
+from sentiment.inference.evaluation import score_split
 from sentiment.inference.metrics import score
 from sentiment.tracking.model_uri import fetch_bundle, model_of_version
 from sweeps.launch import main

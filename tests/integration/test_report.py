@@ -23,24 +23,24 @@ from hypothesis import strategies as st
 from rich.console import Console
 from services import on_read_only
 
-from sentiment.config import Config
+from sentiment.config import Config, describe
 from sentiment.data.datasets import DataConfig, load_dataset
 from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
 from sentiment.tracking.provenance import process_tags
 from sentiment.tracking.runs import open_store, run_parameters
-from sentiment.train import describe
 from sweeps.analysis.importance import LEAST_TRIALS, importances
 from sweeps.analysis.predictions import Predictions, surest_mistakes
 from sweeps.analysis.seed_replicates import confirmation_key
 from sweeps.analysis.sweep_data import read_sweep
 from sweeps.config import SweepSettings
 from sweeps.pipeline.sweep import Sweep
-from sweeps.report import _print_sweeps, main, publish, write_page
+from sweeps.report import _print_sweeps, main
 from sweeps.reporting.figures.model import calibration_error, model_pictures, reliability
 from sweeps.reporting.figures.search import assign_lanes, pareto_front, search_pictures
 from sweeps.reporting.leaderboard import terminal_table
 from sweeps.reporting.page import Report, Section
+from sweeps.reporting.publish import publish, write_page
 from sweeps.reporting.sweep_report import (
     classes_grid,
     confused_grid,
