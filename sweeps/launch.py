@@ -70,8 +70,10 @@ def main(argv: list[str] | None = None) -> int:
     from rich.console import Console
 
     from sweeps.execution.ray_cluster import joined_ray
+    from sweeps.pipeline.checks import check
+    from sweeps.pipeline.dry_run import print_plan
     from sweeps.pipeline.resume import CompleteError
-    from sweeps.pipeline.sweep import Sweep
+    from sweeps.pipeline.sweep import run
     from sweeps.tracking.outbox import RecordError
     from sweeps.trials.retry import SweepError
 
@@ -97,11 +99,11 @@ def main(argv: list[str] | None = None) -> int:
         console.width = LOG_WIDTH
     try:
         with nullcontext() if settings.address is None else joined_ray(settings.address):
-            sweep = Sweep(settings, console, args.quiet, resumed)
+            context = check(settings, console, args.quiet, resumed)
             if args.dry_run:
-                sweep.print_plan()
+                print_plan(context)
                 return 0
-            result = sweep.run()
+            result = run(context)
     except (RecordError, SweepError, MlflowException) as error:
         return _failed(error)
     if args.json:

@@ -69,8 +69,8 @@ class Workers:
         """The share of a GPU's memory that a worker may take; None without a shared GPU."""
         return GPU_MEMORY * self.gpus if 0 < self.gpus < 1 else None
 
-    def fewer(self, nodes: Sequence[Node]) -> Workers | None:
-        """Return half as many, each with twice the memory; None if there can't be fewer."""
+    def reduce_concurrency(self, nodes: Sequence[Node]) -> Workers | None:
+        """Return half as many, each with twice the memory; None if that is not possible."""
         if 0 < self.gpus < 1:
             wider = replace(self, gpus=min(1.0, 2 * self.gpus))
             return replace(wider, count=max(1, wider.room(nodes)))

@@ -59,8 +59,7 @@ class ResumedSweep:
         space: what it searches.
         dataset_fingerprint: the data that it saw; None if it was cut off before it saw any.
         ended: its trials that need no further work.
-        ended_baselines: names of the baselines that need none.
-        ended_confirmations: the same of confirmations.
+        ended_by_role: by role, the keys of the other runs that need none.
     """
 
     name: str
@@ -71,8 +70,11 @@ class ResumedSweep:
     space: Space
     dataset_fingerprint: str | None
     ended: tuple[TrialRecord, ...]
-    ended_baselines: frozenset[str]
-    ended_confirmations: frozenset[str]
+    ended_by_role: Mapping[str, frozenset[str]]
+
+    def ended_runs(self, role: str) -> frozenset[str]:
+        """Return the keys of the runs of a role, such as `baseline`, that have ended."""
+        return self.ended_by_role.get(role, frozenset())
 
 
 def load_sweep(
@@ -212,10 +214,10 @@ def _resumed(
         space=Space.from_mapping(yaml.safe_load(texts[SPACE_FILE] or "")),
         dataset_fingerprint=None if run is None else run.data.params.get("dataset_fingerprint"),
         ended=tuple(trial for trial in over if trial.role == "trial"),
-        ended_baselines=frozenset(str(trial.key) for trial in over if trial.role == "baseline"),
-        ended_confirmations=frozenset(
-            str(trial.key) for trial in over if trial.role == "confirmation"
-        ),
+        ended_by_role={
+            role: frozenset(str(trial.key) for trial in over if trial.role == role)
+            for role in {trial.role for trial in over} - {"trial"}
+        },
     )
 
 

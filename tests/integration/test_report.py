@@ -34,7 +34,7 @@ from sweeps.analysis.predictions import Predictions, surest_mistakes
 from sweeps.analysis.seed_replicates import confirmation_key
 from sweeps.analysis.sweep_data import read_sweep
 from sweeps.config import SweepSettings
-from sweeps.pipeline.sweep import Sweep
+from sweeps.pipeline.stages.conclusion import report
 from sweeps.report import _print_sweeps, main
 from sweeps.reporting.figures.model import calibration_error, model_pictures, reliability
 from sweeps.reporting.figures.search import assign_lanes, pareto_front, search_pictures
@@ -436,11 +436,11 @@ def test_launch_tells_of_a_report_that_fails(swept, monkeypatch, caplog):
     def broken(*arguments):
         raise ValueError("no ink")
 
-    monkeypatch.setattr("sweeps.pipeline.sweep.publish", broken)
+    monkeypatch.setattr("sweeps.pipeline.stages.conclusion.publish", broken)
     said = []
     settings = SweepSettings(trials=1, experiment="mine")
-    launched = SimpleNamespace(settings=settings, dataset=None, _predictions=None, _say=said.append)
-    Sweep._report(launched, swept.client, swept.run_id)
+    context = SimpleNamespace(settings=settings, dataset=None, notify=said.append)
+    report(context, swept.client, swept.run_id, None)
     command = "python -m sweeps.report --experiment mine"
     assert said == [f"the sweep is recorded; to make its report: {command}"]
     assert "no ink" in caplog.text
