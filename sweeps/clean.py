@@ -20,7 +20,41 @@ _LOG_WIDTH = 10_000  # characters of a line in a log, where none is wrapped
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Tell what lies on the disk, and remove what the flags say."""
+    """Print what lies on the disk, and remove what the flags name."""
+    args = _parser().parse_args(argv)
+    removes = any(value is not None and value is not False for value in _asked(args).values())
+    if args.relocate:
+        if removes:
+            raise InputError("--relocate removes nothing: give it without the flags that do")
+        print(relocated(args.tracking_uri, args.dry_run))
+        return 0
+
+    if args.former_champions and args.versions is None:
+        raise InputError("--former-champions says which versions may go too: add --versions")
+    items, states = survey(args.tracking_uri, args.former_champions)
+    wanted = chosen(items, states, args)
+    if not removes:
+        print_table(items)
+        return 0
+    if not wanted:
+        running = ", ".join(name for name, state in sorted(states.items()) if state == "running")
+        stays = f"; what is of a running sweep stays ({running})" if running else ""
+        print(f"there is nothing of that to remove{stays}")
+        return 0
+    print_table(wanted)
+    if args.dry_run:
+        print(f"would remove {megabytes(sum(item.size for item in wanted))} (--dry-run)")
+        return 0
+    if not args.yes:
+        if not sys.stdin.isatty():
+            raise InputError("removing takes --yes where nobody can be asked; --dry-run only tells")
+        if input("remove these? [y/N] ").strip().lower() not in ("y", "yes"):
+            return 0
+    print(f"removed {megabytes(remove(wanted))}")
+    return 0
+
+
+def _parser() -> cli.Parser:
     parser = cli.Parser(
         prog="python -m sweeps.clean",
         description="Say what sweeps and the cache take on the disk; with flags, remove it. Models "
@@ -79,37 +113,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow store (default: the current folder's)"
     )
-    args = parser.parse_args(argv)
-    removes = any(value is not None and value is not False for value in _asked(args).values())
-    if args.relocate:
-        if removes:
-            raise InputError("--relocate removes nothing: give it without the flags that do")
-        print(relocated(args.tracking_uri, args.dry_run))
-        return 0
+    return parser
 
-    if args.former_champions and args.versions is None:
-        raise InputError("--former-champions says which versions may go too: add --versions")
-    items, states = survey(args.tracking_uri, args.former_champions)
-    wanted = chosen(items, states, args)
-    if not removes:
-        print_table(items)
-        return 0
-    if not wanted:
-        running = ", ".join(name for name, state in sorted(states.items()) if state == "running")
-        stays = f"; what is of a running sweep stays ({running})" if running else ""
-        print(f"there is nothing of that to remove{stays}")
-        return 0
-    print_table(wanted)
-    if args.dry_run:
-        print(f"would remove {megabytes(sum(item.size for item in wanted))} (--dry-run)")
-        return 0
-    if not args.yes:
-        if not sys.stdin.isatty():
-            raise InputError("removing takes --yes where nobody can be asked; --dry-run only tells")
-        if input("remove these? [y/N] ").strip().lower() not in ("y", "yes"):
-            return 0
+
+def remove(items: Sequence[Item]) -> int:
+    """Remove what lies on the disk.
+
+    Returns:
+        The bytes that are free again.
+
+    Raises:
+        InputError: something belongs to another user.
+    """
     size = 0
-    for item in wanted:
+    for item in items:
         try:
             size += item.remove() if item.remove is not None else 0
         except PermissionError as error:
@@ -118,8 +135,7 @@ def main(argv: list[str] | None = None) -> int:
                 f"{flag}: {error.filename or 'its files'} can't be removed ({error.strerror}); "
                 f"removed before: {megabytes(size)}"
             ) from error
-    print(f"removed {megabytes(size)}")
-    return 0
+    return size
 
 
 def relocated(tracking_uri: str | None, dry_run: bool) -> str:
