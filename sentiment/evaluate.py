@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
 def predictions(
     scored: ScoredTexts, log_probabilities: np.ndarray, label_names: tuple[str, ...]
 ) -> list[Prediction]:
-    """Return what a model says of each text, by its float32 log probabilities (n, C)."""
+    """Return a model's prediction of each text, from its float32 log probabilities (n, C)."""
     from sentiment.evaluation.predictions_file import Prediction
 
     best = log_probabilities.argmax(axis=1).tolist()

@@ -81,7 +81,7 @@ def _parser() -> cli.Parser:
         "--models", nargs="*", metavar="SWEEP", help="logged models of trials; the runs stay"
     )
     parser.add_argument(
-        "--checkpoints", nargs="*", metavar="SWEEP", help="Ray's files of sweeps that were cut off"
+        "--checkpoints", nargs="*", metavar="SWEEP", help="Ray's files of interrupted sweeps"
     )
     parser.add_argument(
         "--state", nargs="*", metavar="SWEEP", help="all of .sweeps/SWEEP: no --resume after that"
@@ -108,7 +108,7 @@ def _parser() -> cli.Parser:
         action="store_true",
         help="remove nothing: let the record of a moved or copied folder name the files there",
     )
-    parser.add_argument("--dry-run", action="store_true", help="tell, but change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="report, but change nothing")
     parser.add_argument("--yes", action="store_true", help="don't ask; needed without a terminal")
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow store (default: the current folder's)"

@@ -1,4 +1,4 @@
-"""`python -m sweeps.report`: leaderboards, comparisons, and a page with all there is to tell."""
+"""`python -m sweeps.report`: leaderboards, comparisons, and a page with figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sweeps.analysis.sweep_data import SweepRecord
 
 COMPARISON_FILE = "comparison.html"
-"""In the current folder: the page that compares sweeps or runs, unless told otherwise."""
+"""In the current folder: the page that compares sweeps or runs, unless `--output` names another."""
 
 _LOG_WIDTH = 160
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -128,11 +128,11 @@ def _close_orphans(client: MlflowClient, console: Console) -> None:
     except Exception as error:
         if not is_read_only(error):
             raise
-        _say(console, "runs that ended processes left running stay so: the store is read-only")
+        _notify(console, "runs that ended processes left running stay so: the store is read-only")
         return
     if closed:
         runs = counted(len(closed), "run")
-        _say(console, f"closed {runs} that an ended process had left running")
+        _notify(console, f"closed {runs} that an ended process had left running")
 
 
 def _report_sweeps(
@@ -165,9 +165,9 @@ def _report_sweeps(
         if not is_read_only(error):
             raise
         hint = "" if args.output else "; --output FILE writes it elsewhere"
-        _say(console, f"the page can't be recorded: the store is read-only for this user{hint}")
+        _notify(console, f"the page can't be recorded: the store is read-only for this user{hint}")
         return
-    _say(console, f"report: {where(client, runs[0])}")
+    _notify(console, f"report: {where(client, runs[0])}")
 
 
 def _report_runs(
@@ -179,7 +179,7 @@ def _report_runs(
     if len({run.info.run_id for run in runs}) < len(runs):
         raise InputError("a run is named twice: name each once")
     if args.split == "test":
-        _say(console, f"warning: {TEST_WARNING}")
+        _notify(console, f"warning: {TEST_WARNING}")
     comparison = compare_runs(client, runs, args.split, _data(args))
     _print_runs(console, comparison, args)
     if not args.no_page:
@@ -187,7 +187,7 @@ def _report_runs(
 
 
 def _data(args: argparse.Namespace) -> DataConfig | None:
-    """Return where the data is, if any flag says so; the runs know it else."""
+    """Return where the data is, if any flag gives it; else the runs have it."""
     from sentiment.data.datasets import DataConfig
 
     fields = DataConfig.model_fields
@@ -202,7 +202,7 @@ def _write(console: Console, path: Path, html: bytes) -> None:
     from sweeps.reporting.publish import write_page
 
     write_page(path, html)
-    _say(console, f"report: {path.absolute().as_uri()}")
+    _notify(console, f"report: {path.absolute().as_uri()}")
 
 
 def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.Namespace) -> None:
@@ -227,22 +227,22 @@ def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.N
     for record in records:
         outcomes = present_counts(record.outcomes)
         state = record.run.data.tags.get("sweep.state", "")
-        _say(console, f"sweep {record.name} ({state}): {outcomes or 'no trials'}")
+        _notify(console, f"sweep {record.name} ({state}): {outcomes or 'no trials'}")
         fitted = terminal_table(record, args.top, console.width)
         console.print(fitted.table)
         if record.cut_short:
-            _say(console, record.cut_short)
+            _notify(console, record.cut_short)
         if fitted.left_out:
-            _say(
+            _notify(
                 console,
                 f"left out, as the terminal is too narrow: {', '.join(fitted.left_out)}; they are "
                 "in --csv and the page",
             )
         if len(record.trials) > args.top:
             more = counted(len(record.trials) - args.top, "more trial")
-            _say(console, f"… and {more}: --top, or the page")
+            _notify(console, f"… and {more}: --top, or the page")
     for warning in comparability(records):
-        _say(console, f"warning: {warning}")
+        _notify(console, f"warning: {warning}")
 
 
 def _print_runs(console: Console, comparison: Comparison, args: argparse.Namespace) -> None:
@@ -264,10 +264,10 @@ def _print_runs(console: Console, comparison: Comparison, args: argparse.Namespa
     console.print(grid_table(metrics_grid(comparison), console.width))
     console.print(grid_table(settings_grid(comparison), console.width))
     for note in comparison.notes:
-        _say(console, note)
+        _notify(console, note)
     if comparison.pairs:
         texts = counted(comparison.pairs[0].counts.count, "text")
-        _say(console, f"McNemar's exact test, {comparison.split} split, {texts}, float32:")
+        _notify(console, f"McNemar's exact test, {comparison.split} split, {texts}, float32:")
         console.print(grid_table(pairs_grid(comparison), console.width))
 
 
@@ -285,7 +285,7 @@ def _plain(record: SweepRecord, table: Any) -> dict[str, Any]:
     }
 
 
-def _say(console: Console, text: str) -> None:
+def _notify(console: Console, text: str) -> None:
     from sweeps.terminal import say
 
     say(console, text)

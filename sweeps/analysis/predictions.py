@@ -1,4 +1,4 @@
-"""What a logged model says of a split, text by text.
+"""Predictions of a logged model on a split, text by text.
 
 Shapes: n texts, C classes.
 """

@@ -1,4 +1,4 @@
-"""What a sweep says of itself when it starts and after it has ended."""
+"""What a sweep prints when it starts and after it has ended."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def _budget_lines(result: SweepResult, settings: SweepSettings) -> Iterator[str]
 
 
 def resume_command(name: str, settings: SweepSettings) -> str:
-    """Return the command that goes on with a sweep."""
+    """Return the command that resumes a sweep."""
     store = cli.store_flag(settings.tracking_uri)
     places = "".join(
         f" --{flag} {shlex.quote(redacted(value))}"

@@ -15,7 +15,7 @@ GPU_FRACTION = 0.25
 GPU_MEMORY = 0.9
 """Of a GPU's memory the trials' tensors get this share; each process takes some besides."""
 REDUCTION = 2
-"""Of the trials that reach a rung about one in so many goes on to the next."""
+"""Of the trials that reach a rung about one in so many continues to the next."""
 FIRST_RUNG_EPOCHS = 0.4
 """The first rung is at this many epochs at the latest, well before one is over."""
 LEAST_HALVINGS = 3

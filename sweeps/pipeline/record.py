@@ -111,7 +111,7 @@ def start_tracker(
 
 
 def subject_of(context: SweepContext, tracker: SweepTracker) -> Subject:
-    """Return what the notes on MLflow's pages tell of a sweep."""
+    """Return what the notes on MLflow's pages describe."""
     tags = tracker.ask(lambda: tracker.client.get_run(tracker.run_id)).data.tags
     return Subject(
         name=tracker.name,

@@ -1,4 +1,4 @@
-"""Going on with a sweep that was cut off, or that is to have more trials."""
+"""Resumption of a sweep that was interrupted, or that is to have more trials."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class CompleteError(InputError):
 
 @dataclass(frozen=True)
 class ResumedSweep:
-    """What a sweep's record holds for the one that goes on with it.
+    """What the record holds of a sweep that is resumed.
 
     Attributes:
         name: the sweep.
-        run_id: its run; None if it was cut off before it had one.
+        run_id: its run; None if it was interrupted before it had one.
         settings: as it was started, but for the number of trials and the time budget.
         finished: whether it had come to its end.
         search_over: whether its time budget had ended the search, and this start gives it neither
             more time nor more trials: what comes after the search is left.
         space: what it searches.
-        dataset_fingerprint: the data that it saw; None if it was cut off before it saw any.
+        dataset_fingerprint: the data that it saw; None if it was interrupted before it saw any.
         ended: its trials that need no further work.
         ended_by_role: by role, the keys of the other runs that need none.
     """
@@ -87,7 +87,7 @@ def load_sweep(
     time_budget: float | None,
     places: Mapping[str, str | None],
 ) -> ResumedSweep:
-    """Read what is needed to go on with a sweep.
+    """Read what is needed to resume a sweep.
 
     Args:
         client: client of the store.
@@ -111,7 +111,7 @@ def load_sweep(
     ids = [found.experiment_id] if found else []
     claimed = _begun(folder, name)
     if claimed is not None and sweep_run(client, ids, claimed.path.name) is None:
-        # Cut off between its first file and its run: it starts where it was.
+        # Interrupted between its first file and its run: it starts where it was.
         return _resumed(claimed, None, (), uri, experiment, given)
     run = find_sweep(client, ids, name)
     own = Workspace(folder / run.data.tags["sweep.name"])
@@ -174,7 +174,7 @@ def _resumed(
     client: MlflowClient | None = None,
     ran_out: bool = False,
 ) -> ResumedSweep:
-    """Put together what the folder and the run tell.
+    """Return what the folder and the run hold of a sweep.
 
     Args:
         own: the sweep's folder.

@@ -28,7 +28,7 @@ class RunningSweep:
         workspace: its folder.
         tracker: writes its record.
         executor: runs its trials.
-        subject: what the notes on MLflow's pages tell of it.
+        subject: what the notes on MLflow's pages describe.
         warnings: what is likely to be wrong with the texts or the winner; stages add to it.
     """
 

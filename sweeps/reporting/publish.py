@@ -39,7 +39,7 @@ def publish(
         record: the sweep.
         tracking_uri: the store as it was asked for.
         dataset: the sweep's data, if it is loaded already.
-        predictions: what the winner says of the validation split, if that is known already.
+        predictions: the winner's of the validation split, if they are known already.
 
     Returns:
         The page.
