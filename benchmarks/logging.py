@@ -25,7 +25,7 @@ from sweeps.console.progress import Progress
 from sweeps.execution.ray_cluster import local_ray
 from sweeps.execution.resources import Workers, plan_rungs
 from sweeps.execution.tuner import TrackingCallback, make_scheduler, run_trials, without_texts
-from sweeps.pipeline.baselines import ListSearcher
+from sweeps.search.list_searcher import ListSearcher
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.retry import RetryTracker

@@ -13,7 +13,7 @@ from benchmarks import tables
 from sentiment import cli
 from sentiment.config import Config
 from sentiment.data.datasets import DataConfig
-from sentiment.evaluate import score_split
+from sentiment.inference.evaluation import score_split
 from sentiment.nn.devices import configure_threads
 from sentiment.training.prepared_data import prepare
 from sentiment.training.trainer import Trainer

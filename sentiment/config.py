@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
@@ -299,3 +300,14 @@ def _number(value: Any) -> Any:
         except ValueError:
             return value
     return value
+
+
+def describe(config: Config) -> str:
+    """Return what a model is, in a few words: `bilstm-2×128 word2vec adam`."""
+    model = config.model
+    direction = "bi" if model.bidirectional else ""
+    embedding = Path(model.embedding).name
+    return (
+        f"{direction}{model.cell}-{model.layers}×{model.hidden_dim} {embedding} "
+        f"{config.training.optimizer}"
+    )

@@ -9,18 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment import cli
-from sentiment.data.labels import class_order
-from sentiment.errors import InputError
-from sentiment.listing import listed
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from sentiment.data.datasets import Dataset
     from sentiment.evaluation.predictions_file import Prediction
     from sentiment.evaluation.scored_texts import ScoredTexts
-    from sentiment.inference.bundle import Bundle
-    from sentiment.inference.metrics import Scores
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -98,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
 def predictions(
     scored: ScoredTexts, log_probabilities: np.ndarray, label_names: tuple[str, ...]
 ) -> list[Prediction]:
-    """Return what a model says of each text, by its float32 log probabilities (n, C)."""
+    """Return a model's prediction of each text, from its float32 log probabilities (n, C)."""
     from sentiment.evaluation.predictions_file import Prediction
 
     best = log_probabilities.argmax(axis=1).tolist()
@@ -108,45 +102,6 @@ def predictions(
             scored.texts, scored.labels.tolist(), best, log_probabilities, strict=True
         )
     ]
-
-
-def score_split(bundle: Bundle, dataset: Dataset, split: str) -> Scores:
-    """Score a saved model on the raw texts of a split, in float32.
-
-    Raises:
-        InputError: the data has labels that the model does not know.
-    """
-    from sentiment.inference.metrics import score
-    from sentiment.io.processes import available_cores
-
-    predicted = split_log_probabilities(bundle, dataset, split, available_cores())
-    return score(predicted, dataset.splits[split].labels)
-
-
-def split_log_probabilities(
-    bundle: Bundle, dataset: Dataset, split: str, workers: int = 1
-) -> np.ndarray:
-    """Return a saved model's float32 log probabilities (n, C) of a split's n raw texts.
-
-    The classes stand in the data's order, and are compared by the values of their labels.
-
-    Args:
-        bundle: the model.
-        dataset: the data set.
-        split: the split's name.
-        workers: processes that share many texts.
-
-    Raises:
-        InputError: the data has labels that the model does not know.
-    """
-    order = class_order(bundle.label_names, dataset.label_names)
-    if order is None:
-        raise InputError(
-            f"the model tells {listed(bundle.label_names)} apart, {dataset.name} has the labels "
-            f"{listed(dataset.label_names)}: give the data that the model is for, or name its "
-            "labels as the model does by --label-map OLD=NEW"
-        )
-    return bundle.log_probabilities(dataset.splits[split].texts, workers)[:, order]
 
 
 if __name__ == "__main__":

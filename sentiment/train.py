@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment import cli
-from sentiment.config import Config, parse_assignments
+from sentiment.config import Config, describe, parse_assignments
 from sentiment.errors import InputError
 from sentiment.recipes.recipe import Recipe, baseline_recipes, load_recipe
 from sentiment.wording import counted
 
 if TYPE_CHECKING:
+    from sentiment.data.datasets import DataConfig, Dataset
+    from sentiment.embeddings.sources import WordVectors
     from sentiment.inference.bundle import Bundle
     from sentiment.tracking.runs import RunRecord
     from sentiment.training.trainer import Trainer
@@ -22,6 +25,26 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> None:
     """Train, print a line an evaluation, and record the run."""
+    args = _parser().parse_args(argv)
+    if args.list_recipes:
+        for recipe in baseline_recipes():
+            print(f"{recipe.name:<16} {recipe.description}")
+        return
+    if args.threads < 1:
+        raise InputError(f"--threads {args.threads}: give 1 or more")
+    recipe = load_recipe(args.recipe) if args.recipe else Recipe("", "", {})
+    config = Config.from_flat({**recipe.settings, **parse_assignments(args.set)})
+    data = cli.data_config(args)
+    if recipe.validation_share and data.validation_share is None:
+        data = data.model_copy(update={"validation_share": recipe.validation_share})
+    run_id = _train_recorded(config, data, args)
+    print(
+        f"next: python -m sentiment.predict --model {run_id}"
+        f'{cli.store_flag(args.tracking_uri)} "This film is great"'
+    )
+
+
+def _parser() -> cli.Parser:
     parser = cli.Parser(
         prog="python -m sentiment.train",
         description="Train one model, recorded in MLflow like a trial of a sweep.",
@@ -57,23 +80,26 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, metavar="N", default=1, help="number of CPU threads")
     parser.add_argument("--name", help="name of the run (default: what the model is)")
     cli.add_store_arguments(parser)
-    args = parser.parse_args(argv)
-    if args.list_recipes:
-        for recipe in baseline_recipes():
-            print(f"{recipe.name:<16} {recipe.description}")
-        return
-    if args.threads < 1:
-        raise InputError(f"--threads {args.threads}: give 1 or more")
-    recipe = load_recipe(args.recipe) if args.recipe else Recipe("", "", {})
-    config = Config.from_flat({**recipe.settings, **parse_assignments(args.set)})
-    data = cli.data_config(args)
-    if recipe.validation_share and data.validation_share is None:
-        data = data.model_copy(update={"validation_share": recipe.validation_share})
+    return parser
 
+
+def _train_recorded(config: Config, data: DataConfig, args: argparse.Namespace) -> str:
+    """Train a model, and record the run.
+
+    Args:
+        config: hyperparameters.
+        data: where the texts come from.
+        args: the flags.
+
+    Returns:
+        The id of the run.
+
+    Raises:
+        InputError: the store, the data or the device can't be had.
+    """
     from sentiment.data.diagnosis import TRAIN, tokenization_warning
-    from sentiment.data.summary import brief
     from sentiment.embeddings.sources import coverage
-    from sentiment.evaluate import score_split
+    from sentiment.inference.evaluation import score_split
     from sentiment.nn.devices import pick_device
     from sentiment.tracking.dataset_input import dataset_input
     from sentiment.tracking.runs import (
@@ -100,15 +126,8 @@ def main(argv: list[str] | None = None) -> None:
     branch = prepared.ngrams_for(config)
     trainer = Trainer(config, corpus, vectors, device, args.threads, branch)
     dataset = prepared.dataset
-    print(brief(dataset))
-    print(
-        f"{trainer.parameter_counts()['parameters/trainable']:,} trainable parameters, "
-        f"{trainer.precision} on {device}; commonest words: "
-        f"{' '.join(trainer.vocabulary.itos[:10])}"
-    )
     share = coverage(vectors, trainer.vocabulary.known)
-    if vectors is not None:
-        print(f"embedding: {vectors.source}, {vectors.dim}d, for {share:.1%} of the vocabulary")
+    _print_model(trainer, dataset, vectors, share)
     client, experiment_id = open_store(uri, args.experiment)
     record = RunRecord.start(
         client,
@@ -132,10 +151,30 @@ def main(argv: list[str] | None = None) -> None:
             )
     for warning in [unsplit, *warnings] if unsplit else warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    return record.run_id
+
+
+def _print_model(
+    trainer: Trainer, dataset: Dataset, vectors: WordVectors | None, coverage: float
+) -> None:
+    """Print what is trained.
+
+    Args:
+        trainer: trains the model.
+        dataset: the data set.
+        vectors: the word vectors, if there are any.
+        coverage: share of the vocabulary that has one.
+    """
+    from sentiment.data.summary import brief
+
+    print(brief(dataset))
     print(
-        f"next: python -m sentiment.predict --model {record.run_id}"
-        f'{cli.store_flag(args.tracking_uri)} "This film is great"'
+        f"{trainer.parameter_counts()['parameters/trainable']:,} trainable parameters, "
+        f"{trainer.precision} on {trainer.device}; commonest words: "
+        f"{' '.join(trainer.vocabulary.itos[:10])}"
     )
+    if vectors is not None:
+        print(f"embedding: {vectors.source}, {vectors.dim}d, for {coverage:.1%} of the vocabulary")
 
 
 def train(trainer: Trainer, record: RunRecord, unsplit: bool) -> tuple[Bundle, list[str]]:
@@ -183,17 +222,6 @@ def train(trainer: Trainer, record: RunRecord, unsplit: bool) -> tuple[Bundle, l
         class_weights=training.class_weights,
         options=TRAIN,
         unsplit=unsplit,
-    )
-
-
-def describe(config: Config) -> str:
-    """Say in a few words what a model is: `bilstm-2×128 word2vec adam`."""
-    model = config.model
-    direction = "bi" if model.bidirectional else ""
-    embedding = Path(model.embedding).name
-    return (
-        f"{direction}{model.cell}-{model.layers}×{model.hidden_dim} {embedding} "
-        f"{config.training.optimizer}"
     )
 
 

@@ -20,66 +20,8 @@ _LOG_WIDTH = 10_000  # characters of a line in a log, where none is wrapped
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Tell what lies on the disk, and remove what the flags say."""
-    parser = cli.Parser(
-        prog="python -m sweeps.clean",
-        description="Say what sweeps and the cache take on the disk; with flags, remove it. Models "
-        "of registered versions stay, and so does all of a sweep that runs. "
-        "Without a SWEEP those that are finished or deleted are meant; others must be named.",
-        common=(
-            "--models",
-            "--checkpoints",
-            "--state",
-            "--deleted",
-            "--cache",
-            "--versions",
-            "--relocate",
-            "--dry-run",
-            "--yes",
-        ),
-        examples=(
-            "python -m sweeps.clean",
-            "python -m sweeps.clean --models --cache corpus --dry-run",
-            "python -m sweeps.clean --state first --yes",
-        ),
-    )
-    parser.add_argument(
-        "--models", nargs="*", metavar="SWEEP", help="logged models of trials; the runs stay"
-    )
-    parser.add_argument(
-        "--checkpoints", nargs="*", metavar="SWEEP", help="Ray's files of sweeps that were cut off"
-    )
-    parser.add_argument(
-        "--state", nargs="*", metavar="SWEEP", help="all of .sweeps/SWEEP: no --resume after that"
-    )
-    parser.add_argument(
-        "--versions",
-        nargs="*",
-        metavar="NAME",
-        help="versions of the registered model NAME, or of all, that no alias names",
-    )
-    parser.add_argument(
-        "--former-champions",
-        action="store_true",
-        help="with --versions: also those that a rollback could go back to",
-    )
-    parser.add_argument(
-        "--deleted", action="store_true", help="models and artifacts of runs deleted in MLflow"
-    )
-    parser.add_argument(
-        "--cache", nargs="*", metavar="PART", help="the cache, or parts of it such as corpus"
-    )
-    parser.add_argument(
-        "--relocate",
-        action="store_true",
-        help="remove nothing: let the record of a moved or copied folder name the files there",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="tell, but change nothing")
-    parser.add_argument("--yes", action="store_true", help="don't ask; needed without a terminal")
-    parser.add_argument(
-        "--tracking-uri", metavar="URI", help="MLflow store (default: the current folder's)"
-    )
-    args = parser.parse_args(argv)
+    """Print what lies on the disk, and remove what the flags name."""
+    args = _parser().parse_args(argv)
     removes = any(value is not None and value is not False for value in _asked(args).values())
     if args.relocate:
         if removes:
@@ -108,8 +50,83 @@ def main(argv: list[str] | None = None) -> int:
             raise InputError("removing takes --yes where nobody can be asked; --dry-run only tells")
         if input("remove these? [y/N] ").strip().lower() not in ("y", "yes"):
             return 0
+    print(f"removed {megabytes(remove(wanted))}")
+    return 0
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser(
+        prog="python -m sweeps.clean",
+        description="Say what sweeps and the cache take on the disk; with flags, remove it. Models "
+        "of registered versions stay, and so does all of a sweep that runs. "
+        "Without a SWEEP those that are finished or deleted are meant; others must be named.",
+        common=(
+            "--models",
+            "--checkpoints",
+            "--state",
+            "--deleted",
+            "--cache",
+            "--versions",
+            "--relocate",
+            "--dry-run",
+            "--yes",
+        ),
+        examples=(
+            "python -m sweeps.clean",
+            "python -m sweeps.clean --models --cache corpus --dry-run",
+            "python -m sweeps.clean --state first --yes",
+        ),
+    )
+    parser.add_argument(
+        "--models", nargs="*", metavar="SWEEP", help="logged models of trials; the runs stay"
+    )
+    parser.add_argument(
+        "--checkpoints", nargs="*", metavar="SWEEP", help="Ray's files of interrupted sweeps"
+    )
+    parser.add_argument(
+        "--state", nargs="*", metavar="SWEEP", help="all of .sweeps/SWEEP: no --resume after that"
+    )
+    parser.add_argument(
+        "--versions",
+        nargs="*",
+        metavar="NAME",
+        help="versions of the registered model NAME, or of all, that no alias names",
+    )
+    parser.add_argument(
+        "--former-champions",
+        action="store_true",
+        help="with --versions: also those that a rollback could go back to",
+    )
+    parser.add_argument(
+        "--deleted", action="store_true", help="models and artifacts of runs deleted in MLflow"
+    )
+    parser.add_argument(
+        "--cache", nargs="*", metavar="PART", help="the cache, or parts of it such as corpus"
+    )
+    parser.add_argument(
+        "--relocate",
+        action="store_true",
+        help="remove nothing: let the record of a moved or copied folder name the files there",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="report, but change nothing")
+    parser.add_argument("--yes", action="store_true", help="don't ask; needed without a terminal")
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow store (default: the current folder's)"
+    )
+    return parser
+
+
+def remove(items: Sequence[Item]) -> int:
+    """Remove what lies on the disk.
+
+    Returns:
+        The bytes that are free again.
+
+    Raises:
+        InputError: something belongs to another user.
+    """
     size = 0
-    for item in wanted:
+    for item in items:
         try:
             size += item.remove() if item.remove is not None else 0
         except PermissionError as error:
@@ -118,8 +135,7 @@ def main(argv: list[str] | None = None) -> int:
                 f"{flag}: {error.filename or 'its files'} can't be removed ({error.strerror}); "
                 f"removed before: {megabytes(size)}"
             ) from error
-    print(f"removed {megabytes(size)}")
-    return 0
+    return size
 
 
 def relocated(tracking_uri: str | None, dry_run: bool) -> str:
@@ -138,8 +154,8 @@ def relocated(tracking_uri: str | None, dry_run: bool) -> str:
     from sentiment.tracking.database import sqlite_file
     from sentiment.tracking.relocation import displacement, relocate
     from sentiment.tracking.runs import tracking_uri as address
-    from sweeps.pipeline.sweep import STATE_FOLDER
     from sweeps.tracking import disk_usage
+    from sweeps.workspace import STATE_FOLDER
 
     database = sqlite_file(address(tracking_uri))
     if database is None:
@@ -180,9 +196,9 @@ def survey(
     """
     from sentiment.tracking.runs import find_store, read_store
     from sentiment.tracking.runs import tracking_uri as address
-    from sweeps.pipeline.sweep import STATE_FOLDER
     from sweeps.registry.unneeded_versions import unneeded_versions
     from sweeps.tracking import disk_usage
+    from sweeps.workspace import STATE_FOLDER
 
     uri = address(tracking_uri)
     items: list[Item] = []

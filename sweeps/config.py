@@ -1,11 +1,11 @@
-"""What a sweep is asked to do."""
+"""The settings of a sweep: a field each, from which its flag follows."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from sentiment.config import Objective, Precision
 from sentiment.data.datasets import DataConfig
@@ -16,11 +16,39 @@ SAMPLERS = ("tpe", "random", "gp", "cmaes")
 SCHEDULERS = ("asha", "fifo")
 PLACES = ("storage", "study_storage")
 """Settings that may hold credentials, which are not kept."""
+TRIALS = 50
+"""Trials of a sweep for which `--trials` is not given."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """The flag of a setting.
+
+    Attributes:
+        group: the flags that it stands among in the help.
+        help: what the setting is.
+        metavar: placeholder of the value; None: argparse's own, or a switch without a value.
+        choices: the values that there are; None: any.
+        least: the smallest value; None: any.
+        is_time: whether the value is a time such as `30m`, of which the setting has the seconds.
+    """
+
+    group: Literal["search", "machine", "sweep", "record"]
+    help: str
+    metavar: str | None = None
+    choices: tuple[str, ...] | None = None
+    least: int | None = None
+    is_time: bool = False
+
+
+def _flag(*flag: Any, **options: Any) -> dict[str, Flag]:
+    """Return the metadata of a setting with a flag; the arguments are those of `Flag`."""
+    return {"flag": Flag(*flag, **options)}
 
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """The settings of one sweep; `python -m sweeps.launch --help` tells what each is.
+    """The settings of one sweep; those without a flag here share theirs with other commands.
 
     Attributes:
         overrides: hyperparameters fixed for all trials.
@@ -38,40 +66,161 @@ class SweepSettings:
     OBJECTIVES: ClassVar[tuple[str, ...]] = get_args(Objective)
     PRECISIONS: ClassVar[tuple[str, ...]] = get_args(Precision)
 
-    trials: int
+    trials: int = field(
+        metadata=_flag("search", f"number of trials to run (default: {TRIALS})", "N", least=1)
+    )
     data: DataConfig = field(default_factory=DataConfig)
-    space: str | None = None
+    space: str | None = field(
+        default=None,
+        metadata=_flag(
+            "search", "search space: cpu, gpu or a YAML file (default: by device)", "FILE"
+        ),
+    )
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    max_epochs: float = 1.5
-    objective: Objective = "valid/accuracy"
-    sampler: str = "tpe"
-    scheduler: str = "asha"
-    precision: Precision = "auto"
-    seed: int = 1234
-    time_budget: float | None = None
-    retries: int = 1
-    trial_timeout: float | None = None
-    warm_start: str | None = None
-    baselines: bool = False
-    final_seeds: int = 0
-    keep_models: int = 10
-    system_metrics: bool = False
-    concurrency: int | None = None
-    cpus_per_trial: int | None = None
-    gpus_per_trial: float | None = None
-    name: str | None = None
-    address: str | None = None
-    storage: str | None = None
-    study_storage: str | None = None
+    max_epochs: float = field(
+        default=1.5, metadata=_flag("search", "longest training of a trial, in epochs", "X")
+    )
+    objective: Objective = field(
+        default="valid/accuracy",
+        metadata=_flag(
+            "search",
+            "metric that chooses the best model: " + ", ".join(OBJECTIVES),
+            "METRIC",
+            choices=OBJECTIVES,
+        ),
+    )
+    sampler: str = field(
+        default="tpe",
+        metadata=_flag(
+            "search", "Optuna sampler: " + ", ".join(SAMPLERS), "NAME", choices=SAMPLERS
+        ),
+    )
+    scheduler: str = field(
+        default="asha",
+        metadata=_flag(
+            "search",
+            "asha stops the weaker trials early, fifo stops none",
+            "NAME",
+            choices=SCHEDULERS,
+        ),
+    )
+    seed: int = field(
+        default=1234, metadata=_flag("search", "seed of the search and the trials", "N", least=0)
+    )
+    time_budget: float | None = field(
+        default=None,
+        metadata=_flag(
+            "search", "start no trial after 90 (seconds), 30m or 2h", "TIME", is_time=True
+        ),
+    )
+    retries: int = field(
+        default=1, metadata=_flag("search", "further attempts for a trial that fails", "N", least=0)
+    )
+    trial_timeout: float | None = field(
+        default=None,
+        metadata=_flag(
+            "search",
+            "end a trial's process that reports nothing for 90 (seconds), 30m or 2h (default: 20 "
+            "times its longest evaluation, at least 10m)",
+            "TIME",
+            is_time=True,
+        ),
+    )
+    warm_start: str | None = field(
+        default=None,
+        metadata=_flag("search", "begin with what the trials of that sweep found", "SWEEP"),
+    )
+    baselines: bool = field(
+        default=False,
+        metadata=_flag(
+            "search", "train the tutorials' recipes and TF-IDF with logistic regression too"
+        ),
+    )
+    final_seeds: int = field(
+        default=0,
+        metadata=_flag(
+            "search", "train the winning settings again with N other seeds", "N", least=0
+        ),
+    )
+    concurrency: int | None = field(
+        default=None,
+        metadata=_flag("machine", "trials that run at once (default: all that fit)", "N"),
+    )
+    cpus_per_trial: int | None = field(
+        default=None,
+        metadata=_flag(
+            "machine",
+            "CPU threads of a trial (default: 1; on GPUs an equal share of the cores)",
+            "N",
+        ),
+    )
+    gpus_per_trial: float | None = field(
+        default=None,
+        metadata=_flag(
+            "machine",
+            "GPUs of a trial, or a fraction of one GPU; 0 trains on the CPU (default: 0.25 where "
+            "there is a GPU)",
+            "X",
+        ),
+    )
+    address: str | None = field(
+        default=None,
+        metadata=_flag(
+            "machine",
+            "Ray cluster to join: auto, or HOST:PORT (default: start Ray on this machine)",
+        ),
+    )
+    storage: str | None = field(
+        default=None,
+        metadata=_flag(
+            "machine",
+            "where checkpoints of running trials are kept: a folder that all nodes share, s3://… "
+            "or gs://… (default: the sweep's folder)",
+            "PLACE",
+        ),
+    )
+    precision: Precision = field(
+        default="auto",
+        metadata=_flag(
+            "machine",
+            "number format of the recurrent layers: " + ", ".join(PRECISIONS),
+            "TYPE",
+            choices=PRECISIONS,
+        ),
+    )
     tracking_uri: str | None = None
     experiment: str = "sentiment"
-    model_name: str = "sentiment"
-    as_challenger: bool = False
+    name: str | None = field(
+        default=None,
+        metadata=_flag("sweep", "name of the sweep (default: data set, date and time)"),
+    )
+    model_name: str = field(
+        default="sentiment",
+        metadata=_flag("sweep", "registered model that the best one becomes a version of", "NAME"),
+    )
+    as_challenger: bool = field(
+        default=False,
+        metadata=_flag("sweep", "make the winner the challenger, better on validation or not"),
+    )
+    study_storage: str | None = field(
+        default=None,
+        metadata=_flag(
+            "record",
+            "database of Optuna's study, postgresql://… (default: a file in the sweep's folder)",
+            "URL",
+        ),
+    )
+    keep_models: int = field(
+        default=10, metadata=_flag("record", "number of trials whose models are kept", "N", least=0)
+    )
+    system_metrics: bool = field(
+        default=False, metadata=_flag("record", "record the load of CPU, memory and GPU")
+    )
 
     def to_json(self) -> str:
         """Return the settings as JSON, for a later resume.
 
-        Without the addresses of store and cluster, which who goes on gives again, and without
+        Without the addresses of store and cluster, which are given again to resume it, and without
         the credentials in the others.
         """
         plain = {each.name: getattr(self, each.name) for each in fields(self)}

@@ -1,15 +1,12 @@
-"""`python -m sweeps.report`: leaderboards, comparisons, and a page with all there is to tell."""
+"""`python -m sweeps.report`: leaderboards, comparisons, and a page with figures."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from sentiment import cli
 from sentiment.errors import InputError
@@ -22,19 +19,12 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from rich.console import Console
 
-    from sentiment.data.datasets import DataConfig, Dataset
+    from sentiment.data.datasets import DataConfig
     from sweeps.analysis.comparison import Comparison
-    from sweeps.analysis.predictions import Predictions
     from sweeps.analysis.sweep_data import SweepRecord
-    from sweeps.reporting.page import Report
-
-REPORT_FILE = "report.html"
-"""Among the artifacts of a sweep's run: the page."""
-PLOTS_FOLDER = "plots"
-"""Among the artifacts of a sweep's run: the page's pictures as PNG."""
 
 COMPARISON_FILE = "comparison.html"
-"""In the current folder: the page that compares sweeps or runs, unless told otherwise."""
+"""In the current folder: the page that compares sweeps or runs, unless `--output` names another."""
 
 _LOG_WIDTH = 160
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -67,88 +57,6 @@ def main(argv: list[str] | None = None) -> None:
         _report_sweeps(client, sweeps, args, console)
     else:
         raise InputError("name sweeps, or runs of single models, but not both at once")
-
-
-def publish(
-    client: MlflowClient,
-    record: SweepRecord,
-    tracking_uri: str | None = None,
-    dataset: Dataset | None = None,
-    predictions: Predictions | None = None,
-) -> bytes:
-    """Make a sweep's report and keep it with the sweep's run: the page, and its pictures as PNG.
-
-    Args:
-        client: client of the store.
-        record: the sweep.
-        tracking_uri: the store as it was asked for.
-        dataset: the sweep's data, if it is loaded already.
-        predictions: what the winner says of the validation split, if that is known already.
-
-    Returns:
-        The page.
-    """
-    report = make_report(client, record, tracking_uri, dataset, predictions)
-    html = report.html()
-    record_report(client, record.run.info.run_id, report, html)
-    return html
-
-
-def make_report(
-    client: MlflowClient,
-    record: SweepRecord,
-    tracking_uri: str | None = None,
-    dataset: Dataset | None = None,
-    predictions: Predictions | None = None,
-) -> Report:
-    """Make a sweep's report; the arguments are those of `publish`."""
-    from sweeps.reporting.sweep_report import sweep_report, winner_predictions
-
-    experiment = client.get_experiment(record.run.info.experiment_id).name
-    return sweep_report(
-        record,
-        predictions or winner_predictions(client, record, dataset),
-        cli.store_flag(tracking_uri),
-        experiment_flag(experiment),
-    )
-
-
-def record_report(client: MlflowClient, run_id: str, report: Report, html: bytes) -> None:
-    """Keep a report with a sweep's run: the page, and its pictures as PNG."""
-    with tempfile.TemporaryDirectory() as scratch:
-        page, plots = Path(scratch, REPORT_FILE), Path(scratch, PLOTS_FOLDER)
-        page.write_bytes(html)
-        plots.mkdir()
-        for picture in report.pictures:
-            (plots / f"{picture.name}.png").write_bytes(picture.png())
-        client.log_artifact(run_id, str(page))
-        client.log_artifacts(run_id, str(plots), PLOTS_FOLDER)
-
-
-def where(client: MlflowClient, run: Run) -> str:
-    """Return where a sweep's page can be opened: a file's address, or where in MLflow it lies."""
-    uri = str(run.info.artifact_uri)
-    folder = url2pathname(urlsplit(uri).path) if uri.startswith("file:") else uri
-    page = Path(folder, REPORT_FILE)
-    if page.is_file():
-        return page.absolute().as_uri()
-    return f"{REPORT_FILE} among the artifacts of the run {run.info.run_id}"
-
-
-def write_page(path: Path, html: bytes) -> None:
-    """Write a page: whole, or not at all.
-
-    Raises:
-        InputError: it can't be written there.
-    """
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(html)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"--output {path}: can't be written ({error.strerror})") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -220,17 +128,18 @@ def _close_orphans(client: MlflowClient, console: Console) -> None:
     except Exception as error:
         if not is_read_only(error):
             raise
-        _say(console, "runs that ended processes left running stay so: the store is read-only")
+        _notify(console, "runs that ended processes left running stay so: the store is read-only")
         return
     if closed:
         runs = counted(len(closed), "run")
-        _say(console, f"closed {runs} that an ended process had left running")
+        _notify(console, f"closed {runs} that an ended process had left running")
 
 
 def _report_sweeps(
     client: MlflowClient, runs: list[Run], args: argparse.Namespace, console: Console
 ) -> None:
     from sweeps.analysis.sweep_data import read_sweep
+    from sweeps.reporting.publish import make_report, record_report, where
 
     if args.split != "valid" or _data(args) is not None:
         raise InputError("--split and the data's flags are for runs: name some by their ids")
@@ -256,9 +165,9 @@ def _report_sweeps(
         if not is_read_only(error):
             raise
         hint = "" if args.output else "; --output FILE writes it elsewhere"
-        _say(console, f"the page can't be recorded: the store is read-only for this user{hint}")
+        _notify(console, f"the page can't be recorded: the store is read-only for this user{hint}")
         return
-    _say(console, f"report: {where(client, runs[0])}")
+    _notify(console, f"report: {where(client, runs[0])}")
 
 
 def _report_runs(
@@ -270,7 +179,7 @@ def _report_runs(
     if len({run.info.run_id for run in runs}) < len(runs):
         raise InputError("a run is named twice: name each once")
     if args.split == "test":
-        _say(console, f"warning: {TEST_WARNING}")
+        _notify(console, f"warning: {TEST_WARNING}")
     comparison = compare_runs(client, runs, args.split, _data(args))
     _print_runs(console, comparison, args)
     if not args.no_page:
@@ -278,7 +187,7 @@ def _report_runs(
 
 
 def _data(args: argparse.Namespace) -> DataConfig | None:
-    """Return where the data is, if any flag says so; the runs know it else."""
+    """Return where the data is, if any flag gives it; else the runs have it."""
     from sentiment.data.datasets import DataConfig
 
     fields = DataConfig.model_fields
@@ -290,8 +199,10 @@ def _data(args: argparse.Namespace) -> DataConfig | None:
 
 
 def _write(console: Console, path: Path, html: bytes) -> None:
+    from sweeps.reporting.publish import write_page
+
     write_page(path, html)
-    _say(console, f"report: {path.absolute().as_uri()}")
+    _notify(console, f"report: {path.absolute().as_uri()}")
 
 
 def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.Namespace) -> None:
@@ -316,22 +227,22 @@ def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.N
     for record in records:
         outcomes = present_counts(record.outcomes)
         state = record.run.data.tags.get("sweep.state", "")
-        _say(console, f"sweep {record.name} ({state}): {outcomes or 'no trials'}")
+        _notify(console, f"sweep {record.name} ({state}): {outcomes or 'no trials'}")
         fitted = terminal_table(record, args.top, console.width)
         console.print(fitted.table)
         if record.cut_short:
-            _say(console, record.cut_short)
+            _notify(console, record.cut_short)
         if fitted.left_out:
-            _say(
+            _notify(
                 console,
                 f"left out, as the terminal is too narrow: {', '.join(fitted.left_out)}; they are "
                 "in --csv and the page",
             )
         if len(record.trials) > args.top:
             more = counted(len(record.trials) - args.top, "more trial")
-            _say(console, f"… and {more}: --top, or the page")
+            _notify(console, f"… and {more}: --top, or the page")
     for warning in comparability(records):
-        _say(console, f"warning: {warning}")
+        _notify(console, f"warning: {warning}")
 
 
 def _print_runs(console: Console, comparison: Comparison, args: argparse.Namespace) -> None:
@@ -353,10 +264,10 @@ def _print_runs(console: Console, comparison: Comparison, args: argparse.Namespa
     console.print(grid_table(metrics_grid(comparison), console.width))
     console.print(grid_table(settings_grid(comparison), console.width))
     for note in comparison.notes:
-        _say(console, note)
+        _notify(console, note)
     if comparison.pairs:
         texts = counted(comparison.pairs[0].counts.count, "text")
-        _say(console, f"McNemar's exact test, {comparison.split} split, {texts}, float32:")
+        _notify(console, f"McNemar's exact test, {comparison.split} split, {texts}, float32:")
         console.print(grid_table(pairs_grid(comparison), console.width))
 
 
@@ -374,7 +285,7 @@ def _plain(record: SweepRecord, table: Any) -> dict[str, Any]:
     }
 
 
-def _say(console: Console, text: str) -> None:
+def _notify(console: Console, text: str) -> None:
     from sweeps.terminal import say
 
     say(console, text)

@@ -11,6 +11,9 @@ from filelock import FileLock, Timeout
 
 from sentiment.errors import InputError
 
+STATE_FOLDER = Path(".sweeps")
+"""Beside the store: a workspace for each sweep."""
+
 SETTINGS_FILE = "settings.json"
 """What the sweep was asked to do; also among the artifacts of its run."""
 SPACE_FILE = "space.yaml"
@@ -23,7 +26,7 @@ class Workspace:
     """The folder of one sweep, which one process has at a time.
 
     It is there, with settings and space, before anything of the sweep is recorded: from then on
-    a sweep that is cut off can be gone on with.
+    a sweep that is interrupted can be resumed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,8 +35,8 @@ class Workspace:
         self._lock = FileLock(path / LOCK_FILE)
 
     @classmethod
-    def claim(cls, path: Path, settings: str, space: str) -> Workspace:
-        """Make the folder of a new sweep and take it.
+    def create(cls, path: Path, settings: str, space: str) -> Workspace:
+        """Create the folder of a new sweep and lock it.
 
         Args:
             path: the folder; its name is the sweep's.
@@ -61,8 +64,8 @@ class Workspace:
         folder.path = path
         return folder
 
-    def take(self) -> None:
-        """Take the folder of a sweep that goes on; made, where another machine started it.
+    def lock(self) -> None:
+        """Lock the folder of a sweep that is resumed; created, where another machine started it.
 
         Raises:
             InputError: another process has it.
@@ -78,7 +81,7 @@ class Workspace:
             ) from None
 
     def release(self) -> None:
-        """Let go of the folder; the end of the process, however it comes, does the same."""
+        """Unlock the folder; the end of the process, however it comes, does the same."""
         self._lock.release()
 
     def write(self, settings: str, space: str) -> None:

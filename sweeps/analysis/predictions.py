@@ -1,4 +1,4 @@
-"""What a logged model says of a split, text by text.
+"""Predictions of a logged model on a split, text by text.
 
 Shapes: n texts, C classes.
 """
@@ -15,15 +15,15 @@ from mlflow.exceptions import MlflowException
 from sentiment.data.datasets import DATASETS, DataConfig, Dataset, load_dataset
 from sentiment.data.identity import mismatch
 from sentiment.errors import InputError
-from sentiment.evaluate import split_log_probabilities
 from sentiment.inference.bundle import Bundle
+from sentiment.inference.evaluation import split_log_probabilities
 from sentiment.inference.metrics import Scores, score
 from sentiment.io.processes import available_cores
 from sentiment.nn.devices import configure_threads
 from sentiment.tracking.model_uri import fetch_bundle
 from sweeps.config import SweepSettings
-from sweeps.pipeline.resume import SETTINGS_FILE
 from sweeps.tracking.queries import artifact_text
+from sweeps.workspace import SETTINGS_FILE
 
 SMALL_HIDDEN = 256
 """Up to this hidden size a second thread waits more than it works where others compute too."""

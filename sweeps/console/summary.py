@@ -1,4 +1,4 @@
-"""What a sweep says of itself when it starts and after it has ended."""
+"""What a sweep prints when it starts and after it has ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from sentiment.tracking.provenance import redacted
 from sentiment.wording import counted, duration
 from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.config import SweepSettings
-from sweeps.pipeline.resume import ResumedSweep
 from sweeps.registry.challenger import RegisteredWinner
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, number_text
 from sweeps.terminal import Column, command_lines, fitted_table, say
@@ -164,20 +163,25 @@ def print_result(
 
 
 def start_line(
-    name: str, settings: SweepSettings, resumed: ResumedSweep | None, run_id: str
+    name: str,
+    settings: SweepSettings,
+    run_id: str,
+    ended: int | None = None,
+    search_over: bool = False,
 ) -> str:
-    """Return what a sweep says when it starts.
+    """Return the line that a sweep prints when it starts.
 
     Args:
         name: the sweep.
         settings: what it was asked to do.
-        resumed: the sweep that is resumed; None for a new one.
         run_id: its run.
+        ended: trials of a resumed sweep that have ended; None for a new sweep.
+        search_over: whether the time budget has ended the search, so that no trial starts.
     """
     what = trials = counted(settings.trials, "trial")
-    if resumed is not None:
-        what = f"resumed, {len(resumed.ended)} of {trials} have ended"
-    if resumed is not None and resumed.search_over:
+    if ended is not None:
+        what = f"resumed, {ended} of {trials} have ended"
+    if search_over:
         what += f"; {SEARCH_OVER}"
     elif settings.time_budget is not None:
         what += f"; time budget of the search: {duration(settings.time_budget)}"
@@ -197,7 +201,7 @@ def _budget_lines(result: SweepResult, settings: SweepSettings) -> Iterator[str]
 
 
 def resume_command(name: str, settings: SweepSettings) -> str:
-    """Return the command that goes on with a sweep."""
+    """Return the command that resumes a sweep."""
     store = cli.store_flag(settings.tracking_uri)
     places = "".join(
         f" --{flag} {shlex.quote(redacted(value))}"

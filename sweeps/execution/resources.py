@@ -15,7 +15,7 @@ GPU_FRACTION = 0.25
 GPU_MEMORY = 0.9
 """Of a GPU's memory the trials' tensors get this share; each process takes some besides."""
 REDUCTION = 2
-"""Of the trials that reach a rung about one in so many goes on to the next."""
+"""Of the trials that reach a rung about one in so many continues to the next."""
 FIRST_RUNG_EPOCHS = 0.4
 """The first rung is at this many epochs at the latest, well before one is over."""
 LEAST_HALVINGS = 3
@@ -69,8 +69,8 @@ class Workers:
         """The share of a GPU's memory that a worker may take; None without a shared GPU."""
         return GPU_MEMORY * self.gpus if 0 < self.gpus < 1 else None
 
-    def fewer(self, nodes: Sequence[Node]) -> Workers | None:
-        """Return half as many, each with twice the memory; None if there can't be fewer."""
+    def reduce_concurrency(self, nodes: Sequence[Node]) -> Workers | None:
+        """Return half as many, each with twice the memory; None if that is not possible."""
         if 0 < self.gpus < 1:
             wider = replace(self, gpus=min(1.0, 2 * self.gpus))
             return replace(wider, count=max(1, wider.room(nodes)))

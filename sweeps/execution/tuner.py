@@ -21,9 +21,8 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.stopper import Stopper
 
-from sentiment.config import Config, Objective
+from sentiment.config import Config, Objective, describe
 from sentiment.tracking.runs import run_parameters
-from sentiment.train import describe
 from sentiment.training.checkpoint import MODEL_FOLDER, read_notes
 from sentiment.training.prepared_data import PreparedData
 from sentiment.wording import duration

@@ -26,23 +26,18 @@ TFIDF_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Seconds of a sweep's parts.
+class StagePlan:
+    """What a stage would do.
 
     Attributes:
-        search: the trials of the search.
-        confirmation: the winner's settings with other seeds.
-        baselines: the recipes and TF-IDF.
+        name: of the stage, in the estimate.
+        lines: for the user.
+        seconds: that it may take; 0.0 where that is not estimated.
     """
 
-    search: float
-    confirmation: float = 0.0
-    baselines: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """All of it, with the start."""
-        return START_SECONDS + self.search + self.confirmation + self.baselines
+    name: str
+    lines: Sequence[str] = ()
+    seconds: float = 0.0
 
 
 class Estimator:
@@ -73,7 +68,7 @@ class Estimator:
     def trials(self, space: Space, count: int, halving: bool) -> float:
         """Return the seconds of trials of a search.
 
-        With successive halving half of the trials that reach a rung go on to the next.
+        With successive halving half of the trials that reach a rung continue to the next.
         """
         budget = float(self._rungs.budget)
         if halving:

@@ -1,4 +1,4 @@
-"""Going on with a sweep that was cut off, or that is to have more trials."""
+"""Resumption of a sweep that was interrupted, or that is to have more trials."""
 
 from __future__ import annotations
 
@@ -47,20 +47,19 @@ class CompleteError(InputError):
 
 @dataclass(frozen=True)
 class ResumedSweep:
-    """What a sweep's record holds for the one that goes on with it.
+    """What the record holds of a sweep that is resumed.
 
     Attributes:
         name: the sweep.
-        run_id: its run; None if it was cut off before it had one.
+        run_id: its run; None if it was interrupted before it had one.
         settings: as it was started, but for the number of trials and the time budget.
         finished: whether it had come to its end.
         search_over: whether its time budget had ended the search, and this start gives it neither
             more time nor more trials: what comes after the search is left.
         space: what it searches.
-        dataset_fingerprint: the data that it saw; None if it was cut off before it saw any.
+        dataset_fingerprint: the data that it saw; None if it was interrupted before it saw any.
         ended: its trials that need no further work.
-        ended_baselines: names of the baselines that need none.
-        ended_confirmations: the same of confirmations.
+        ended_by_role: by role, the keys of the other runs that need none.
     """
 
     name: str
@@ -71,8 +70,11 @@ class ResumedSweep:
     space: Space
     dataset_fingerprint: str | None
     ended: tuple[TrialRecord, ...]
-    ended_baselines: frozenset[str]
-    ended_confirmations: frozenset[str]
+    ended_by_role: Mapping[str, frozenset[str]]
+
+    def ended_runs(self, role: str) -> frozenset[str]:
+        """Return the keys of the runs of a role, such as `baseline`, that have ended."""
+        return self.ended_by_role.get(role, frozenset())
 
 
 def load_sweep(
@@ -85,7 +87,7 @@ def load_sweep(
     time_budget: float | None,
     places: Mapping[str, str | None],
 ) -> ResumedSweep:
-    """Read what is needed to go on with a sweep.
+    """Read what is needed to resume a sweep.
 
     Args:
         client: client of the store.
@@ -109,7 +111,7 @@ def load_sweep(
     ids = [found.experiment_id] if found else []
     claimed = _begun(folder, name)
     if claimed is not None and sweep_run(client, ids, claimed.path.name) is None:
-        # Cut off between its first file and its run: it starts where it was.
+        # Interrupted between its first file and its run: it starts where it was.
         return _resumed(claimed, None, (), uri, experiment, given)
     run = find_sweep(client, ids, name)
     own = Workspace(folder / run.data.tags["sweep.name"])
@@ -172,7 +174,7 @@ def _resumed(
     client: MlflowClient | None = None,
     ran_out: bool = False,
 ) -> ResumedSweep:
-    """Put together what the folder and the run tell.
+    """Return what the folder and the run hold of a sweep.
 
     Args:
         own: the sweep's folder.
@@ -212,10 +214,10 @@ def _resumed(
         space=Space.from_mapping(yaml.safe_load(texts[SPACE_FILE] or "")),
         dataset_fingerprint=None if run is None else run.data.params.get("dataset_fingerprint"),
         ended=tuple(trial for trial in over if trial.role == "trial"),
-        ended_baselines=frozenset(str(trial.key) for trial in over if trial.role == "baseline"),
-        ended_confirmations=frozenset(
-            str(trial.key) for trial in over if trial.role == "confirmation"
-        ),
+        ended_by_role={
+            role: frozenset(str(trial.key) for trial in over if trial.role == role)
+            for role in {trial.role for trial in over} - {"trial"}
+        },
     )
 
 

@@ -64,8 +64,8 @@ class StudyLocation:
             return bool(connection.execute(query, {"name": folder.path.name}).scalar())
 
     @contextmanager
-    def taken(self, name: str) -> Iterator[None]:
-        """Have the study of a sweep to this process alone, over all machines.
+    def lock(self, name: str) -> Iterator[None]:
+        """Lock the study of a sweep against other processes, on whichever machine.
 
         Raises:
             InputError: another process has it, or the database does not answer.
@@ -78,8 +78,8 @@ class StudyLocation:
         digest = hashlib.sha256(f"sentiment-sweeps {name}".encode()).digest()
         key = int.from_bytes(digest[:8], "big", signed=True)
         with self._connected() as connection:
-            taken = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key})
-            if not taken.scalar():
+            locked = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key})
+            if not locked.scalar():
                 raise InputError(
                     f"the sweep {name} is running, perhaps on another machine: wait for it, or end "
                     "that process first"

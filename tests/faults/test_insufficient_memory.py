@@ -15,7 +15,9 @@ from rich.console import Console
 from sentiment.data.datasets import DataConfig
 from sweeps.config import SweepSettings
 from sweeps.execution import tuner
-from sweeps.pipeline.sweep import Sweep
+from sweeps.pipeline import sweep
+from sweeps.pipeline.checks import check
+from sweeps.pipeline.executor import Executor
 from sweeps.tracking.queries import trials_of
 from sweeps.trials.trainable import TrialWorker
 
@@ -49,7 +51,7 @@ def crowded(monkeypatch, tmp_path):
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
-def test_fewer_trials_run_at_once_and_all_go_on(crowded, store, store_uri, tmp_path):
+def test_fewer_trials_run_at_once_and_all_resume(crowded, store, store_uri, tmp_path, monkeypatch):
     client, _ = store
     (tmp_path / "space.yaml").write_text(SPACE)
     said = io.StringIO()
@@ -64,9 +66,17 @@ def test_fewer_trials_run_at_once_and_all_go_on(crowded, store, store_uri, tmp_p
         name="crowded",
         tracking_uri=store_uri,
     )
-    sweep = Sweep(settings, Console(file=said, width=200), quiet=True)
-    result = sweep.run()
-    assert sweep.workers.count == 1
+    executors = []
+
+    class ObservedExecutor(Executor):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            executors.append(self)
+
+    monkeypatch.setattr(sweep, "Executor", ObservedExecutor)
+    result = sweep.run(check(settings, Console(file=said, width=200), quiet=True))
+    (executor,) = executors
+    assert executor.workers.count == 1
     assert "CUDA out of memory. Tried to allocate 20.00 GiB): from now on 1 at once" in (
         said.getvalue()
     )

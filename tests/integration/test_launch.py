@@ -24,8 +24,8 @@ from real_sweep import KEPT, TRIALS, command
 from sentiment.config import SECTION_OF
 from sentiment.data.datasets import DataConfig, load_dataset
 from sentiment.errors import InputError
-from sentiment.evaluate import score_split
 from sentiment.inference.bundle import Bundle
+from sentiment.inference.evaluation import score_split
 from sentiment.inference.metrics import score
 from sentiment.tracking.model_uri import fetch_bundle, model_of_version
 from sweeps.launch import main
@@ -311,7 +311,7 @@ def test_warm_start_and_time_budget(swept, monkeypatch, capsys):
     arguments += ["--space", "space.yaml", "--name", "second", "--warm-start", "first", "--quiet"]
     done = command("sweeps.launch", *arguments, "--time-budget", "9s", cwd=swept.folder)
     assert done.returncode == 0, done.stderr
-    assert f"{TRIALS} trials told, 0 outside" in done.stdout
+    assert f"{TRIALS} trials used, 0 outside" in done.stdout
     runs = swept.client.search_runs(
         [swept.parent.info.experiment_id], "tags.`sweep.name` = 'second'"
     )

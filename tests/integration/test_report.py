@@ -23,24 +23,24 @@ from hypothesis import strategies as st
 from rich.console import Console
 from services import on_read_only
 
-from sentiment.config import Config
+from sentiment.config import Config, describe
 from sentiment.data.datasets import DataConfig, load_dataset
 from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
 from sentiment.tracking.provenance import process_tags
 from sentiment.tracking.runs import open_store, run_parameters
-from sentiment.train import describe
 from sweeps.analysis.importance import LEAST_TRIALS, importances
 from sweeps.analysis.predictions import Predictions, surest_mistakes
 from sweeps.analysis.seed_replicates import confirmation_key
 from sweeps.analysis.sweep_data import read_sweep
 from sweeps.config import SweepSettings
-from sweeps.pipeline.sweep import Sweep
-from sweeps.report import _print_sweeps, main, publish, write_page
+from sweeps.pipeline.stages.conclusion import report
+from sweeps.report import _print_sweeps, main
 from sweeps.reporting.figures.model import calibration_error, model_pictures, reliability
 from sweeps.reporting.figures.search import assign_lanes, pareto_front, search_pictures
 from sweeps.reporting.leaderboard import terminal_table
 from sweeps.reporting.page import Report, Section
+from sweeps.reporting.publish import publish, write_page
 from sweeps.reporting.sweep_report import (
     classes_grid,
     confused_grid,
@@ -436,11 +436,11 @@ def test_launch_tells_of_a_report_that_fails(swept, monkeypatch, caplog):
     def broken(*arguments):
         raise ValueError("no ink")
 
-    monkeypatch.setattr("sweeps.pipeline.sweep.publish", broken)
+    monkeypatch.setattr("sweeps.pipeline.stages.conclusion.publish", broken)
     said = []
     settings = SweepSettings(trials=1, experiment="mine")
-    launched = SimpleNamespace(settings=settings, dataset=None, _predictions=None, _say=said.append)
-    Sweep._report(launched, swept.client, swept.run_id)
+    context = SimpleNamespace(settings=settings, dataset=None, notify=said.append)
+    report(context, swept.client, swept.run_id, None)
     command = "python -m sweeps.report --experiment mine"
     assert said == [f"the sweep is recorded; to make its report: {command}"]
     assert "no ink" in caplog.text

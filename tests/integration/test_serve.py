@@ -26,8 +26,8 @@ from sentiment.config import Config
 from sentiment.data.datasets import DataConfig, load_dataset
 from sentiment.data.vocabulary import SPECIALS, Vocabulary
 from sentiment.errors import InputError
-from sentiment.evaluate import score_split
 from sentiment.inference.bundle import Bundle
+from sentiment.inference.evaluation import score_split
 from sentiment.inference.metrics import score
 from sentiment.nn.classifier import Classifier
 from sentiment.tracking.runs import save_mlflow_model

@@ -144,17 +144,15 @@ def test_commands_stay_whole_in_a_narrow_terminal():
 
 
 def test_the_start_says_what_is_left():
-    assert start_line("first", SETTINGS, None, "abc") == (
+    assert start_line("first", SETTINGS, "abc") == (
         "sweep first: 30 trials; time budget of the search: 20 seconds; run abc"
     )
     plain = replace(SETTINGS, trials=1, time_budget=None)
-    assert start_line("first", plain, None, "abc") == "sweep first: 1 trial; run abc"
-    resumed = SimpleNamespace(ended=TRIALS, search_over=False)
-    assert start_line("first", SETTINGS, resumed, "abc").startswith(
+    assert start_line("first", plain, "abc") == "sweep first: 1 trial; run abc"
+    assert start_line("first", SETTINGS, "abc", ended=3).startswith(
         "sweep first: resumed, 3 of 30 trials have ended; time budget"
     )
-    resumed.search_over = True
-    assert start_line("first", SETTINGS, resumed, "abc") == (
+    assert start_line("first", SETTINGS, "abc", ended=3, search_over=True) == (
         "sweep first: resumed, 3 of 30 trials have ended; its time budget has ended the search, "
         "--time-budget gives it more; run abc"
     )

@@ -14,7 +14,7 @@ from sweeps.config import SweepSettings
 from sweeps.execution.ray_cluster import joined_ray, local_ray
 from sweeps.execution.resources import Workers
 from sweeps.launch import LOG_WIDTH
-from sweeps.pipeline.sweep import Sweep
+from sweeps.pipeline.checks import check
 
 # isort: split
 import ray
@@ -63,7 +63,7 @@ def test_a_callers_ray_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     try:
         message = "call ray.shutdown\\(\\) before"
         with pytest.raises(InputError, match=message):
-            Sweep(SweepSettings(trials=1), Console(width=LOG_WIDTH))
+            check(SweepSettings(trials=1), Console(width=LOG_WIDTH))
         for started in (local_ray(ONE, 0), joined_ray("auto")):
             with pytest.raises(InputError, match=message), started:
                 pass

@@ -101,14 +101,15 @@ def test_the_nodes_of_a_cluster_are_told_by_kind():
 def test_fewer_workers_get_more_memory_each():
     shared = plan_workers([Node(16, 2)])
     assert (shared.count, shared.memory_share) == (8, pytest.approx(0.225))
-    half = shared.fewer([Node(16, 2)])
+    half = shared.reduce_concurrency([Node(16, 2)])
     assert (half.count, half.gpus, half.memory_share) == (4, 0.5, pytest.approx(0.45))
-    whole = half.fewer([Node(16, 2)])
+    whole = half.reduce_concurrency([Node(16, 2)])
     assert (whole.count, whole.gpus, whole.memory_share) == (2, 1.0, None)
-    assert whole.fewer([Node(16, 2)]) is None
+    assert whole.reduce_concurrency([Node(16, 2)]) is None
     cores = plan_workers([Node(5)])
-    assert [cores.fewer([Node(5)]).count, cores.fewer([Node(5)]).room([Node(5)])] == [2, 2]
-    assert plan_workers([Node(1)]).fewer([Node(1)]) is None
+    fewer = cores.reduce_concurrency([Node(5)])
+    assert [fewer.count, fewer.room([Node(5)])] == [2, 2]
+    assert plan_workers([Node(1)]).reduce_concurrency([Node(1)]) is None
 
 
 @given(epochs=st.floats(0.05, 200), examples=st.integers(10, 100_000))

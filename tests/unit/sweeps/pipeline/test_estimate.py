@@ -10,7 +10,7 @@ import torch
 from sentiment.config import Config
 from sweeps.execution.resources import Workers, plan_rungs
 from sweeps.pipeline.dry_run import estimate_line
-from sweeps.pipeline.estimate import START_SECONDS, Estimate, Estimator, tfidf_seconds
+from sweeps.pipeline.estimate import Estimator, StagePlan, tfidf_seconds
 from sweeps.search.cost_model import TrialCost
 from sweeps.space.space import Space
 
@@ -54,10 +54,9 @@ def test_baselines_run_side_by_side():
 
 
 def test_the_parts_are_named_where_there_are_several():
-    total = START_SECONDS + 600
-    assert Estimate(600).total == total
-    assert estimate_line(Estimate(600)) == "time: about 12 minutes, within a factor of two"
-    line = estimate_line(Estimate(600, baselines=60 + tfidf_seconds(DATASET)))
-    assert line == (
+    search = StagePlan("search", seconds=600)
+    assert estimate_line([search]) == "time: about 12 minutes, within a factor of two"
+    baselines = StagePlan("baselines", seconds=60 + tfidf_seconds(DATASET))
+    assert estimate_line([search, StagePlan("confirmation"), baselines]) == (
         "time: about 13 minutes, within a factor of two (search 10 minutes, baselines 61 seconds)"
     )

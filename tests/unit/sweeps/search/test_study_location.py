@@ -59,12 +59,12 @@ def test_a_database_knows_the_studies_that_it_has(studies, folder):
 
 def test_one_process_has_a_study_at_a_time(studies):
     one, other = StudyLocation(studies), StudyLocation(studies)
-    with one.taken("first"):
+    with one.lock("first"):
         with pytest.raises(InputError, match="the sweep first is running, perhaps on another"):
-            other.taken("first").__enter__()
-        with other.taken("second"):
+            other.lock("first").__enter__()
+        with other.lock("second"):
             pass
-    with other.taken("first"):
+    with other.lock("first"):
         pass
 
 
@@ -88,7 +88,7 @@ def test_a_database_that_does_not_answer_is_told_of(folder):
         storage.holds(folder)
     assert "secret" not in str(refused.value)
     with pytest.raises(InputError, match="refused"):
-        storage.taken("first").__enter__()
+        storage.lock("first").__enter__()
 
 
 def test_a_tracking_store_in_a_database_is_looked_at_first(studies):

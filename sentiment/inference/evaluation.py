@@ -1,0 +1,49 @@
+"""A saved model's predictions and metrics on a split of a data set, in float32."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sentiment.data.datasets import Dataset
+from sentiment.data.labels import class_order
+from sentiment.errors import InputError
+from sentiment.inference.bundle import Bundle
+from sentiment.inference.metrics import Scores, score
+from sentiment.io.processes import available_cores
+from sentiment.listing import listed
+
+
+def score_split(bundle: Bundle, dataset: Dataset, split: str) -> Scores:
+    """Score a saved model on the raw texts of a split, in float32.
+
+    Raises:
+        InputError: the data has labels that the model does not know.
+    """
+    predicted = split_log_probabilities(bundle, dataset, split, available_cores())
+    return score(predicted, dataset.splits[split].labels)
+
+
+def split_log_probabilities(
+    bundle: Bundle, dataset: Dataset, split: str, workers: int = 1
+) -> np.ndarray:
+    """Return a saved model's float32 log probabilities (n, C) of a split's n raw texts.
+
+    The classes stand in the data's order, and are compared by the values of their labels.
+
+    Args:
+        bundle: the model.
+        dataset: the data set.
+        split: the split's name.
+        workers: processes that share many texts.
+
+    Raises:
+        InputError: the data has labels that the model does not know.
+    """
+    order = class_order(bundle.label_names, dataset.label_names)
+    if order is None:
+        raise InputError(
+            f"the model tells {listed(bundle.label_names)} apart, {dataset.name} has the labels "
+            f"{listed(dataset.label_names)}: give the data that the model is for, or name its "
+            "labels as the model does by --label-map OLD=NEW"
+        )
+    return bundle.log_probabilities(dataset.splits[split].texts, workers)[:, order]

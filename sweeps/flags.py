@@ -1,0 +1,110 @@
+"""The flags of a sweep's settings: added to a parser, and read from what was parsed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
+from typing import Any, get_args, get_type_hints
+
+from sentiment import cli
+from sentiment.config import likeliest, parse_assignments
+from sentiment.data.config import flag
+from sentiment.errors import InputError
+from sweeps.config import TRIALS, Flag, SweepSettings
+
+
+def add_flags(parser: argparse._ArgumentGroup, group: str) -> None:
+    """Add the flags of a group, one a setting.
+
+    Args:
+        parser: where they stand in the help.
+        group: their `Flag.group`.
+    """
+    hints = get_type_hints(SweepSettings)
+    for setting, described in _flags():
+        if described.group != group:
+            continue
+        kinds = (hints[setting.name], *get_args(hints[setting.name]))
+        if bool in kinds:
+            parser.add_argument(flag(setting.name), action="store_true", help=described.help)
+            continue
+        number = next((kind for kind in (int, float) if kind in kinds), str)
+        parser.add_argument(
+            flag(setting.name),
+            type=str if described.is_time else number,
+            # None where it must be known whether the flag was given.
+            default=None if setting.default is MISSING else setting.default,
+            metavar=described.metavar,
+            help=described.help,
+        )
+
+
+def read_settings(args: argparse.Namespace) -> SweepSettings:
+    """Return the settings, checked as far as that needs neither data, devices nor store.
+
+    Args:
+        args: what a parser with all flags, and those of data and store, has parsed.
+
+    Raises:
+        InputError: a flag's value is wrong.
+    """
+    for setting, described in _flags():
+        value = getattr(args, setting.name)
+        if described.least is not None and value is not None and value < described.least:
+            raise InputError(f"{flag(setting.name)} {value}: give {described.least} or more")
+    overrides: dict[str, Any] = parse_assignments(args.set)
+    if args.language is not None:
+        overrides["language"] = args.language
+    data = cli.data_config(args)
+    values = {setting.name: _value(args, setting.name, each) for setting, each in _flags()}
+    if values["trials"] is None:
+        values["trials"] = TRIALS
+    return SweepSettings(
+        **values,
+        data=data,
+        overrides=overrides,
+        tracking_uri=args.tracking_uri,
+        experiment=args.experiment,
+    )
+
+
+def seconds_of(name: str, text: str | None) -> float | None:
+    """Read `90`, `90s`, `30m` or `2h` as seconds.
+
+    Args:
+        name: the setting's name.
+        text: the flag's value; None if it was not given.
+
+    Raises:
+        InputError: it is not a time above 0.
+    """
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1]) if text[-1:] in "smh" and text else (text, "s")
+    try:
+        seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise InputError(f"{flag(name)} {text}: give a time such as 90 (seconds), 30m or 2h")
+    return seconds
+
+
+def _flags() -> Iterator[tuple[Field[Any], Flag]]:
+    """Yield the settings that have a flag here, in the order of the help."""
+    for setting in fields(SweepSettings):
+        if "flag" in setting.metadata:
+            yield setting, setting.metadata["flag"]
+
+
+def _value(args: argparse.Namespace, name: str, described: Flag) -> Any:
+    """Return the value of a setting."""
+    value = getattr(args, name)
+    if described.is_time:
+        return seconds_of(name, value)
+    if described.choices is not None and value not in described.choices:
+        shown = name.replace("_", "-")
+        close = likeliest(value, described.choices)
+        raise InputError(f"--{shown} {value}: there is no such {shown}; {close}")
+    return value

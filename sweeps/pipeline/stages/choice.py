@@ -1,0 +1,158 @@
+"""The choice: the winner by validation, scored once on the test split, and registered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sentiment.data.diagnosis import LAUNCH, answer_warnings
+from sentiment.data.sources import absolute
+from sentiment.errors import InputError
+from sentiment.inference.metrics import score
+from sweeps.analysis.predictions import Predictions, bundle_predictions
+from sweeps.pipeline.running import RunningSweep
+from sweeps.registry import versions
+from sweeps.registry.challenger import RegisteredWinner, register_winner, registered_winner
+from sweeps.registry.recorded_predictions import keep_predictions
+from sweeps.reporting import notes
+from sweeps.tracking.queries import TrialRecord, best_trials
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A sweep's winner.
+
+    Attributes:
+        winner: the best trial by validation; None if none was evaluated.
+        test: its metrics on the test split.
+        registered: its version; None if it was removed from the registry.
+        predictions: its predictions of the validation split; None if it was scored before.
+    """
+
+    winner: TrialRecord | None = None
+    test: dict[str, float] = field(default_factory=dict)
+    registered: RegisteredWinner | None = None
+    predictions: Predictions | None = None
+
+    @property
+    def version(self) -> int | None:
+        """The number of the registered version."""
+        return self.registered.version if self.registered else None
+
+
+def choose_winner(running: RunningSweep) -> Choice:
+    """Choose the winner by validation, score it once on the test split, register it.
+
+    Raises:
+        InputError: the winner's model was removed before it was registered.
+    """
+    context, tracker = running.context, running.tracker
+    settings = context.settings
+    ranked = best_trials(running.trials(), settings.objective)
+    if not ranked:
+        return Choice()
+    winner = ranked[0]
+    scored = {n: value for n, value in winner.metrics.items() if n.startswith("test/")}
+    model_id = winner.model_id
+    finished = context.resumed is not None and context.resumed.finished
+    if scored and (model_id is None or (finished and not settings.as_challenger)):
+        # It had more trials, and found nothing better; or its version was removed meanwhile.
+        return Choice(winner, scored, _registered_before(running, winner))
+    if model_id is None:
+        raise InputError(
+            f"the model of the best trial, {winner.name}, was removed, so it can't be "
+            f"registered: start a new sweep with --warm-start {tracker.name}"
+        )
+    predictions = _check_predictions(running, winner, model_id)
+    # A kill may have come between the scores and the registration, or into that.
+    test = scored or _score_winner(running, winner, model_id)
+    registered = _register(running, winner, model_id, len(ranked), test)
+    return Choice(winner, test, registered, predictions)
+
+
+def _registered_before(running: RunningSweep, winner: TrialRecord) -> RegisteredWinner | None:
+    """Return how a winner stands that was registered before; None if it is not any more."""
+    client, settings = running.tracker.client, running.context.settings
+
+    def read() -> RegisteredWinner | None:
+        version = versions.version_of_run(client, settings.model_name, winner.run_id)
+        if version is None:
+            return None
+        return registered_winner(client, settings.model_name, version, settings.objective)
+
+    return running.tracker.ask(read)
+
+
+def _check_predictions(running: RunningSweep, winner: TrialRecord, model_id: str) -> Predictions:
+    """Return the winner's predictions of the validation split, and warn of suspicious ones."""
+    predicted = bundle_predictions(running.load_model(model_id), running.context.dataset, "valid")
+    running.warnings.extend(
+        answer_warnings(
+            predicted.scores().confusion,
+            predicted.label_names,
+            model="the winner",
+            objective=running.context.settings.objective,
+            class_weights=str(winner.parameters.get("class_weights")),
+            options=LAUNCH,
+            unsplit=bool(running.warnings),
+        )
+    )
+    return predicted
+
+
+def _score_winner(running: RunningSweep, winner: TrialRecord, model_id: str) -> dict[str, float]:
+    """Score the winner on the test split; record the metrics and the predictions."""
+    tracker, dataset = running.tracker, running.context.dataset
+    predicted = running.predict_test(model_id)
+    test = score(predicted.log_probabilities, dataset.splits["test"].labels).metrics("test")
+    tracker.ask(
+        lambda: keep_predictions(
+            tracker.client, winner.run_id, model_id, predicted, dataset.fingerprint
+        )
+    )
+    tracker.add_metrics(winner.key, test, int(winner.metrics["best/examples"]))
+    return test
+
+
+def _register(
+    running: RunningSweep, winner: TrialRecord, model_id: str, ran: int, test: dict[str, float]
+) -> RegisteredWinner:
+    """Register the winner's model.
+
+    Args:
+        running: the sweep.
+        winner: the best trial.
+        model_id: its model.
+        ran: trials that were evaluated.
+        test: its metrics on the test split.
+    """
+    context, tracker = running.context, running.tracker
+    client, settings = tracker.client, context.settings
+    registered = tracker.ask(
+        lambda: register_winner(
+            client,
+            settings.model_name,
+            model_id=model_id,
+            run_id=winner.run_id,
+            sweep=tracker.name,
+            data=absolute(settings.data),
+            dataset=context.dataset,
+            objective=settings.objective,
+            validation={n: v for n, v in winner.metrics.items() if n.startswith("best/valid/")},
+            test=test,
+            as_challenger=settings.as_challenger,
+            description=notes.winners_version(
+                running.subject,
+                winner,
+                ran,
+                test,
+                confirmation=None,
+                warnings=running.warnings,
+            ),
+        )
+    )
+    tracker.ask(
+        lambda: versions.describe_model(
+            client, settings.model_name, notes.registered_model(settings.model_name)
+        )
+    )
+    return registered

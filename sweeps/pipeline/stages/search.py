@@ -1,0 +1,112 @@
+"""The search: trials that Optuna suggests, within the time budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from sentiment.errors import InputError
+from sentiment.tracking.runs import read_store
+from sentiment.wording import counted
+from sweeps.console.progress import Progress, ended_state
+from sweeps.execution.time_budget import TimeBudget
+from sweeps.execution.tuner import ResumableASHA, make_scheduler
+from sweeps.pipeline.context import SweepContext
+from sweeps.pipeline.executor import TrialPlan
+from sweeps.pipeline.running import RunningSweep
+from sweeps.search.optuna_searcher import (
+    OptunaSearcher,
+    PastTrial,
+    make_study,
+    note_runs,
+    warm_start,
+)
+from sweeps.tracking.queries import find_sweep, finished_trials
+from sweeps.trials.retry import RetryTracker
+
+
+def past_trials(context: SweepContext) -> list[PastTrial]:
+    """Return the trials of the sweep that `--warm-start` names; none without it.
+
+    Raises:
+        InputError: there is no such sweep, or it saw other data or another objective.
+    """
+    settings = context.settings
+    if settings.warm_start is None:
+        return []
+    client = read_store(context.uri)
+    experiment = client.get_experiment_by_name(settings.experiment)
+    ids = [experiment.experiment_id] if experiment else []
+    try:
+        sweep = find_sweep(client, ids, settings.warm_start)
+        seen = sweep.data.params.get("dataset_fingerprint")
+        if seen is not None:
+            context.check_same_data(seen, sweep.data.tags["sweep.name"])
+        return finished_trials(client, sweep, context.dataset.fingerprint, settings.objective)
+    except InputError as error:
+        raise InputError(f"--warm-start {settings.warm_start}: {error}") from None
+
+
+def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
+    """Run the trials of the search; a resumed sweep continues in its study.
+
+    Args:
+        running: the sweep.
+        past: trials of another sweep that the sampler learns from first.
+    """
+    context, tracker = running.context, running.tracker
+    settings, space, resumed = context.settings, context.space, context.resumed
+    study = make_study(
+        context.studies.url(running.workspace),
+        tracker.name,
+        settings.objective,
+        space,
+        settings.sampler,
+        settings.seed,
+        context.cost,
+    )
+    if past:
+        added = warm_start(study, past, space)
+        used = counted(added.used, "trial")
+        context.notify(f"warm start: {used} used, {added.skipped} outside the space")
+    base = {
+        "epochs": settings.max_epochs,
+        **context.rungs.evaluations,
+        "objective": settings.objective,
+        "precision": settings.precision,
+    }
+    deadline = None
+    if settings.time_budget is not None:
+        deadline = time.monotonic() + settings.time_budget
+    ended = resumed.ended if resumed else ()
+    trials = len(ended) if context.search_over else settings.trials
+    progress = Progress(
+        trials, running.executor.workers.count, settings.objective, deadline, space.dimensions
+    )
+    for trial in ended:
+        progress.trials[trial.key] = ended_state(trial)
+
+    def plan(attempts: RetryTracker) -> TrialPlan:
+        searcher = OptunaSearcher(
+            study,
+            space,
+            metric=settings.objective,
+            max_trials=trials,
+            budget=context.rungs.budget,
+            seed=settings.seed,
+            base=base,
+            attempts=attempts,
+            run_of=tracker.known_run,
+        )
+        scheduler = make_scheduler(
+            settings.scheduler, context.rungs, settings.objective, searcher.known_values
+        )
+        if isinstance(scheduler, ResumableASHA):
+            over = searcher.ended()
+            scheduler.recall(trial.values for trial in over if trial.outcome != "failed")
+        stopper = None if deadline is None else TimeBudget(deadline, searcher)
+        return TrialPlan(searcher, scheduler, stopper)
+
+    running.executor.run(plan, progress, "trial")
+    tracker.flush()
+    note_runs(study, tracker.known_run)

@@ -1,0 +1,70 @@
+"""Seed replicates: the winner's settings trained again with other seeds."""
+
+from __future__ import annotations
+
+from sentiment.wording import counted
+from sweeps.analysis.seed_replicates import Confirmation, confirmation_configs, summarize
+from sweeps.pipeline.context import SweepContext
+from sweeps.pipeline.estimate import Estimator, StagePlan
+from sweeps.pipeline.running import RunningSweep
+from sweeps.pipeline.stages.choice import Choice
+from sweeps.reporting import notes
+from sweeps.tracking.queries import TrialRecord, best_trials
+
+
+def plan(context: SweepContext, estimator: Estimator | None) -> StagePlan | None:
+    """Return what the stage would do; None without seeds."""
+    seeds = context.settings.final_seeds
+    if not seeds:
+        return None
+    return StagePlan(
+        "confirmation",
+        [f"then the winner's settings again with {counted(seeds, 'seed')}"],
+        estimator.confirmation(context.space, seeds) if estimator else 0.0,
+    )
+
+
+def replicate_seeds(running: RunningSweep, choice: Choice) -> Confirmation | None:
+    """Train the winner's settings with other seeds, and describe its version by the spread.
+
+    Returns:
+        The spread of the metrics; None without a winner or without seeds.
+    """
+    settings, winner = running.context.settings, choice.winner
+    if winner is None or not settings.final_seeds:
+        return None
+    confirmation = _train(running, winner)
+    if choice.version is not None:
+        client, version = running.tracker.client, str(choice.version)
+        ran = len(best_trials(running.trials(), settings.objective))
+        text = notes.winners_version(
+            running.subject, winner, ran, choice.test, confirmation, running.warnings
+        )
+        running.tracker.ask(lambda: client.update_model_version(settings.model_name, version, text))
+    return confirmation
+
+
+def _train(running: RunningSweep, winner: TrialRecord) -> Confirmation:
+    """Train the replicates, and score those on the test split that have no score yet."""
+    context, tracker = running.context, running.tracker
+    configs = confirmation_configs(winner, context.settings.final_seeds)
+    context.notify(f"confirmation: {winner.name} with {counted(len(configs), 'other seed')}")
+    running.executor.run_configs(
+        configs,
+        folder="confirmation",
+        role="confirmation",
+        objective=context.settings.objective,
+        tags={"sweep.trial": str(winner.key)},
+        ended=context.ended_runs("confirmation"),
+    )
+    tracker.flush()
+    for run in running.trials():
+        # One that was interrupted between its training and this has no score yet.
+        if run.key in configs and run.outcome == "completed" and "test/loss" not in run.metrics:
+            assert run.model_id is not None, "a run that was evaluated has a model"
+            test = running.score_test(run.model_id).metrics("test")
+            tracker.add_metrics(run.key, test, int(run.metrics["best/examples"]))
+    tracker.flush()
+    confirmation = summarize(running.trials(), list(configs))
+    tracker.sweep_metrics(confirmation.metrics())
+    return confirmation
