@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from sentiment.errors import InputError
+from sentiment.io.yaml_numbers import load_yaml
 from sentiment.tracking.http import one_try_each
 from sentiment.wording import counted
 from sweeps.config import PLACES, SweepSettings
@@ -209,7 +209,7 @@ def _resumed(
         settings=settings,
         finished=finished,
         search_over=not finished and not {"trials", "time_budget"} & set(given) and ran_out,
-        space=Space.from_mapping(yaml.safe_load(texts[SPACE_FILE] or "")),
+        space=Space.from_mapping(load_yaml(texts[SPACE_FILE] or "")),
         dataset_fingerprint=None if run is None else run.data.params.get("dataset_fingerprint"),
         ended=tuple(trial for trial in over if trial.role == "trial"),
         ended_baselines=frozenset(str(trial.key) for trial in over if trial.role == "baseline"),

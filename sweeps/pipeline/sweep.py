@@ -103,7 +103,8 @@ from sweeps.search.rdb_storage import open_study_storage
 from sweeps.search.samplers import make_sampler
 from sweeps.search.study_location import StudyLocation
 from sweeps.signals import interruptible
-from sweeps.space.space import NOT_RANGES, Space
+from sweeps.space.hyperparameters import NOT_RANGES
+from sweeps.space.space import Space
 from sweeps.terminal import say
 from sweeps.tracking.queries import (
     TrialRecord,

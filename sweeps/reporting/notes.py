@@ -21,7 +21,8 @@ from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.config import SweepSettings
 from sweeps.execution.resources import Rungs
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, number_text
-from sweeps.space.space import Choice, Dimension, Space
+from sweeps.space.dimensions import Choice, Dimension
+from sweeps.space.space import Space
 from sweeps.tracking.queries import TrialRecord, best_trials
 from sweeps.tracking.runs_view import RUNS, trials_page
 from sweeps.trials.outcomes import budget_sentence, count_parts, counts_of, label_of
