@@ -14,10 +14,10 @@ from sentiment.nn.devices import precision_name
 from sentiment.wording import counted, duration
 from sweeps.config import SweepSettings
 from sweeps.console.summary import SEARCH_OVER
-from sweeps.execution.resources import Rungs
 from sweeps.pipeline.estimate import Estimate
 from sweeps.reporting.leaderboard import setting_parts
 from sweeps.search.optuna_searcher import PastTrial, first_suggestions, numbered
+from sweeps.search.rungs import Rungs
 from sweeps.search.samplers import Cost, sampler_note
 from sweeps.space.space import Space
 from sweeps.terminal import flowed

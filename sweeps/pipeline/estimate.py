@@ -12,8 +12,9 @@ import optuna
 import torch
 
 from sentiment.data.datasets import Dataset
-from sweeps.execution.resources import REDUCTION, Rungs, Workers
+from sweeps.execution.resources import Workers
 from sweeps.search.cost_model import TrialCost
+from sweeps.search.rungs import REDUCTION, Rungs
 from sweeps.space.space import Space
 
 SAMPLES = 64

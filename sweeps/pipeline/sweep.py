@@ -55,6 +55,8 @@ from sweeps.config import SweepSettings
 from sweeps.console.live_view import make_view
 from sweeps.console.progress import Progress, ended_state
 from sweeps.console.summary import SweepResult, print_result, resume_command, start_line
+from sweeps.errors import InsufficientMemoryError
+from sweeps.execution.callbacks import TrackingCallback
 from sweeps.execution.ray_cluster import (
     asks_for_token,
     check_no_other,
@@ -66,21 +68,12 @@ from sweeps.execution.ray_cluster import (
 from sweeps.execution.ray_directory import choose_directory
 from sweeps.execution.resources import (
     Node,
-    Rungs,
     Workers,
     describe_nodes,
-    plan_rungs,
     plan_workers,
 )
-from sweeps.execution.time_budget import TimeBudget
-from sweeps.execution.tuner import (
-    InsufficientMemoryError,
-    ResumableASHA,
-    TrackingCallback,
-    make_scheduler,
-    run_trials,
-    without_texts,
-)
+from sweeps.execution.stoppers import TimeBudget
+from sweeps.execution.tuner import run_trials, without_texts
 from sweeps.pipeline import baselines, dry_run
 from sweeps.pipeline.estimate import Estimate, Estimator, tfidf_seconds
 from sweeps.pipeline.resume import ResumedSweep
@@ -91,6 +84,7 @@ from sweeps.registry.recorded_predictions import keep_predictions
 from sweeps.report import publish, where
 from sweeps.reporting import notes
 from sweeps.reporting.notes import Subject
+from sweeps.search.asha import ResumableASHA, make_scheduler
 from sweeps.search.cost_model import TrialCost
 from sweeps.search.optuna_searcher import (
     OptunaSearcher,
@@ -100,6 +94,7 @@ from sweeps.search.optuna_searcher import (
     warm_start,
 )
 from sweeps.search.rdb_storage import open_study_storage
+from sweeps.search.rungs import Rungs, plan_rungs
 from sweeps.search.samplers import make_sampler
 from sweeps.search.study_location import StudyLocation
 from sweeps.signals import interruptible
@@ -125,7 +120,8 @@ from sweeps.tracking.tracker import (
     new_sweep_name,
 )
 from sweeps.trials.checkpoint_storage import Storage
-from sweeps.trials.retry import RetryTracker, Watchdog
+from sweeps.trials.retry import RetryTracker
+from sweeps.trials.watchdog import Watchdog
 from sweeps.workspace import SETTINGS_FILE, SPACE_FILE, Workspace
 
 if TYPE_CHECKING:
@@ -685,7 +681,9 @@ class Sweep:
             )
             if isinstance(scheduler, ResumableASHA):
                 ended = search.ended()
-                scheduler.recall(trial.values for trial in ended if trial.outcome != "failed")
+                scheduler.restore_trials(
+                    trial.values for trial in ended if trial.outcome != "failed"
+                )
             stopper = None if deadline is None else TimeBudget(deadline, search)
             return Plan(search, scheduler, stopper)
 
@@ -798,7 +796,7 @@ class Sweep:
         attempts = RetryTracker(storage, self.settings.retries)
         while True:
             fewer = self.workers.fewer(self._nodes)
-            attempts.relieve(fewer is not None)
+            attempts.allow_concurrency_reduction(fewer is not None)
             search, scheduler, stopper = plan(attempts)
             view = make_view(progress, self._console, self._quiet)
             recorder = TrackingCallback(
@@ -809,7 +807,7 @@ class Sweep:
                 dataset=self.dataset.name,
                 dataset_fingerprint=self.dataset.fingerprint,
                 attempts=attempts,
-                patience=Watchdog(self.settings.trial_timeout),
+                watchdog=Watchdog(self.settings.trial_timeout),
                 role=role,
                 keys=keys,
                 tags=tags,
@@ -826,7 +824,7 @@ class Sweep:
                     scheduler,
                     prepared=without_texts(prepared),
                     workers=self.workers,
-                    recorder=recorder,
+                    callback=recorder,
                     storage=storage,
                     room=room_in_cluster(self.workers) if joined else None,
                     stopper=stopper,

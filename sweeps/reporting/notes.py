@@ -19,8 +19,8 @@ from sentiment.tracking.runs import parameter_text
 from sentiment.wording import counted, duration
 from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.config import SweepSettings
-from sweeps.execution.resources import Rungs
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, number_text
+from sweeps.search.rungs import Rungs
 from sweeps.space.dimensions import Choice, Dimension
 from sweeps.space.space import Space
 from sweeps.tracking.queries import TrialRecord, best_trials

@@ -13,9 +13,9 @@ from sentiment.config import Config
 from sentiment.data.datasets import DataConfig
 from sweeps.config import SweepSettings
 from sweeps.console.summary import SweepResult, print_result, start_line
-from sweeps.execution.resources import plan_rungs
 from sweeps.registry.challenger import ChallengerState, RegisteredWinner
 from sweeps.reporting.notes import Subject, ended_sweep
+from sweeps.search.rungs import plan_rungs
 from sweeps.space.space import Space
 from sweeps.tracking.queries import TrialRecord
 from sweeps.tracking.retention import Removed

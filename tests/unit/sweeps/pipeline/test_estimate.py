@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from sentiment.config import Config
-from sweeps.execution.resources import Workers, plan_rungs
+from sweeps.execution.resources import Workers
 from sweeps.pipeline.dry_run import estimate_line
 from sweeps.pipeline.estimate import START_SECONDS, Estimate, Estimator, tfidf_seconds
 from sweeps.search.cost_model import TrialCost
+from sweeps.search.rungs import plan_rungs
 from sweeps.space.space import Space
 
 TEXTS = ["x" * 490] * 1000

@@ -10,7 +10,6 @@ import pytest
 from sentiment.config import Config
 from sentiment.data.datasets import DataConfig, Dataset, Split
 from sweeps.config import SweepSettings
-from sweeps.execution.resources import plan_rungs
 from sweeps.reporting.notes import (
     RUN_LIMIT,
     VERSION_LIMIT,
@@ -19,6 +18,7 @@ from sweeps.reporting.notes import (
     running_sweep,
     winners_version,
 )
+from sweeps.search.rungs import plan_rungs
 from sweeps.space.space import Space
 from sweeps.tracking.queries import TrialRecord
 

@@ -23,7 +23,7 @@ from toy_space import TOY
 
 from sentiment.errors import InputError
 from sweeps.config import SAMPLERS
-from sweeps.execution.time_budget import TimeBudget
+from sweeps.execution.stoppers import TimeBudget
 from sweeps.search.optuna_searcher import (
     OptunaSearcher,
     PastTrial,
