@@ -25,8 +25,8 @@ from sweeps.execution.callbacks import TrackingCallback
 from sweeps.execution.ray_cluster import local_ray
 from sweeps.execution.resources import Workers
 from sweeps.execution.tuner import run_trials, without_texts
-from sweeps.pipeline.baselines import ListSearcher
 from sweeps.search.asha import make_scheduler
+from sweeps.search.list_searcher import ListSearcher
 from sweeps.search.rungs import plan_rungs
 from sweeps.tracking.tracker import SweepState, SweepTracker
 from sweeps.trials.checkpoint_storage import Storage

@@ -37,8 +37,9 @@ from sweeps.execution.ray_cluster import local_ray
 from sweeps.execution.resources import Workers
 from sweeps.execution.tuner import run_trials
 from sweeps.search.asha import make_scheduler
-from sweeps.search.optuna_searcher import OptunaSearcher, make_study
+from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.rungs import plan_rungs
+from sweeps.search.study import make_study
 from sweeps.space.space import Space
 from sweeps.tracking.queries import search_runs
 from sweeps.tracking.tracker import SweepTracker

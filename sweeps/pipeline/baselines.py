@@ -4,79 +4,21 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from ray.tune.search import Searcher
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from sentiment.config import Config
 from sentiment.data.datasets import Dataset
 from sentiment.inference.metrics import Scores, score
 from sentiment.recipes.recipe import Recipe, baseline_recipes
 from sweeps.tracking.tracker import SweepTracker
-from sweeps.trials.retry import RetryTracker
-from sweeps.trials.trainable import CHECKPOINT
 
 TFIDF = "tfidf-logistic-regression"
 STRENGTHS = (1.0, 4.0, 16.0)
 """Inverse strengths of the regularisation that validation chooses from."""
 
 SMALL = 1_000
-
-
-class ListSearcher(Searcher):
-    """Hands out given configurations, one a trial."""
-
-    def __init__(self, configs: Mapping[int, Config], attempts: RetryTracker | None = None) -> None:
-        """Take the configurations.
-
-        Args:
-            configs: by the trials' numbers.
-            attempts: decides on failures, and knows from where a trial goes on; None: a failure
-                is final, and a trial starts afresh.
-        """
-        super().__init__(metric="valid/loss", mode="min")
-        self._attempts = attempts
-        self._waiting = [{**config.flat(), "trial": i} for i, config in configs.items()]
-        self._running: dict[str, dict[str, Any]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Keep everything out of Ray's snapshot, which nobody reads."""
-        return {"_metric": self._metric, "_mode": self._mode}
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        """Return the next configuration, or `Searcher.FINISHED`.
-
-        None while nothing but a failure of a running trial could make for another start.
-        """
-        if not self._waiting:
-            return None if self._attempts and self._running else Searcher.FINISHED
-        config = self._running[trial_id] = self._waiting.pop(0)
-        checkpoint = self._attempts.start(config["trial"]) if self._attempts else None
-        return config if checkpoint is None else {**config, CHECKPOINT: checkpoint}
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Hand the trial out once more, if it has failed and is to be tried again."""
-        config = self._running.pop(trial_id, None)
-        if config and error and self._attempts and self._attempts.fail(config["trial"]):
-            self._waiting.append(config)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Write nothing: the record tells which have ended."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Read nothing."""
-
-    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Write nothing: the record tells which have ended."""
-
-    def restore_from_dir(self, checkpoint_dir: str) -> None:
-        """Read nothing."""
 
 
 def recipes_for(dataset: Dataset) -> list[Recipe]:

@@ -16,9 +16,11 @@ from sweeps.config import SweepSettings
 from sweeps.console.summary import SEARCH_OVER
 from sweeps.pipeline.estimate import Estimate
 from sweeps.reporting.leaderboard import setting_parts
-from sweeps.search.optuna_searcher import PastTrial, first_suggestions, numbered
+from sweeps.search.preview import first_suggestions
 from sweeps.search.rungs import Rungs
 from sweeps.search.samplers import Cost, sampler_note
+from sweeps.search.study import numbered
+from sweeps.search.warm_start import PastTrial
 from sweeps.space.space import Space
 from sweeps.terminal import flowed
 

@@ -86,17 +86,14 @@ from sweeps.reporting import notes
 from sweeps.reporting.notes import Subject
 from sweeps.search.asha import ResumableASHA, make_scheduler
 from sweeps.search.cost_model import TrialCost
-from sweeps.search.optuna_searcher import (
-    OptunaSearcher,
-    PastTrial,
-    make_study,
-    note_runs,
-    warm_start,
-)
+from sweeps.search.list_searcher import ListSearcher
+from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.rdb_storage import open_study_storage
 from sweeps.search.rungs import Rungs, plan_rungs
 from sweeps.search.samplers import make_sampler
+from sweeps.search.study import make_study, note_runs
 from sweeps.search.study_location import StudyLocation
+from sweeps.search.warm_start import PastTrial, warm_start
 from sweeps.signals import interruptible
 from sweeps.space.hyperparameters import NOT_RANGES
 from sweeps.space.space import Space
@@ -762,7 +759,7 @@ class Sweep:
                 number: config for number, config in configs.items() if keys[number] not in ended
             }
             scheduler = make_scheduler("fifo", self.rungs, self.settings.objective)
-            return Plan(baselines.ListSearcher(left, attempts), scheduler)
+            return Plan(ListSearcher(left, attempts), scheduler)
 
         return plan
 

@@ -22,7 +22,7 @@ from sentiment.tracking.runs import hyperparameters
 from sweeps.trials.outcomes import RANKED
 
 if TYPE_CHECKING:
-    from sweeps.search.optuna_searcher import PastTrial
+    from sweeps.search.warm_start import PastTrial
 
 _PAGE = 1000
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -159,7 +159,7 @@ def finished_trials(
         InputError: the sweep saw other data or had another objective, so that its values don't
             compare.
     """
-    from sweeps.search.optuna_searcher import PastTrial
+    from sweeps.search.warm_start import PastTrial
 
     name = sweep.data.tags["sweep.name"]
     went_by = sweep.data.params.get("objective")

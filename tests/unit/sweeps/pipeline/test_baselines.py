@@ -1,22 +1,11 @@
 """What a sweep is measured against."""
 
 import pytest
-from ray.tune.search import Searcher
 
-from sentiment.config import Config
 from sentiment.data.datasets import DataConfig, Dataset, load_dataset
-from sweeps.pipeline.baselines import TFIDF, ListSearcher, recipes_for, record_tfidf
+from sweeps.pipeline.baselines import TFIDF, recipes_for, record_tfidf
 from sweeps.tracking.queries import find_sweep, trials_of
 from sweeps.tracking.tracker import SweepTracker
-
-
-def test_the_fixed_search_hands_out_each_configuration_once():
-    configs = [Config(), Config.from_flat({"cell": "gru"})]
-    search = ListSearcher(dict(enumerate(configs)))
-    first, second = search.suggest("a"), search.suggest("b")
-    assert (first["trial"], second["trial"]) == (0, 1)
-    assert (first["cell"], second["cell"]) == ("lstm", "gru")
-    assert search.suggest("c") == Searcher.FINISHED
 
 
 def test_recipes_that_need_two_classes_are_left_out():

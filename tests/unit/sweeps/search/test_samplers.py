@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from toy_space import TOY
 
 from sentiment.errors import InputError
-from sweeps.search.optuna_searcher import first_suggestions
+from sweeps.search.preview import first_suggestions
 from sweeps.search.samplers import STARTUP_TRIALS, Cost, make_sampler, sampler_note, value_at
 from sweeps.space.space import Space
 
