@@ -37,7 +37,7 @@ from sentiment.tracking.experiment import default_experiment
 from sentiment.tracking.runs import hyperparameters
 from sentiment.training.prepared_data import prepare
 from sentiment.training.trainer import Trainer
-from sweeps.execution.tuner import RECORDED
+from sweeps.execution.trial_recorder import RECORDED
 
 NAME = "chaos"
 BATCH = 64

@@ -21,10 +21,13 @@ from sentiment.tracking.runs import open_store
 from sentiment.training.prepared_data import prepare
 from sweeps.console.live_view import Silent
 from sweeps.console.progress import Progress
+from sweeps.execution.callbacks import TrackingCallback
 from sweeps.execution.ray_cluster import local_ray
-from sweeps.execution.resources import Workers, plan_rungs
-from sweeps.execution.tuner import TrackingCallback, make_scheduler, run_trials, without_texts
+from sweeps.execution.resources import Workers
+from sweeps.execution.tuner import run_trials, without_texts
+from sweeps.search.asha import make_scheduler
 from sweeps.search.list_searcher import ListSearcher
+from sweeps.search.rungs import plan_rungs
 from sweeps.tracking.tracker import SweepState, SweepTracker
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.retry import RetryTracker
@@ -110,7 +113,7 @@ def sweep(plan: dict[str, Any], folder: Path, scheduler: str, precision: str) ->
                 make_scheduler(scheduler, rungs, "valid/accuracy"),
                 prepared=without_texts(prepared),
                 workers=workers,
-                recorder=clock,
+                callback=clock,
                 storage=attempts.storage,
             )
         state = "finished"

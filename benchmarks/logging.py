@@ -22,10 +22,13 @@ from sentiment.tracking.runs import open_store
 from sentiment.training.prepared_data import PreparedData, prepare
 from sweeps.console.live_view import Silent
 from sweeps.console.progress import Progress
+from sweeps.execution.callbacks import TrackingCallback
 from sweeps.execution.ray_cluster import local_ray
-from sweeps.execution.resources import Workers, plan_rungs
-from sweeps.execution.tuner import TrackingCallback, make_scheduler, run_trials, without_texts
+from sweeps.execution.resources import Workers
+from sweeps.execution.tuner import run_trials, without_texts
+from sweeps.search.asha import make_scheduler
 from sweeps.search.list_searcher import ListSearcher
+from sweeps.search.rungs import plan_rungs
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.retry import RetryTracker
@@ -124,7 +127,7 @@ def sweep(
             make_scheduler("fifo", plan_rungs(1, 100), "valid/accuracy"),
             prepared=without_texts(prepared),
             workers=workers,
-            recorder=TrackingCallback(
+            callback=TrackingCallback(
                 tracker,
                 Progress(len(configs), workers.count, "valid/accuracy"),
                 Silent(),

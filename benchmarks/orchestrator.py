@@ -32,11 +32,15 @@ from sentiment.nn.classifier import Classifier
 from sentiment.tracking.runs import open_store
 from sweeps.console.live_view import Silent
 from sweeps.console.progress import Progress
+from sweeps.execution.callbacks import TrackingCallback
 from sweeps.execution.ray_cluster import local_ray
-from sweeps.execution.resources import Workers, plan_rungs
-from sweeps.execution.tuner import TrackingCallback, make_scheduler, run_trials
-from sweeps.search.optuna_searcher import OptunaSearcher, make_study
-from sweeps.space.space import Space
+from sweeps.execution.resources import Workers
+from sweeps.execution.tuner import run_trials
+from sweeps.search.asha import make_scheduler
+from sweeps.search.optuna_searcher import OptunaSearcher
+from sweeps.search.rungs import plan_rungs
+from sweeps.search.study import make_study
+from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import search_runs
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.checkpoint_storage import Storage
@@ -251,7 +255,7 @@ def _run(
 ) -> Measured:
     client, experiment = open_store(store, "orchestrator")
     name = f"orchestrator-{os.getpid()}-{time.time_ns()}"
-    space = Space.load("cpu")
+    space = SearchSpace.load("cpu")
     tracker = SweepTracker.start(
         client,
         experiment,
@@ -290,7 +294,7 @@ def _run(
             make_scheduler("fifo", plan_rungs(1, naps.budget), "valid/accuracy"),
             prepared=naps,
             workers=Workers(workers, 1, 0.0),
-            recorder=watch,
+            callback=watch,
             storage=attempts.storage,
             worker=SleepWorker,
         )

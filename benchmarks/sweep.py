@@ -31,7 +31,7 @@ from benchmarks import tables
 from sentiment import cli
 from sentiment.config import Config
 from sentiment.data.datasets import DataConfig, load_dataset
-from sentiment.embeddings.pretrained import packaged_glove
+from sentiment.embeddings.catalog import packaged_glove
 from sentiment.io.processes import available_cores
 
 DOCS = Path("docs/benchmarks.md")

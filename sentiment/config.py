@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sentiment.errors import InputError
+from sentiment.io.yaml_numbers import load_yaml
 
 Objective = Literal["valid/accuracy", "valid/loss", "valid/f1"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -274,7 +275,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             problem = unknown_name("hyperparameter", name, SECTION_OF)
             raise InputError(f"--set {assignment}: {problem}")
         try:
-            value = yaml.safe_load(text)
+            value = load_yaml(text)
         except (yaml.YAMLError, ValueError, RecursionError):
             raise InputError(
                 f"--set {assignment:.200}: the value can't be read; put it in quotes"
@@ -282,7 +283,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         # pydantic would take it for 1 or 0.
         if isinstance(value, bool) and fields()[name].annotation in (int, float):
             raise InputError(f"--set {assignment}: give a number")
-        values[name] = _number(value)
+        values[name] = value
     try:
         Config.from_flat(values)
     except InputError as error:
@@ -290,16 +291,6 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         of_one = re.match(r"\w+=", str(error)) is not None
         raise InputError(f"--set{' ' if of_one else ': '}{error}") from None
     return values
-
-
-def _number(value: Any) -> Any:
-    """Read `1e-3`, which YAML 1.1 takes for a string, as the number that the user meant."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def describe(config: Config) -> str:

@@ -68,13 +68,13 @@ def main(argv: list[str] | None = None) -> int:
     from mlflow.exceptions import MlflowException
     from rich.console import Console
 
+    from sweeps.errors import SweepError
     from sweeps.execution.ray_cluster import joined_ray
     from sweeps.pipeline.checks import check
     from sweeps.pipeline.dry_run import print_plan
     from sweeps.pipeline.resume import CompleteError
     from sweeps.pipeline.sweep import run
     from sweeps.tracking.outbox import RecordError
-    from sweeps.trials.retry import SweepError
 
     resumed = None
     if args.resume is not None:

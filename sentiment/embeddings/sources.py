@@ -15,14 +15,8 @@ import numpy as np
 
 from sentiment.config import ModelConfig, TextConfig, unknown_name
 from sentiment.data.corpus import Corpus, text_key
-from sentiment.embeddings.pretrained import (
-    DOWNLOADS,
-    align,
-    align_ngrams,
-    from_file,
-    named,
-    packaged_glove,
-)
+from sentiment.embeddings.alignment import align, align_ngrams
+from sentiment.embeddings.catalog import DOWNLOADS, load_file, load_named, packaged_glove
 from sentiment.embeddings.trained import InDomain, Kind
 from sentiment.errors import InputError
 from sentiment.io.processes import available_cores, in_processes
@@ -161,9 +155,9 @@ def _pretrained(
     if source == "glove":
         table = packaged_glove()
     elif source in DOWNLOADS:
-        table = named(source, progress)
+        table = load_named(source, progress)
     else:
-        table = from_file(Path(source), progress)
+        table = load_file(Path(source), progress)
     if source.startswith("charngram."):
         return WordVectors(*align_ngrams(table, corpus.words), source)
     return WordVectors(*align(table, corpus.words, spec.lower_case_backup), source)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from sentiment.config import Config, unknown_name
 from sentiment.errors import InputError
 from sentiment.installation import PACKAGE
+from sentiment.io.yaml_numbers import load_yaml
 
 _FOLDER = PACKAGE / "recipes"
 _SHARED = "tutorial"
@@ -52,7 +51,7 @@ def load_recipe(name: str) -> Recipe:
     names = recipe_names()
     if name not in names:
         raise InputError(f"--recipe {name}: {unknown_name('recipe', name, names)}")
-    written = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    written = load_yaml((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     base = load_recipe(written["base"]) if "base" in written else None
     share = written.get("validation_share", base.validation_share if base else None)
     settings = {**(base.settings if base else {}), **written["settings"]}

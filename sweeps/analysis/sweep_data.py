@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
-import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from sentiment.config import Objective
 from sentiment.errors import InputError
+from sentiment.io.yaml_numbers import load_yaml
 from sweeps.analysis.seed_replicates import confirmation_key
 from sweeps.config import SweepSettings
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import (
     TrialRecord,
     artifact_text,
@@ -64,7 +64,7 @@ class SweepRecord:
 
     run: Run
     objective: Objective
-    space: Space
+    space: SearchSpace
     trials: list[TrialRecord]
     baselines: list[TrialRecord]
     confirmations: list[TrialRecord]
@@ -184,13 +184,13 @@ def read_sweep(client: MlflowClient, run: Run) -> SweepRecord:
     objective = cast(Objective, run.data.params["objective"])
     everything = trials_of(client, run)
     trials = [trial for trial in everything if trial.role == "trial"]
-    space = yaml.safe_load(artifact_text(client, run.info.run_id, "space.yaml")) or {}
+    space = load_yaml(artifact_text(client, run.info.run_id, "space.yaml")) or {}
     ranked = best_trials(trials, objective)
     confirms = confirmation_key(int(ranked[0].key), 0)[:-1] if ranked else ""
     return SweepRecord(
         run=run,
         objective=objective,
-        space=Space.from_mapping(space, f"the space of the sweep {name}"),
+        space=SearchSpace.from_mapping(space, f"the space of the sweep {name}"),
         trials=trials,
         baselines=[trial for trial in everything if trial.role == "baseline"],
         confirmations=[

@@ -23,12 +23,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sentiment.errors import InputError
 from sentiment.installation import PACKAGE
 from sentiment.wording import duration
+from sweeps.errors import SweepError
 from sweeps.execution.ray_directory import choose_directory, full, full_store, used_by_ray
 from sweeps.execution.ray_token import own_token
 from sweeps.execution.resources import Node, Workers
 from sweeps.signals import interruptible
 from sweeps.trials.checkpoint_storage import Storage
-from sweeps.trials.retry import SweepError
 
 CODE = [str(PACKAGE), str(Path(__file__).parents[1])]
 """The folders of this project's packages, for the nodes of a cluster."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sentiment.errors import InputError
-from sweeps.trials.retry import SweepError
+from sweeps.errors import SweepError
 
 VARIABLE = "RAY_TMPDIR"
 NEEDED = 64 * 2**20

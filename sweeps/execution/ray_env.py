@@ -10,7 +10,7 @@ from pathlib import Path
 # experiment's state and its figures of use are not wanted: the record is MLflow's.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Ray prints a paragraph on standard output when a worker dies; the recorder tells of it in a line.
+# Ray prints a paragraph on standard output when a worker dies; the callback tells of it in a line.
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")

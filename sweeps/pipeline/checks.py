@@ -26,15 +26,16 @@ from sweeps.execution.ray_cluster import (
     cluster_nodes,
 )
 from sweeps.execution.ray_directory import choose_directory
-from sweeps.execution.resources import Node, Workers, describe_nodes, plan_rungs, plan_workers
+from sweeps.execution.resources import Node, Workers, describe_nodes, plan_workers
 from sweeps.pipeline.context import SweepContext, check_same_data
 from sweeps.pipeline.record import name_in_use
 from sweeps.pipeline.resume import ResumedSweep
 from sweeps.registry.versions import check_model_name
 from sweeps.search.cost_model import TrialCost
+from sweeps.search.rungs import plan_rungs
 from sweeps.search.samplers import make_sampler
 from sweeps.search.study_location import StudyLocation
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.terminal import say
 from sweeps.tracking.queries import sweep_run
 from sweeps.tracking.tracker import check_sweep_name
@@ -79,7 +80,7 @@ def check(
     )
     on_gpu = workers.gpus > 0
     name = settings.space or ("gpu" if on_gpu else "cpu")
-    space = resumed.space if resumed else Space.load(name).fix(settings.overrides)
+    space = resumed.space if resumed else SearchSpace.load(name).fix(settings.overrides)
     make_sampler(settings.sampler, space, settings.seed)
     check_model_name(settings.model_name)
     uri = tracking_uri(settings.tracking_uri)

@@ -14,11 +14,13 @@ from sentiment.data.identity import mismatch
 from sentiment.errors import InputError
 from sentiment.recipes.recipe import Recipe
 from sweeps.config import SweepSettings
-from sweeps.execution.resources import Node, Rungs, Workers
+from sweeps.execution.resources import Node, Workers
 from sweeps.pipeline.resume import ResumedSweep
 from sweeps.search.cost_model import TrialCost
+from sweeps.search.rungs import Rungs
 from sweeps.search.study_location import StudyLocation
-from sweeps.space.space import NOT_RANGES, Space
+from sweeps.space.hyperparameters import NOT_RANGES
+from sweeps.space.space import SearchSpace
 from sweeps.terminal import say
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.workspace import Workspace
@@ -54,7 +56,7 @@ class SweepContext:
     uri: str
     nodes: Sequence[Node]
     workers: Workers
-    space: Space
+    space: SearchSpace
     dataset: Dataset
     rungs: Rungs
     dtype: torch.dtype

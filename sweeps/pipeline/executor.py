@@ -9,20 +9,18 @@ from sentiment.config import Config, Objective
 from sentiment.training.prepared_data import PreparedData
 from sweeps.console.live_view import make_view
 from sweeps.console.progress import Progress
+from sweeps.errors import InsufficientMemoryError
+from sweeps.execution.callbacks import TrackingCallback
 from sweeps.execution.ray_cluster import room_in_cluster
-from sweeps.execution.tuner import (
-    InsufficientMemoryError,
-    TrackingCallback,
-    make_scheduler,
-    run_trials,
-    without_texts,
-)
+from sweeps.execution.tuner import run_trials, without_texts
 from sweeps.pipeline.context import SweepContext
+from sweeps.search.asha import make_scheduler
 from sweeps.search.list_searcher import ListSearcher
 from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.tracking.tracker import Role, SweepTracker
 from sweeps.trials.checkpoint_storage import Storage
-from sweeps.trials.retry import RetryTracker, Watchdog
+from sweeps.trials.retry import RetryTracker
+from sweeps.trials.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
@@ -131,7 +129,7 @@ class Executor:
         attempts = RetryTracker(self._checkpoints / folder, self._context.settings.retries)
         while True:
             reduced = self.workers.reduce_concurrency(self._context.nodes)
-            attempts.relieve(reduced is not None)
+            attempts.allow_concurrency_reduction(reduced is not None)
             try:
                 self._run_once(plan(attempts), progress, attempts, role, keys, tags)
                 return
@@ -165,7 +163,7 @@ class Executor:
             dataset=context.dataset.name,
             dataset_fingerprint=context.dataset.fingerprint,
             attempts=attempts,
-            patience=Watchdog(context.settings.trial_timeout),
+            watchdog=Watchdog(context.settings.trial_timeout),
             role=role,
             keys=keys,
             tags=tags,
@@ -181,7 +179,7 @@ class Executor:
                 plan.scheduler,
                 prepared=self._prepared,
                 workers=self.workers,
-                recorder=recorder,
+                callback=recorder,
                 storage=attempts.storage,
                 room=room_in_cluster(self.workers) if context.joins_cluster else None,
                 stopper=plan.stopper,

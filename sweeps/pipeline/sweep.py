@@ -26,7 +26,7 @@ from sweeps.pipeline.stages.conclusion import conclude, report
 from sweeps.pipeline.stages.search import past_trials, search
 from sweeps.pipeline.stages.seed_replicates import replicate_seeds
 from sweeps.reporting import notes
-from sweeps.search.optuna_searcher import PastTrial
+from sweeps.search.warm_start import PastTrial
 from sweeps.signals import interruptible
 from sweeps.tracking.runs_view import keep_trials_view
 from sweeps.tracking.tracker import SweepTracker, close_orphans

@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.config import Config
@@ -21,13 +20,12 @@ from sentiment.wording import counted, duration
 from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.config import SweepSettings
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, number_text
-from sweeps.space.space import Choice, Dimension, Space
+from sweeps.search.rungs import Rungs
+from sweeps.space.dimensions import Choice, Dimension
+from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import TrialRecord, best_trials
 from sweeps.tracking.runs_view import RUNS, trials_page
 from sweeps.trials.outcomes import budget_sentence, count_parts, counts_of, label_of
-
-if TYPE_CHECKING:
-    from sweeps.execution.resources import Rungs
 
 RUN_LIMIT = 8_000
 """Characters of a run's description: MLflow cuts a longer one."""
@@ -59,7 +57,7 @@ class Subject:
     experiment_id: str
     settings: SweepSettings
     dataset: Dataset
-    space: Space
+    space: SearchSpace
     rungs: Rungs
     command: str
     commit: str | None

@@ -23,7 +23,7 @@ from sweeps.reporting.figures.search import search_pictures
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, Row, number_text, rows, setting_text
 from sweeps.reporting.page import Fact, Report, Section
 from sweeps.reporting.tables import Cell, Grid
-from sweeps.space.space import Choice
+from sweeps.space.dimensions import Choice
 from sweeps.tracking.queries import TrialRecord
 from sweeps.trials.outcomes import label_of, present_counts
 

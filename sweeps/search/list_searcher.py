@@ -1,4 +1,4 @@
-"""Search over given configurations, one a trial."""
+"""Searcher over a given list of configurations: baselines, and replicates of the winner."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from sentiment.config import Config
+from sweeps.search.stateless_searcher import StatelessSearcher
 from sweeps.trials.retry import RetryTracker
 from sweeps.trials.trainable import CHECKPOINT
 
 
-class ListSearcher(Searcher):
+class ListSearcher(StatelessSearcher):
     """Hands out given configurations, one a trial."""
 
     def __init__(self, configs: Mapping[int, Config], attempts: RetryTracker | None = None) -> None:
@@ -20,17 +21,13 @@ class ListSearcher(Searcher):
 
         Args:
             configs: by the trials' numbers.
-            attempts: decides on failures, and knows from where a trial resumes; None: a failure
+            attempts: decides on failures, and knows from where a trial goes on; None: a failure
                 is final, and a trial starts afresh.
         """
         super().__init__(metric="valid/loss", mode="min")
         self._attempts = attempts
         self._waiting = [{**config.flat(), "trial": i} for i, config in configs.items()]
         self._running: dict[str, dict[str, Any]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Keep everything out of Ray's snapshot, which nobody reads."""
-        return {"_metric": self._metric, "_mode": self._mode}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the next configuration, or `Searcher.FINISHED`.
@@ -50,15 +47,3 @@ class ListSearcher(Searcher):
         config = self._running.pop(trial_id, None)
         if config and error and self._attempts and self._attempts.fail(config["trial"]):
             self._waiting.append(config)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Write nothing: the record holds which have ended."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Read nothing."""
-
-    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Write nothing: the record holds which have ended."""
-
-    def restore_from_dir(self, checkpoint_dir: str) -> None:
-        """Read nothing."""

@@ -22,14 +22,19 @@ from sentiment.training.trainer import Trainer
 from sweeps.console.live_view import Silent
 from sweeps.console.progress import Progress
 from sweeps.execution import tuner
+from sweeps.execution.callbacks import TrackingCallback
 from sweeps.execution.ray_cluster import local_ray
-from sweeps.execution.resources import Workers, plan_rungs
-from sweeps.search.optuna_searcher import OptunaSearcher, make_study
-from sweeps.space.space import Space
+from sweeps.execution.resources import Workers
+from sweeps.search.asha import make_scheduler
+from sweeps.search.optuna_searcher import OptunaSearcher
+from sweeps.search.rungs import plan_rungs
+from sweeps.search.study import make_study
+from sweeps.space.space import SearchSpace
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.checkpoint_storage import Storage
-from sweeps.trials.retry import RetryTracker, Watchdog
+from sweeps.trials.retry import RetryTracker
 from sweeps.trials.trainable import TrialWorker
+from sweeps.trials.watchdog import Watchdog
 
 SETTINGS = {
     "cell": "rnn",
@@ -52,7 +57,7 @@ class Impatient(Watchdog):
         self._mark = marks / f"{HANGS}-0"
         self._given_up = False
 
-    def exhausted(self):
+    def hung(self):
         if self._given_up or not self._mark.exists():
             return []
         self._given_up = True
@@ -92,7 +97,7 @@ def swept(tmp_path_factory):
     patch.setattr(tuner, "TrialWorker", Sabotaged)
     patch.setenv("SABOTAGE", str(folder / "marks"))
     client, experiment = open_store(f"sqlite:///{folder}/mlflow.db")
-    space = Space.from_mapping(SETTINGS)
+    space = SearchSpace.from_mapping(SETTINGS)
     prepared = prepare(
         DataConfig(dataset="rotten-tomatoes"), [Config.from_flat(space.fixed | BASE)]
     )
@@ -126,10 +131,10 @@ def swept(tmp_path_factory):
         with local_ray(workers, 0):
             tuner.run_trials(
                 search,
-                tuner.make_scheduler("fifo", plan_rungs(1, 100), "valid/accuracy"),
+                make_scheduler("fifo", plan_rungs(1, 100), "valid/accuracy"),
                 prepared=tuner.without_texts(prepared),
                 workers=workers,
-                recorder=tuner.TrackingCallback(
+                callback=TrackingCallback(
                     tracker,
                     progress,
                     Silent(),
@@ -137,7 +142,7 @@ def swept(tmp_path_factory):
                     dataset="rotten-tomatoes",
                     dataset_fingerprint=fingerprint,
                     attempts=attempts,
-                    patience=Impatient(folder / "marks"),
+                    watchdog=Impatient(folder / "marks"),
                 ),
                 storage=attempts.storage,
             )

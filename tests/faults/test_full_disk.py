@@ -220,7 +220,7 @@ def test_data_that_fits_neither_into_memory_nor_on_the_disk(short_folder: Path) 
         short_folder,
         """
         import subprocess
-        from sweeps.trials.retry import SweepError
+        from sweeps.errors import SweepError
         from sweeps.execution.resources import Workers
         from sweeps.execution.ray_cluster import local_ray
         from sweeps.execution import ray_directory

@@ -9,18 +9,14 @@ from sentiment.errors import InputError
 from sentiment.tracking.runs import read_store
 from sentiment.wording import counted
 from sweeps.console.progress import Progress, ended_state
-from sweeps.execution.time_budget import TimeBudget
-from sweeps.execution.tuner import ResumableASHA, make_scheduler
+from sweeps.execution.stoppers import TimeBudget
 from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.executor import TrialPlan
 from sweeps.pipeline.running import RunningSweep
-from sweeps.search.optuna_searcher import (
-    OptunaSearcher,
-    PastTrial,
-    make_study,
-    note_runs,
-    warm_start,
-)
+from sweeps.search.asha import ResumableASHA, make_scheduler
+from sweeps.search.optuna_searcher import OptunaSearcher
+from sweeps.search.study import make_study, note_runs
+from sweeps.search.warm_start import PastTrial, warm_start
 from sweeps.tracking.queries import find_sweep, finished_trials
 from sweeps.trials.retry import RetryTracker
 
@@ -103,7 +99,7 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
         )
         if isinstance(scheduler, ResumableASHA):
             over = searcher.ended()
-            scheduler.recall(trial.values for trial in over if trial.outcome != "failed")
+            scheduler.restore_trials(trial.values for trial in over if trial.outcome != "failed")
         stopper = None if deadline is None else TimeBudget(deadline, searcher)
         return TrialPlan(searcher, scheduler, stopper)
 

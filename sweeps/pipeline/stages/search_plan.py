@@ -16,9 +16,11 @@ from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.estimate import Estimator, StagePlan
 from sweeps.pipeline.stages.search import past_trials
 from sweeps.reporting.leaderboard import setting_parts
-from sweeps.search.optuna_searcher import PastTrial, first_suggestions, numbered
+from sweeps.search.preview import first_suggestions
 from sweeps.search.rdb_storage import open_study_storage
 from sweeps.search.samplers import sampler_note
+from sweeps.search.study import numbered
+from sweeps.search.warm_start import PastTrial
 from sweeps.terminal import flowed
 from sweeps.workspace import STATE_FOLDER, Workspace
 

@@ -32,7 +32,7 @@ from sweeps.reporting.figures.drawing import (
     value_axis,
 )
 from sweeps.reporting.leaderboard import setting_text, settings_text
-from sweeps.space.space import Choice, Dimension, FloatRange, IntRange
+from sweeps.space.dimensions import Choice, Dimension, FloatRange, IntRange
 from sweeps.tracking.queries import TrialRecord
 from sweeps.trials.outcomes import OUTCOMES, RANKED, label_of
 

@@ -20,8 +20,7 @@ import torch
 from sentiment.config import ModelConfig, TextConfig
 from sentiment.data.corpus import Corpus, EncodedSplit, load_corpus
 from sentiment.data.datasets import DataConfig, Dataset, Split, load_dataset
-from sentiment.embeddings import pretrained
-from sentiment.embeddings.pretrained import DOWNLOADS, Download
+from sentiment.embeddings.catalog import DOWNLOADS, Download, load_named
 from sentiment.embeddings.sources import (
     VectorSpec,
     WordVectors,
@@ -532,5 +531,5 @@ def test_a_table_of_a_source_is_not_read_into_memory(
     web: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(monkeypatch, web, "glove.6B.100d", zipped({"glove.6B.100d.txt": ROWS}))
-    table = pretrained.named("glove.6B.100d")
+    table = load_named("glove.6B.100d")
     assert isinstance(table.vectors, np.memmap)

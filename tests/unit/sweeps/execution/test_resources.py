@@ -1,16 +1,9 @@
-"""Workers and rungs."""
-
-import math
-from types import SimpleNamespace
+"""Workers on the nodes at hand."""
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
-from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from sentiment.errors import InputError
-from sweeps.execution.resources import Node, Workers, describe_nodes, plan_rungs, plan_workers
-from sweeps.execution.tuner import ResumableASHA, make_scheduler
+from sweeps.execution.resources import Node, Workers, describe_nodes, plan_workers
 
 
 @pytest.mark.parametrize(
@@ -107,62 +100,8 @@ def test_fewer_workers_get_more_memory_each():
     assert (whole.count, whole.gpus, whole.memory_share) == (2, 1.0, None)
     assert whole.reduce_concurrency([Node(16, 2)]) is None
     cores = plan_workers([Node(5)])
-    fewer = cores.reduce_concurrency([Node(5)])
-    assert [fewer.count, fewer.room([Node(5)])] == [2, 2]
+    assert [
+        cores.reduce_concurrency([Node(5)]).count,
+        cores.reduce_concurrency([Node(5)]).room([Node(5)]),
+    ] == [2, 2]
     assert plan_workers([Node(1)]).reduce_concurrency([Node(1)]) is None
-
-
-@given(epochs=st.floats(0.05, 200), examples=st.integers(10, 100_000))
-@example(epochs=0.5, examples=10)
-@example(epochs=3.0, examples=17_500)
-def test_the_first_rung_is_well_under_an_epoch_and_evaluated(epochs, examples):
-    rungs = plan_rungs(epochs, examples)
-    assert 1 <= rungs.first <= max(1, 0.4 * examples)
-    # One is due at half the interval and at every multiple of it, so at or after each rung.
-    assert rungs.evaluations["early_evaluations"] == 1
-    interval = examples / rungs.evaluations["evaluations_per_epoch"]
-    for rung in rungs.milestones:
-        due = max(1, math.ceil(rung / interval - 1e-6)) * interval
-        if rung == rungs.first:
-            due = interval / 2
-        assert rung == 1 or -1e-6 < due - rung < 1 + 1e-6
-    assert list(rungs.milestones) == sorted(set(rungs.milestones))
-    assert rungs.milestones[-1] <= max(1, rungs.budget)
-
-
-def test_the_default_budget():
-    rungs = plan_rungs(3, 17_500)
-    assert rungs.milestones == (6562, 13125, 26250)
-    assert (rungs.budget, rungs.evaluations_per_epoch) == (52_500, pytest.approx(4 / 3))
-    with pytest.raises(InputError, match="--max-epochs"):
-        plan_rungs(0, 10)
-
-
-def test_the_schedulers_rungs_are_the_plans():
-    scheduler = make_scheduler("asha", plan_rungs(3, 17_500), "valid/loss")
-    assert isinstance(scheduler, AsyncHyperBandScheduler)
-    at = sorted(milestone for milestone, _ in scheduler._brackets[0]._rungs)
-    assert at[:3] == [6562, 13124, 26248]
-    assert scheduler._metric_op == -1.0
-
-
-def test_a_trial_that_starts_again_stands_in_the_rungs_that_it_passed():
-    """And in no other: at the evaluation that it has to repeat it is judged anew."""
-    known = {}
-    scheduler = make_scheduler("asha", plan_rungs(2, 800), "valid/accuracy", lambda i: known)
-    assert isinstance(scheduler, ResumableASHA)
-    scheduler.recall([{200: 0.6, 400: 0.7, 800: 0.8}, {200: 0.5}])
-    trial = SimpleNamespace(trial_id="again")
-    scheduler.on_trial_add(None, trial)
-    rungs = dict(scheduler._brackets[0]._rungs)
-    assert rungs[200] == {"before-0": 0.6, "before-1": 0.5}
-    assert rungs[400] == {"before-0": 0.7}
-    weak = {"examples": 410, "valid/accuracy": 0.55}
-    # The rung has stopped it, but its worker died before that was done.
-    assert scheduler.on_trial_result(None, trial, weak) == "STOP"
-    known.update({205: 0.65})
-    scheduler.on_trial_add(None, trial)
-    assert rungs[200] == {"before-0": 0.6, "before-1": 0.5, "again": 0.65}
-    assert "again" not in rungs[400]
-    assert scheduler.on_trial_result(None, trial, {**weak, "examples": 205}) == "CONTINUE"
-    assert scheduler.on_trial_result(None, trial, weak) == "STOP"

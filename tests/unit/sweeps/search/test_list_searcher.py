@@ -1,4 +1,4 @@
-"""Given configurations, handed out one a trial."""
+"""Searcher over a given list of configurations."""
 
 from ray.tune.search import Searcher
 
@@ -6,7 +6,7 @@ from sentiment.config import Config
 from sweeps.search.list_searcher import ListSearcher
 
 
-def test_the_fixed_search_hands_out_each_configuration_once():
+def test_the_list_searcher_hands_out_each_configuration_once():
     configs = [Config(), Config.from_flat({"cell": "gru"})]
     search = ListSearcher(dict(enumerate(configs)))
     first, second = search.suggest("a"), search.suggest("b")

@@ -3,7 +3,6 @@ from __future__ import annotations
 import logging
 import math
 import pickle
-import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -19,69 +18,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
+from toy_search import BUDGET, METRIC, evaluation, quality, run_alone, search_over, study_in
 from toy_space import TOY
 
 from sentiment.errors import InputError
 from sweeps.config import SAMPLERS
-from sweeps.execution.time_budget import TimeBudget
-from sweeps.search.optuna_searcher import (
-    OptunaSearcher,
-    PastTrial,
-    WarmStart,
-    first_suggestions,
-    make_study,
-    mode_of,
-    note_runs,
-    warm_start,
-)
+from sweeps.execution.stoppers import TimeBudget
+from sweeps.search.optuna_searcher import OptunaSearcher
+from sweeps.search.preview import first_suggestions
 from sweeps.search.samplers import STARTUP_TRIALS
-from sweeps.space.space import Space
+from sweeps.search.study import make_study
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.retry import RetryTracker
-
-METRIC = "valid/accuracy"
-BUDGET = 400
-
-
-def quality(config: dict[str, Any]) -> float:
-    """Best, at 1, for a gru with adam, no dropout and a learning rate of 1e-3."""
-    wrong = (config["cell"] != "gru") + (config["optimizer"] != "adam") + config["dropout"]
-    return 1 - 0.1 * wrong - 0.1 * abs(math.log10(config["learning_rate"]) + 3)
-
-
-def search_over(
-    study: optuna.Study, trials: int, space: Space = TOY, **more: Any
-) -> OptunaSearcher:
-    return OptunaSearcher(
-        study, space, metric=METRIC, max_trials=trials, budget=BUDGET, seed=7, **more
-    )
-
-
-def evaluation(value: float, examples: int, **more: Any) -> dict[str, Any]:
-    return {METRIC: value, "examples": examples, **more}
-
-
-def run_alone(search: OptunaSearcher, prune: bool = True) -> list[dict[str, Any]]:
-    """Stand in for Ray: one trial after the other, every third one stopped at its first rung."""
-    configs: list[dict[str, Any]] = []
-    while (config := search.suggest(f"ray-{len(configs)}")) != Searcher.FINISHED:
-        trial_id, value = f"ray-{len(configs)}", quality(config)
-        if prune and len(configs) % 3 == 2:
-            search.on_trial_complete(trial_id, evaluation(value - 0.1, 100))
-        else:
-            search.on_trial_result(trial_id, evaluation(value - 0.1, 100))
-            search.on_trial_complete(trial_id, evaluation(value, BUDGET, finished=True))
-        configs.append(config)
-    return configs
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/study.db"
-
-
-def study_in(storage: str | None, space: Space = TOY, **more: Any) -> optuna.Study:
-    return make_study(storage, "toy", METRIC, space, **more)
 
 
 # What every sampler must do
@@ -121,15 +74,6 @@ def test_contract_a_resumed_search_draws_nothing_twice(sampler, storage):
     assert len(set(rates)) == 8
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_contract_first_suggestions_are_the_first_trials(sampler):
-    shown = first_suggestions(TOY, sampler, 11, 5)
-    search = search_over(study_in(None, sampler=sampler, seed=11), 5)
-    for number, taken in enumerate(shown):
-        config = search.suggest(f"ray-{number}")
-        assert config == {**taken, "trial": number, "seed": 7 + number}
-
-
 def test_tpe_learns():
     best = {}
     for sampler in ("tpe", "random"):
@@ -139,14 +83,6 @@ def test_tpe_learns():
             scores.append(sum(quality(config) for config in configs[-10:]) / 10)
         best[sampler] = sum(scores) / 3
     assert best["tpe"] > best["random"] + 0.05
-
-
-def test_modes():
-    assert [mode_of(each) for each in ("valid/accuracy", "valid/f1", "valid/loss")] == [
-        "max",
-        "max",
-        "min",
-    ]
 
 
 # What the study is told
@@ -373,48 +309,6 @@ def test_trials_name_their_runs_once_these_are_made(storage):
     assert found()[0] == "run-0"
 
 
-def test_runs_that_were_made_too_late_are_named_at_the_end(storage):
-    study = study_in(storage)
-    search = search_over(study, 3)
-    search.suggest("a")
-    search.on_trial_complete("a", evaluation(0.5, BUDGET, finished=True))
-    search.suggest("b")
-    search.on_trial_complete("b", error=True)
-    search.suggest("c")
-    runs = {0: "run-0", 1: "run-1"}
-    for _ in range(2):
-        note_runs(study, runs.get)
-    loaded = optuna.load_study(study_name="toy", storage=storage)
-    found = [trial.user_attrs.get("mlflow_run_id") for trial in loaded.trials]
-    assert found == ["run-0", "run-1", None]
-    # A study in memory has no other readers.
-    note_runs(study_in(None), runs.get)
-
-
-def test_a_study_names_its_objective_an_older_one_once_it_is_resumed(storage):
-    older = optuna.create_study(storage=storage, study_name="toy", direction="maximize")
-    older.set_user_attr("objective", METRIC)
-    assert older.metric_names is None
-    for _ in range(2):
-        assert study_in(storage).metric_names == [METRIC]
-    loaded = optuna.load_study(study_name="toy", storage=storage)
-    loaded.tell(loaded.ask(), 0.5)
-    assert f"value_{METRIC}" in loaded.trials_dataframe().columns
-
-
-def test_next_suggestions_follow_those_of_the_study(storage):
-    """What a resumed search starts with is what the plan of the resume has shown."""
-    run_alone(search_over(study_in(storage), 14))
-    before = study_in(storage).get_trials()
-    shown = first_suggestions(TOY, "tpe", 1234, 2, METRIC, before=before)
-    resumed = search_over(study_in(storage), 16)
-    for number, suggestion in enumerate(shown, start=14):
-        config = resumed.suggest(f"again-{number}")
-        assert config["trial"] == number
-        assert {name: config[name] for name in suggestion} == suggestion
-    assert shown != first_suggestions(TOY, "tpe", 1234, 2, METRIC)
-
-
 def test_the_base_must_not_contradict_the_space():
     with pytest.raises(InputError, match="dropout is searched"):
         search_over(study_in(None), 1, base={"dropout": 0.1})
@@ -507,109 +401,6 @@ def test_a_killed_process_loses_nothing_it_told(storage):
     assert study.trials[1].intermediate_values == {100: 0.5}
     search = search_over(study, 4)
     assert [search.suggest(each)["trial"] for each in "abc"] == [1, 2, 3]
-
-
-@pytest.mark.parametrize(
-    ("objective", "space", "says"),
-    [
-        ("valid/loss", TOY, "another objective: resume it with the same --objective"),
-        (METRIC, TOY.fix({"cell": "gru"}), "another space: resume it with the same --space"),
-    ],
-)
-def test_a_study_keeps_its_objective_and_space(storage, objective, space, says):
-    study_in(storage)
-    with pytest.raises(InputError, match=says):
-        make_study(storage, "toy", objective, space)
-
-
-def test_a_storage_that_cannot_be_opened_is_refused(tmp_path):
-    foreign = tmp_path / "mlflow.db"
-    with sqlite3.connect(foreign) as connection:
-        connection.execute("create table alembic_version (version_num varchar(32))")
-    for url, says in (
-        ("nonsense", "URL"),
-        (f"sqlite:///{tmp_path}/none/study.db", "unable to open"),
-        ("nosuch://user:secret@host/db", "nosuch"),
-        (f"sqlite:///{foreign}", "another program's tables"),
-    ):
-        with pytest.raises(InputError, match=r"^the study ") as caught:
-            study_in(url)
-        assert says in str(caught.value)
-        assert "secret" not in str(caught.value)
-    with sqlite3.connect(foreign) as connection:
-        assert connection.execute("select count(*) from sqlite_master").fetchone() == (1,)
-
-
-# Warm start
-
-
-def past_trial(source: str, outcome: str = "completed", **changes: Any) -> PastTrial:
-    taken = {
-        "cell": "gru",
-        "dropout": "0.3",
-        "hidden_dim": "64",
-        "learning_rate": "0.001",
-        "optimizer": "adam",
-        "pooling": "max",
-        "seed": "99",
-        **changes,
-    }
-    values = {100: 0.7, 200: 0.8}
-    value = 0.85 if outcome == "completed" else None
-    return PastTrial(source, taken, outcome, value, values)
-
-
-def test_past_trials_are_told_before_the_first_suggestion(storage):
-    study = study_in(storage)
-    past = [
-        past_trial("one"),
-        past_trial("two", "out_of_time", optimizer="sgd", momentum="0.5"),
-        past_trial("outside", hidden_dim="512"),
-        past_trial("fixed-differently", pooling="last"),
-        past_trial("not-in-the-space", batch_size="8"),
-        PastTrial("no-value", past_trial("x").settings, "completed", None, {}),
-        PastTrial("nan", past_trial("x").settings, "completed", math.nan, {}),
-        PastTrial("no-evaluation", past_trial("x").settings, "stopped_early"),
-    ]
-    assert warm_start(study, past, TOY) == WarmStart(used=2, skipped=6)
-    one, two = study.trials
-    assert (one.state, one.value) == (TrialState.COMPLETE, 0.85)
-    assert (two.state, two.value) == (TrialState.PRUNED, 0.8)
-    assert two.user_attrs == {"source": "two", "ended_by": "time budget"}
-    assert one.intermediate_values == two.intermediate_values == {100: 0.7, 200: 0.8}
-    assert one.params == {
-        "cell": "gru",
-        "dropout": 0.3,
-        "hidden_dim": 64,
-        "learning_rate": 0.001,
-        "optimizer": "adam",
-    }
-    assert two.params == {**one.params, "optimizer": "sgd", "momentum": 0.5}
-
-    configs = run_alone(search_over(study, 3))
-    assert [config["trial"] for config in configs] == [0, 1, 2]
-    assert [trial.user_attrs.get("trial") for trial in study.trials] == [None, None, 0, 1, 2]
-
-    # A resumed sweep asks for the same, and gets on with its own numbers.
-    again = study_in(storage)
-    assert warm_start(again, past, TOY) == WarmStart(used=2, skipped=6)
-    assert len(again.trials) == 5
-    assert run_alone(search_over(again, 4))[0]["trial"] == 3
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_every_sampler_takes_past_trials(sampler):
-    past = [
-        past_trial(str(number), "completed" if number % 2 else "stopped_early", dropout=number / 60)
-        for number in range(30)
-    ]
-    study = study_in(None, sampler=sampler)
-    assert warm_start(study, past, TOY) == WarmStart(used=30, skipped=0)
-    assert len(run_alone(search_over(study, 4))) == 4
-    shown = first_suggestions(TOY, sampler, 1, 2, past=past)
-    again = first_suggestions(TOY, sampler, 1, 2, past=past)
-    assert shown == again
-    assert (shown == first_suggestions(TOY, sampler, 1, 2)) == (sampler == "random")
 
 
 # The real thing

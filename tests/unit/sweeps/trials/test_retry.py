@@ -1,11 +1,8 @@
-"""What happens to trials that fail, hang, or fail all alike."""
+"""Trials that are tried again, and the checkpoints from which they resume."""
 
-import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sentiment.config import Config
 from sentiment.data.datasets import DataConfig
@@ -14,14 +11,14 @@ from sentiment.training.prepared_data import prepare
 from sentiment.training.trainer import Trainer
 from sweeps.trials import retry as module
 from sweeps.trials.checkpoint_storage import Storage
-from sweeps.trials.retry import FailFastMonitor, RetryTracker, SweepError, Watchdog
+from sweeps.trials.retry import RetryTracker
 
 
 def test_a_trial_is_tried_again_as_often_as_asked(tmp_path):
     attempts = RetryTracker(Storage(tmp_path), retries=2)
-    assert [attempts.fail(7), attempts.awaits(7)] == [True, True]
+    assert [attempts.fail(7), attempts.is_pending_retry(7)] == [True, True]
     assert attempts.start(7) is None
-    assert not attempts.awaits(7)
+    assert not attempts.is_pending_retry(7)
     assert [attempts.fail(7), attempts.fail(7)] == [True, False]
     assert attempts.failures(7) == 3
     assert attempts.fail(8)
@@ -41,7 +38,7 @@ def test_a_lost_node_is_not_the_trials_failure_until_it_loses_many(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "crowded"),
+    ("error", "out_of_memory"),
     [
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", True),
         ("ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on", True),
@@ -49,15 +46,15 @@ def test_a_lost_node_is_not_the_trials_failure_until_it_loses_many(tmp_path):
         ("MemoryError: no room", False),
     ],
 )
-def test_only_what_fewer_at_once_would_help_is_crowding(tmp_path, error, crowded):
+def test_only_what_fewer_at_once_would_help_calls_for_fewer(tmp_path, error, out_of_memory):
     attempts = RetryTracker(Storage(tmp_path))
     attempts.watch(0, lambda: error)
-    attempts.relieve(fewer=True)
-    assert attempts.fail(0) == crowded
-    assert attempts.crowded == (error if crowded else None)
-    attempts.relieve(fewer=False)
+    attempts.allow_concurrency_reduction(True)
+    assert attempts.fail(0) == out_of_memory
+    assert attempts.memory_error == (error if out_of_memory else None)
+    attempts.allow_concurrency_reduction(False)
     assert not attempts.fail(0)
-    assert attempts.crowded is None
+    assert attempts.memory_error is None
 
 
 def test_it_goes_on_from_the_newest_whole_checkpoint_of_all_its_starts(tmp_path):
@@ -84,70 +81,8 @@ def test_it_goes_on_from_the_newest_whole_checkpoint_of_all_its_starts(tmp_path)
     assert attempts.newest(3) == "00003-bb/checkpoint_000000"
     (folders[1] / "manifest.json").unlink()
     assert attempts.start(3) == "00003-aa/checkpoint_000000"
-    attempts.forget(3)
+    attempts.delete_checkpoints(3)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that the test sets."""
-    now = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    return now
-
-
-def test_a_worker_hangs_after_twenty_times_the_longest_evaluation(clock):
-    patience = Watchdog()
-    patience.start("first")
-    clock[0] += module.FIRST_PATIENCE
-    assert patience.exhausted() == []
-    clock[0] += 1
-    assert patience.exhausted() == ["first"]
-    patience.start("first")
-    patience.start("second")
-    clock[0] += 100
-    patience.report("second")
-    assert patience.limit == 2000
-    patience.report("first")
-    clock[0] += 2001
-    assert patience.exhausted() == ["first", "second"]
-    patience.end("second")
-    assert patience.exhausted() == ["first"]
-
-
-def test_it_never_takes_less_than_ten_minutes_unless_told(clock):
-    patience = Watchdog()
-    patience.start("quick")
-    clock[0] += 0.5
-    patience.report("quick")
-    assert patience.limit == 600
-    assert Watchdog(30).limit == 30
-
-
-ERRORS = st.one_of(st.none(), st.sampled_from(["RuntimeError: a", "MemoryError: b"]))
-
-
-@given(st.lists(ERRORS, max_size=30))
-def test_a_sweep_ends_when_more_than_half_of_the_first_ten_fail_alike(ends):
-    first = FailFastMonitor()
-    worst = math.inf
-    for kind in ("RuntimeError: a", "MemoryError: b"):
-        places = [place for place, error in enumerate(ends[:10]) if error == kind]
-        worst = min(worst, places[5] if len(places) > 5 else math.inf)
-    for place, error in enumerate(ends):
-        if place == worst:
-            with pytest.raises(SweepError, match=f"6 of the first {place + 1} trials failed the"):
-                first.end(error)
-            return
-        first.end(error)
-
-
-def test_the_same_failure_may_name_other_numbers():
-    first = FailFastMonitor()
-    with pytest.raises(SweepError) as told:
-        for step in range(10):
-            first.end(f"TrainingError: the loss is not finite at step {step} (1,{step}00 examples)")
-    assert len(str(told.value).splitlines()) == 1
 
 
 def test_there_is_no_storage_yet(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""The end of a search by its time budget."""
+"""Stoppers: what ends a search besides its number of trials."""
 
 from __future__ import annotations
 

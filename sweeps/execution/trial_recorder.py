@@ -1,0 +1,155 @@
+"""Recorder of trials: their runs, evaluations and ends, for MLflow and for the live view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sentiment.config import Config, describe
+from sentiment.tracking.runs import run_parameters
+from sentiment.training.checkpoint import MODEL_FOLDER, read_notes
+from sweeps.console.progress import Progress, TrialState
+from sweeps.search.optuna_searcher import EndedTrial
+from sweeps.tracking.tracker import Role, SweepTracker
+from sweeps.trials.outcomes import Outcome
+from sweeps.trials.protocol import EXAMPLES, FINISHED, PRECISION
+from sweeps.trials.retry import RetryTracker
+from sweeps.trials.trainable import hyperparameters
+
+RECORDED = (
+    "train/loss",
+    "train/accuracy",
+    "valid/loss",
+    "valid/accuracy",
+    "valid/f1",
+    "epoch",
+    "learning_rate",
+    "tokens_per_second",
+)
+"""Metrics of an evaluation that go into the record."""
+
+
+class TrialRecorder:
+    """Writes each trial to the tracker, and keeps its state for the view."""
+
+    def __init__(
+        self,
+        tracker: SweepTracker,
+        progress: Progress,
+        attempts: RetryTracker,
+        *,
+        dataset: str,
+        dataset_fingerprint: str,
+        role: Role = "trial",
+        keys: Mapping[int, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start with no trials.
+
+        Args:
+            tracker: writes the record.
+            progress: has the states of all trials.
+            attempts: knows the trials' checkpoints.
+            dataset: the data set's name.
+            dataset_fingerprint: its fingerprint.
+            role: what the trials are to the sweep.
+            keys: of trials that are known by a name rather than by their number.
+            tags: further tags of their runs.
+        """
+        self._tracker = tracker
+        self._progress = progress
+        self._attempts = attempts
+        self._dataset = dataset
+        self._fingerprint = dataset_fingerprint
+        self._role: Role = role
+        self._keys = dict(keys or {})
+        self._tags = dict(tags or {})
+
+    def begin(self, config: dict[str, Any]) -> TrialState:
+        """Start the trial's run, unless that has happened; Ray skips it where a start fails."""
+        key = self._key(config)
+        state = self._progress.trials.get(key)
+        if state is None or state.outcome is not None:
+            settings = hyperparameters(config)
+            checked = Config.from_flat(settings)
+            name = str(key) if self._role == "baseline" else describe(checked)
+            if self._role == "confirmation":
+                name = f"confirmation {name} seed {checked.training.seed}"
+            state = TrialState(key, name, settings, checked.training.epochs)
+            self._progress.trials[key] = state
+            parameters = run_parameters(checked, self._dataset, self._fingerprint)
+            self._tracker.start_trial(key, parameters, name, role=self._role, tags=self._tags)
+        return state
+
+    def state_of(self, config: Mapping[str, Any]) -> TrialState:
+        """Return the state of a trial that has begun, by its configuration."""
+        return self._progress.trials[self._key(config)]
+
+    def add_evaluation(self, state: TrialState, result: dict[str, Any]) -> None:
+        """Record an evaluation; one that the record has already is passed over there."""
+        metrics = {name: result[name] for name in RECORDED} | result.get("system", {})
+        state.epoch, state.seconds = result["epoch"], result["seconds/total"]
+        state.value = result[self._progress.objective]
+        state.best = dict(result["best"])
+        state.finished = result[FINISHED]
+        state.precision = result[PRECISION]
+        state.evaluated = int(result["ended"] * 1000)
+        state.facts = {**result["facts"], "seconds/cpu": result["seconds/cpu"]}
+        self._tracker.trial_metrics(state.key, result[EXAMPLES], metrics, state.evaluated)
+
+    def end(self, state: TrialState, outcome: Outcome, error: str | None = None) -> None:
+        """Record a trial's end as of its last evaluation, so that it can be recorded once more."""
+        state.outcome = outcome
+        step = int(state.best.get(EXAMPLES, 0))
+        at = state.evaluated
+        if state.checkpoint is not None:
+            with (self._attempts.storage / state.checkpoint / MODEL_FOLDER).on_disk() as folder:
+                self._tracker.log_trial_model(state.key, folder, _best(state), step, at)
+        self._tracker.end_trial(
+            state.key,
+            outcome,
+            metrics=_once(state),
+            step=step,
+            error=error,
+            at=at,
+            precision=state.precision,
+        )
+        if isinstance(state.key, int):
+            # The journal has the model now; what goes on needs no more.
+            self._attempts.delete_checkpoints(state.key)
+
+    def complete(self, trial: EndedTrial) -> None:
+        """Complete the record of a trial that ended, but whose record was interrupted.
+
+        Args:
+            trial: as the study knows it; one whose record is whole is passed over.
+        """
+        if self._tracker.has_ended(trial.number):
+            return
+        state = self.begin(trial.config)
+        state.checkpoint = self._attempts.newest(trial.number)
+        if state.checkpoint is not None:
+            with (self._attempts.storage / state.checkpoint).on_disk() as folder:
+                notes = read_notes(folder)
+            for result in notes["results"]:
+                self.add_evaluation(state, {**result, "facts": notes["facts"]})
+        error = None
+        if trial.outcome == "failed":
+            error = "the sweep was cut off as it failed; its other failures are beside this"
+        self.end(state, trial.outcome, error)
+
+    def _key(self, config: Mapping[str, Any]) -> int | str:
+        number = int(config["trial"])
+        return self._keys.get(number, number)
+
+
+def _best(state: TrialState) -> dict[str, float]:
+    """Return what the best checkpoint reached, under the record's names."""
+    return {f"best/{name}": value for name, value in state.best.items()}
+
+
+def _once(state: TrialState) -> dict[str, float]:
+    """Return what is recorded once of a trial; nothing of one that was never evaluated."""
+    if not state.best:
+        return {}
+    return {**_best(state), **state.facts, "seconds/total": state.seconds}

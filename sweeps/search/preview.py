@@ -1,0 +1,47 @@
+"""Preview of a search: the settings of its next trials, before any is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from sentiment.config import Objective
+from sweeps.search.samplers import Cost, make_sampler
+from sweeps.search.study import make_study, numbered
+from sweeps.search.warm_start import PastTrial, warm_start
+from sweeps.space.space import SearchSpace
+
+
+def first_suggestions(
+    space: SearchSpace,
+    sampler: str,
+    seed: int,
+    count: int,
+    objective: Objective = "valid/accuracy",
+    past: Iterable[PastTrial] = (),
+    cost: Cost | None = None,
+    before: Sequence[FrozenTrial] = (),
+) -> list[dict[str, Any]]:
+    """Return the settings of a sweep's first or next trials, as long as no other has ended.
+
+    Args:
+        space: what is searched.
+        sampler: see `make_sampler`.
+        seed: of the sampler.
+        count: how many.
+        objective: what the study's values are.
+        past: trials of another sweep to start from.
+        cost: of a trial, for the sampler.
+        before: the trials in the study of a sweep that is resumed.
+
+    Raises:
+        InputError: the sampler does not fit the space.
+    """
+    study = make_study(None, "preview", objective, space, sampler, seed, cost)
+    if before:
+        study.add_trials(before)
+        study.sampler = make_sampler(sampler, space, seed, len(numbered(before)), cost)
+    warm_start(study, past, space)
+    return [space.suggest(study.ask()) for _ in range(count)]

@@ -1,0 +1,62 @@
+"""Rungs of successive halving: when trials are compared, in training examples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sentiment.errors import InputError
+
+REDUCTION = 2
+"""Of the trials that reach a rung about one in so many goes on to the next."""
+FIRST_RUNG_EPOCHS = 0.4
+"""The first rung is at this many epochs at the latest, well before one is over."""
+LEAST_HALVINGS = 3
+
+
+@dataclass(frozen=True)
+class Rungs:
+    """When trials are compared with one another, in training examples.
+
+    Attributes:
+        milestones: all comparisons, each at about `REDUCTION` times the one before.
+        budget: the full budget of a trial.
+        evaluations_per_epoch: so many that one is at every rung but the first.
+    """
+
+    milestones: tuple[int, ...]
+    budget: int
+    evaluations_per_epoch: float
+
+    @property
+    def evaluations(self) -> dict[str, float | int]:
+        """The settings of a trial that is evaluated at every rung.
+
+        The first rung has an evaluation of its own: as many as it would ask for, all along, would
+        take a full trial a quarter of its time.
+        """
+        return {"evaluations_per_epoch": self.evaluations_per_epoch, "early_evaluations": 1}
+
+    @property
+    def first(self) -> int:
+        """The first comparison."""
+        return self.milestones[0]
+
+
+def plan_rungs(epochs: float, examples: int) -> Rungs:
+    """Place the rungs of a budget of `epochs` over a train split of `examples` texts.
+
+    Raises:
+        InputError: the budget is not above 0.
+    """
+    if not 0 < epochs < math.inf:
+        raise InputError(f"--max-epochs {epochs:g}: give a number above 0, such as 1.5")
+    halvings = LEAST_HALVINGS
+    while epochs / REDUCTION**halvings > FIRST_RUNG_EPOCHS:
+        halvings += 1
+    parts = [REDUCTION**power for power in range(halvings, 0, -1)]
+    return Rungs(
+        milestones=tuple(sorted({max(1, int(epochs * examples / part)) for part in parts})),
+        budget=math.ceil(epochs * examples),
+        evaluations_per_epoch=parts[1] / epochs,
+    )

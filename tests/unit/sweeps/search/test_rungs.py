@@ -1,0 +1,36 @@
+"""Rungs of successive halving."""
+
+import math
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sentiment.errors import InputError
+from sweeps.search.rungs import plan_rungs
+
+
+@given(epochs=st.floats(0.05, 200), examples=st.integers(10, 100_000))
+@example(epochs=0.5, examples=10)
+@example(epochs=3.0, examples=17_500)
+def test_the_first_rung_is_well_under_an_epoch_and_evaluated(epochs, examples):
+    rungs = plan_rungs(epochs, examples)
+    assert 1 <= rungs.first <= max(1, 0.4 * examples)
+    # One is due at half the interval and at every multiple of it, so at or after each rung.
+    assert rungs.evaluations["early_evaluations"] == 1
+    interval = examples / rungs.evaluations["evaluations_per_epoch"]
+    for rung in rungs.milestones:
+        due = max(1, math.ceil(rung / interval - 1e-6)) * interval
+        if rung == rungs.first:
+            due = interval / 2
+        assert rung == 1 or -1e-6 < due - rung < 1 + 1e-6
+    assert list(rungs.milestones) == sorted(set(rungs.milestones))
+    assert rungs.milestones[-1] <= max(1, rungs.budget)
+
+
+def test_the_default_budget():
+    rungs = plan_rungs(3, 17_500)
+    assert rungs.milestones == (6562, 13125, 26250)
+    assert (rungs.budget, rungs.evaluations_per_epoch) == (52_500, pytest.approx(4 / 3))
+    with pytest.raises(InputError, match="--max-epochs"):
+        plan_rungs(0, 10)
