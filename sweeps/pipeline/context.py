@@ -105,18 +105,6 @@ class SweepContext:
         """Return where Ray's own files of the sweep lie, the trials' checkpoints among them."""
         return self.storage / workspace.path.name if self.storage else Storage(workspace.ray)
 
-    def check_same_data(self, fingerprint: str, sweep: str) -> None:
-        """Check that a sweep saw the data of this one.
-
-        Args:
-            fingerprint: of the data that the sweep saw.
-            sweep: its name.
-
-        Raises:
-            InputError: it saw other data.
-        """
-        check_same_data(self.dataset, fingerprint, sweep)
-
     def notify(self, text: str) -> None:
         """Print a line for the user."""
         say(self.console, text)

@@ -10,7 +10,7 @@ from sentiment.tracking.runs import read_store
 from sentiment.wording import counted
 from sweeps.console.progress import Progress, ended_state
 from sweeps.execution.stoppers import TimeBudget
-from sweeps.pipeline.context import SweepContext
+from sweeps.pipeline.context import SweepContext, check_same_data
 from sweeps.pipeline.executor import TrialPlan
 from sweeps.pipeline.running import RunningSweep
 from sweeps.search.asha import ResumableASHA, make_scheduler
@@ -37,7 +37,7 @@ def past_trials(context: SweepContext) -> list[PastTrial]:
         sweep = find_sweep(client, ids, settings.warm_start)
         seen = sweep.data.params.get("dataset_fingerprint")
         if seen is not None:
-            context.check_same_data(seen, sweep.data.tags["sweep.name"])
+            check_same_data(context.dataset, seen, sweep.data.tags["sweep.name"])
         return finished_trials(client, sweep, context.dataset.fingerprint, settings.objective)
     except InputError as error:
         raise InputError(f"--warm-start {settings.warm_start}: {error}") from None
