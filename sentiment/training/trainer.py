@@ -31,6 +31,7 @@ from sentiment.nn.devices import (
     release_memory,
 )
 from sentiment.nn.packed_rnn import GATES
+from sentiment.objective import is_better
 from sentiment.training.optim import (
     flatten_optimizer,
     make_optimizer,
@@ -376,7 +377,8 @@ class Trainer:
             "tokens_per_second": running.tokens / seconds,
         }
         objective = self.config.training.objective
-        improved = is_better(metrics, self.best_metrics, objective)
+        best = self.best_metrics
+        improved = not best or is_better(objective, metrics[objective], best[objective])
         if improved:
             self.best_metrics = scores.metrics("valid")
             self.best_examples = self.examples
@@ -385,15 +387,6 @@ class Trainer:
                 for name, value in self.model.state_dict().items()
             }
         return Evaluation(self.examples, metrics, improved, finished, scores.confusion)
-
-
-def is_better(metrics: dict[str, float], best: dict[str, float], objective: str) -> bool:
-    """Tell whether metrics beat the best so far by the objective; a tie keeps the earlier."""
-    if not best:
-        return True
-    if objective == "valid/loss":
-        return metrics[objective] < best[objective]
-    return metrics[objective] > best[objective]
 
 
 def _hits(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

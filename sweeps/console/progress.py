@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sentiment.config import Objective
+from sentiment.objective import merit
 from sweeps.tracking.queries import TrialRecord
 from sweeps.trials.outcomes import Outcome
 
@@ -102,8 +103,8 @@ class Progress:
     def best(self) -> TrialState | None:
         """Return the trial with the best checkpoint so far, running ones included."""
         able = [trial for trial in self.trials.values() if trial.best and trial.outcome != "failed"]
-        sign = -1 if self.objective == "valid/loss" else 1
-        return max(able, key=lambda trial: sign * trial.best[self.objective], default=None)
+        name = self.objective
+        return max(able, key=lambda trial: merit(name, trial.best[name]), default=None)
 
     def seconds_left(self) -> float | None:
         """Estimate the seconds until the end; None before a trial has ended.

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from sentiment import cli
 from sentiment.config import Objective
+from sentiment.objective import best_key, is_better, merit
 from sentiment.tracking.experiment import experiment_flag
 from sentiment.tracking.http import is_server, server_address
 from sentiment.tracking.model_uri import MODEL_NAME
@@ -255,14 +256,13 @@ def _registered(registered: RegisteredWinner | None, settings: SweepSettings) ->
 def _better_baseline(result: SweepResult, objective: Objective) -> str | None:
     """Return a note where a baseline is better on validation than the winner."""
     assert result.winner is not None
-    key = f"best/{objective}"
-    sign = -1 if objective == "valid/loss" else 1
+    key = best_key(objective)
     baselines = [
         trial for trial in result.trials if trial.role == "baseline" and key in trial.metrics
     ]
-    best = max(baselines, key=lambda trial: sign * trial.metrics[key], default=None)
+    best = max(baselines, key=lambda trial: merit(objective, trial.metrics[key]), default=None)
     reached = result.winner.metrics[key]
-    if best is None or not sign * best.metrics[key] > sign * reached:
+    if best is None or not is_better(objective, best.metrics[key], reached):
         return None
     return (
         f"note: the baseline {best.key} is better on validation than the winner: {objective} "

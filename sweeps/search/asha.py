@@ -9,8 +9,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from sentiment.config import Objective
+from sentiment.objective import mode_of
 from sweeps.search.rungs import REDUCTION, Rungs
-from sweeps.search.study import mode_of
 from sweeps.trials.protocol import EXAMPLES
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Literal
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -17,6 +16,7 @@ from optuna.trial import FrozenTrial
 
 from sentiment.config import Objective
 from sentiment.errors import InputError
+from sentiment.objective import direction_of
 from sweeps.search.rdb_storage import add_attributes, open_study_storage
 from sweeps.search.samplers import Cost, make_sampler
 from sweeps.space.space import Space
@@ -29,11 +29,6 @@ ENDED_BY = "ended_by"
 """User attribute: what ended a trial that neither it nor the scheduler did."""
 TIME_BUDGET = "time budget"
 """Value of `ENDED_BY`."""
-
-
-def mode_of(objective: Objective) -> Literal["min", "max"]:
-    """Say whether an objective is to be small or large."""
-    return "min" if objective == "valid/loss" else "max"
 
 
 def make_study(
@@ -69,7 +64,7 @@ def make_study(
         storage=None if storage_url is None else open_study_storage(storage_url),
         study_name=name,
         sampler=fitting,
-        direction="minimize" if mode_of(objective) == "min" else "maximize",
+        direction=direction_of(objective),
         load_if_exists=True,
     )
     for key, value, flag in (

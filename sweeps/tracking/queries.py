@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from sentiment.config import Objective
 from sentiment.errors import InputError
+from sentiment.objective import best_key, merit
 from sentiment.tracking.model_uri import MODEL_TAG, REMOVED
 from sentiment.tracking.runs import hyperparameters
 from sweeps.trials.outcomes import RANKED
@@ -179,7 +180,7 @@ def finished_trials(
             source=trial.run_id,
             settings=trial.parameters,
             outcome=trial.outcome,
-            value=trial.metrics.get(f"best/{objective}"),
+            value=trial.metrics.get(best_key(objective)),
             intermediate_values=intermediate_values(client, trial.run_id, objective),
         )
         for trial in trials_of(client, sweep)
@@ -192,14 +193,13 @@ def best_trials(trials: Sequence[TrialRecord], objective: Objective) -> list[Tri
 
     Of equals the one with the lower number is first.
     """
-    key = f"best/{objective}"
-    sign = 1 if objective == "valid/loss" else -1
+    key = best_key(objective)
     able = [
         trial
         for trial in trials
         if trial.role == "trial" and trial.outcome in RANKED and key in trial.metrics
     ]
-    return sorted(able, key=lambda trial: (sign * trial.metrics[key], trial.key))
+    return sorted(able, key=lambda trial: (-merit(objective, trial.metrics[key]), trial.key))
 
 
 def leaderboard(trials: Sequence[TrialRecord], objective: Objective) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from mlflow import MlflowClient
 
 from sentiment.config import Objective
+from sentiment.objective import is_minimized
 
 RUNS = "workflowType=machine_learning"
 """What makes MLflow's pages show training runs."""
@@ -73,7 +74,7 @@ def _view(sweep: str, objective: Objective, searched: Sequence[str]) -> str:
     state = {
         "searchFilter": f"tags.sweep.name = '{sweep}' and tags.sweep.role != 'sweep'",
         "orderByKey": best[0],
-        "orderByAsc": objective == "valid/loss",
+        "orderByAsc": is_minimized(objective),
         # Its charts draw the first ten runs, unless told otherwise.
         "runsHiddenMode": "SHOW_ALL",
         "selectedColumns": columns,

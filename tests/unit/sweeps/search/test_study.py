@@ -11,20 +11,12 @@ from toy_search import BUDGET, METRIC, evaluation, search_over, study_in
 from toy_space import TOY
 
 from sentiment.errors import InputError
-from sweeps.search.study import make_study, mode_of, note_runs
+from sweeps.search.study import make_study, note_runs
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/study.db"
-
-
-def test_modes():
-    assert [mode_of(each) for each in ("valid/accuracy", "valid/f1", "valid/loss")] == [
-        "max",
-        "max",
-        "min",
-    ]
 
 
 def test_runs_that_were_made_too_late_are_named_at_the_end(storage):
