@@ -40,7 +40,7 @@ from sweeps.search.asha import make_scheduler
 from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.rungs import plan_rungs
 from sweeps.search.study import make_study
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import search_runs
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.checkpoint_storage import Storage
@@ -255,7 +255,7 @@ def _run(
 ) -> Measured:
     client, experiment = open_store(store, "orchestrator")
     name = f"orchestrator-{os.getpid()}-{time.time_ns()}"
-    space = Space.load("cpu")
+    space = SearchSpace.load("cpu")
     tracker = SweepTracker.start(
         client,
         experiment,

@@ -15,7 +15,7 @@ from sentiment.errors import InputError
 from sentiment.io.yaml_numbers import load_yaml
 from sweeps.analysis.seed_replicates import confirmation_key
 from sweeps.config import SweepSettings
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import (
     TrialRecord,
     artifact_text,
@@ -64,7 +64,7 @@ class SweepRecord:
 
     run: Run
     objective: Objective
-    space: Space
+    space: SearchSpace
     trials: list[TrialRecord]
     baselines: list[TrialRecord]
     confirmations: list[TrialRecord]
@@ -190,7 +190,7 @@ def read_sweep(client: MlflowClient, run: Run) -> SweepRecord:
     return SweepRecord(
         run=run,
         objective=objective,
-        space=Space.from_mapping(space, f"the space of the sweep {name}"),
+        space=SearchSpace.from_mapping(space, f"the space of the sweep {name}"),
         trials=trials,
         baselines=[trial for trial in everything if trial.role == "baseline"],
         confirmations=[

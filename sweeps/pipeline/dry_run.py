@@ -21,7 +21,7 @@ from sweeps.search.rungs import Rungs
 from sweeps.search.samplers import Cost, sampler_note
 from sweeps.search.study import numbered
 from sweeps.search.warm_start import PastTrial
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.terminal import flowed
 
 LOG_WIDTH = 10_000
@@ -48,7 +48,7 @@ class Plan:
 
     settings: SweepSettings
     dataset: Dataset
-    space: Space
+    space: SearchSpace
     rungs: Rungs
     dtype: torch.dtype
     past: Sequence[PastTrial]

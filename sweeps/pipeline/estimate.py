@@ -15,7 +15,7 @@ from sentiment.data.datasets import Dataset
 from sweeps.execution.resources import Workers
 from sweeps.search.cost_model import TrialCost
 from sweeps.search.rungs import REDUCTION, Rungs
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 
 SAMPLES = 64
 EFFICIENCY = 0.35
@@ -71,7 +71,7 @@ class Estimator:
         self._workers = workers
         self._speed = (_speed(dtype) if speed is None else speed) * EFFICIENCY
 
-    def trials(self, space: Space, count: int, halving: bool) -> float:
+    def trials(self, space: SearchSpace, count: int, halving: bool) -> float:
         """Return the seconds of trials of a search.
 
         With successive halving half of the trials that reach a rung go on to the next.
@@ -83,7 +83,7 @@ class Estimator:
             budget = float(sum(width / REDUCTION**i for i, width in enumerate(widths)))
         return count * budget * self._mean(space) / self._speed / self._workers.count
 
-    def confirmation(self, space: Space, seeds: int) -> float:
+    def confirmation(self, space: SearchSpace, seeds: int) -> float:
         """Return the seconds of the winner's settings with other seeds; each runs to its end."""
         rounds = -(-seeds // self._workers.count)
         return rounds * self._rungs.budget * self._mean(space) / self._speed
@@ -104,7 +104,7 @@ class Estimator:
             seconds.append(examples * self._cost(settings) / self._speed)
         return _makespan(seconds, self._workers.count)
 
-    def _mean(self, space: Space) -> float:
+    def _mean(self, space: SearchSpace) -> float:
         """Return the operations of a training example, averaged over random settings."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         return float(np.mean([_operations(space, self._cost, seed) for seed in range(SAMPLES)]))
@@ -123,7 +123,7 @@ def _makespan(seconds: Sequence[float], workers: int) -> float:
     return max(free)
 
 
-def _operations(space: Space, cost: TrialCost, seed: int) -> float:
+def _operations(space: SearchSpace, cost: TrialCost, seed: int) -> float:
     """Return the operations of a training example under random settings."""
     sampler = optuna.samplers.RandomSampler(seed=seed)
     return cost(space.suggest(optuna.create_study(sampler=sampler).ask()))

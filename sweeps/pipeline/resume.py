@@ -16,7 +16,7 @@ from sentiment.tracking.http import one_try_each
 from sentiment.wording import counted
 from sweeps.config import PLACES, SweepSettings
 from sweeps.search.study_location import StudyLocation
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.tracking.mlflow_sink import MlflowSink
 from sweeps.tracking.outbox import JOURNAL_FILE, Outbox
 from sweeps.tracking.queries import TrialRecord, artifact_text, find_sweep, sweep_run, trials_of
@@ -68,7 +68,7 @@ class ResumedSweep:
     settings: SweepSettings
     finished: bool
     search_over: bool
-    space: Space
+    space: SearchSpace
     dataset_fingerprint: str | None
     ended: tuple[TrialRecord, ...]
     ended_baselines: frozenset[str]
@@ -209,7 +209,7 @@ def _resumed(
         settings=settings,
         finished=finished,
         search_over=not finished and not {"trials", "time_budget"} & set(given) and ran_out,
-        space=Space.from_mapping(load_yaml(texts[SPACE_FILE] or "")),
+        space=SearchSpace.from_mapping(load_yaml(texts[SPACE_FILE] or "")),
         dataset_fingerprint=None if run is None else run.data.params.get("dataset_fingerprint"),
         ended=tuple(trial for trial in over if trial.role == "trial"),
         ended_baselines=frozenset(str(trial.key) for trial in over if trial.role == "baseline"),

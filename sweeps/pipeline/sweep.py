@@ -96,7 +96,7 @@ from sweeps.search.study_location import StudyLocation
 from sweeps.search.warm_start import PastTrial, warm_start
 from sweeps.signals import interruptible
 from sweeps.space.hyperparameters import NOT_RANGES
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.terminal import say
 from sweeps.tracking.queries import (
     TrialRecord,
@@ -207,7 +207,9 @@ class Sweep:
         )
         on_gpu = self.workers.gpus > 0
         name = settings.space or ("gpu" if on_gpu else "cpu")
-        self.space: Space = resumed.space if resumed else Space.load(name).fix(settings.overrides)
+        self.space: SearchSpace = (
+            resumed.space if resumed else SearchSpace.load(name).fix(settings.overrides)
+        )
         make_sampler(settings.sampler, self.space, settings.seed)
         versions.check_model_name(settings.model_name)
         self._check_store()

@@ -22,7 +22,7 @@ from sweeps.config import SweepSettings
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, number_text
 from sweeps.search.rungs import Rungs
 from sweeps.space.dimensions import Choice, Dimension
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import TrialRecord, best_trials
 from sweeps.tracking.runs_view import RUNS, trials_page
 from sweeps.trials.outcomes import budget_sentence, count_parts, counts_of, label_of
@@ -57,7 +57,7 @@ class Subject:
     experiment_id: str
     settings: SweepSettings
     dataset: Dataset
-    space: Space
+    space: SearchSpace
     rungs: Rungs
     command: str
     commit: str | None

@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 from sentiment.errors import InputError
 from sweeps.search.stateless_searcher import StatelessSearcher
 from sweeps.search.study import ENDED_BY, RUN_ID, TIME_BUDGET, TRIAL_NUMBER
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.trials.outcomes import Outcome
 from sweeps.trials.protocol import EXAMPLES, FAILURE, FINISHED, evaluations
 from sweeps.trials.retry import RetryTracker
@@ -87,7 +87,7 @@ class OptunaSearcher(StatelessSearcher):
     def __init__(
         self,
         study: Study,
-        space: Space,
+        space: SearchSpace,
         *,
         metric: str,
         max_trials: int,

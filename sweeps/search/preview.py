@@ -11,11 +11,11 @@ from sentiment.config import Objective
 from sweeps.search.samplers import Cost, make_sampler
 from sweeps.search.study import make_study, numbered
 from sweeps.search.warm_start import PastTrial, warm_start
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 
 
 def first_suggestions(
-    space: Space,
+    space: SearchSpace,
     sampler: str,
     seed: int,
     count: int,

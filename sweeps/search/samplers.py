@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.config import unknown_name
 from sentiment.errors import InputError
 from sweeps.config import SAMPLERS
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 
 Cost = Callable[[Mapping[str, Any]], float]
 """What a trial costs by its settings, in any unit; it has defaults for settings that it misses."""
@@ -36,7 +36,7 @@ _GP_STARTUP_TRIALS = 6
 
 
 def make_sampler(
-    name: str, space: Space, seed: int, drawn: int = 0, cost: Cost | None = None
+    name: str, space: SearchSpace, seed: int, drawn: int = 0, cost: Cost | None = None
 ) -> BaseSampler:
     """Build one of Optuna's samplers for a space.
 
@@ -92,7 +92,7 @@ class CostAwareTPESampler(TPESampler):
     what it costs is of Snoek, Larochelle and Adams (2012, section 3.2).
     """
 
-    def __init__(self, space: Space, first: int, seed: int, cost: Cost | None) -> None:
+    def __init__(self, space: SearchSpace, first: int, seed: int, cost: Cost | None) -> None:
         """Make the sampler.
 
         Args:
@@ -221,7 +221,7 @@ class _JointCmaEs(CmaEsSampler):
         return self._joint
 
 
-def sampler_note(name: str, space: Space) -> str | None:
+def sampler_note(name: str, space: SearchSpace) -> str | None:
     """Say what a sampler can't do with a space, if there is something to say."""
     if name not in ("gp", "cmaes"):
         return None
@@ -233,7 +233,7 @@ def sampler_note(name: str, space: Space) -> str | None:
     return f"{name} {' and '.join(notes)}" if notes else None
 
 
-def _jointly_searched(name: str, space: Space) -> dict[str, BaseDistribution]:
+def _jointly_searched(name: str, space: SearchSpace) -> dict[str, BaseDistribution]:
     """Return what gp models (all that is unconditional) or cmaes (the ranges among that)."""
     return {
         each: distribution

@@ -19,7 +19,7 @@ from sentiment.errors import InputError
 from sentiment.objective import direction_of
 from sweeps.search.rdb_storage import add_attributes, open_study_storage
 from sweeps.search.samplers import Cost, make_sampler
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 
 TRIAL_NUMBER = "trial"
 """User attribute: the search's own number of a trial."""
@@ -35,7 +35,7 @@ def make_study(
     storage_url: str | None,
     name: str,
     objective: Objective,
-    space: Space,
+    space: SearchSpace,
     sampler: str = "tpe",
     seed: int = 1234,
     cost: Cost | None = None,

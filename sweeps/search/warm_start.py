@@ -11,7 +11,7 @@ from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
 from sweeps.search.study import ENDED_BY, TIME_BUDGET
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.trials.outcomes import Outcome
 
 _SOURCE = "source"  # user attribute: which trial of an earlier sweep was told
@@ -44,7 +44,7 @@ class WarmStart:
     skipped: int
 
 
-def warm_start(study: Study, past: Iterable[PastTrial], space: Space) -> WarmStart:
+def warm_start(study: Study, past: Iterable[PastTrial], space: SearchSpace) -> WarmStart:
     """Tell a study the finished trials of an earlier sweep with the same objective.
 
     Those outside the space, and those without a finite value, are skipped. What the study was

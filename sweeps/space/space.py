@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchSpace:
     """What a sweep searches (`dimensions`, parents first) and what it fixes (`fixed`).
 
     A hyperparameter in neither has its default. Two spaces are equal if they say the same, in
@@ -55,7 +55,7 @@ class Space:
     name: str = field(default="space", compare=False)
 
     @classmethod
-    def load(cls, name_or_path: str | Path) -> Space:
+    def load(cls, name_or_path: str | Path) -> SearchSpace:
         """Read a shipped space by its name, or a space file by its path.
 
         Raises:
@@ -66,7 +66,7 @@ class Space:
         return replace(space, name=path.stem)
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], source: str = "space") -> Space:
+    def from_mapping(cls, mapping: Mapping[str, Any], source: str = "space") -> SearchSpace:
         """Build a space from the contents of a space file; `source` opens each error message.
 
         Raises:
@@ -81,11 +81,11 @@ class Space:
         fixed: dict[str, Scalar],
         source: str,
         name: str = "space",
-    ) -> Space:
+    ) -> SearchSpace:
         check_pairs(dimensions, fixed, source)
         return cls(dimensions, fixed, name)
 
-    def fix(self, values: Mapping[str, Any], source: str = "--set") -> Space:
+    def fix(self, values: Mapping[str, Any], source: str = "--set") -> SearchSpace:
         """Return the space with hyperparameters fixed.
 
         A condition that is decided by that goes: what can't be active any more leaves the space,

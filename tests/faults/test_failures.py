@@ -29,7 +29,7 @@ from sweeps.search.asha import make_scheduler
 from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.rungs import plan_rungs
 from sweeps.search.study import make_study
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.retry import RetryTracker
@@ -97,7 +97,7 @@ def swept(tmp_path_factory):
     patch.setattr(tuner, "TrialWorker", Sabotaged)
     patch.setenv("SABOTAGE", str(folder / "marks"))
     client, experiment = open_store(f"sqlite:///{folder}/mlflow.db")
-    space = Space.from_mapping(SETTINGS)
+    space = SearchSpace.from_mapping(SETTINGS)
     prepared = prepare(
         DataConfig(dataset="rotten-tomatoes"), [Config.from_flat(space.fixed | BASE)]
     )

@@ -11,7 +11,7 @@ from toy_space import TOY
 
 from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.study import make_study
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 
 METRIC = "valid/accuracy"
 BUDGET = 400
@@ -24,7 +24,7 @@ def quality(config: dict[str, Any]) -> float:
 
 
 def search_over(
-    study: optuna.Study, trials: int, space: Space = TOY, **more: Any
+    study: optuna.Study, trials: int, space: SearchSpace = TOY, **more: Any
 ) -> OptunaSearcher:
     return OptunaSearcher(
         study, space, metric=METRIC, max_trials=trials, budget=BUDGET, seed=7, **more
@@ -49,5 +49,5 @@ def run_alone(search: OptunaSearcher, prune: bool = True) -> list[dict[str, Any]
     return configs
 
 
-def study_in(storage: str | None, space: Space = TOY, **more: Any) -> optuna.Study:
+def study_in(storage: str | None, space: SearchSpace = TOY, **more: Any) -> optuna.Study:
     return make_study(storage, "toy", METRIC, space, **more)

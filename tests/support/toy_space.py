@@ -1,8 +1,8 @@
 """A small space with every kind of dimension, for the tests of the search and its samplers."""
 
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 
-TOY = Space.from_mapping(
+TOY = SearchSpace.from_mapping(
     {
         "cell": {"choice": ["gru", "lstm"]},
         "dropout": {"float": [0.0, 0.6]},

@@ -16,7 +16,7 @@ from sweeps.console.summary import SweepResult, print_result, start_line
 from sweeps.registry.challenger import ChallengerState, RegisteredWinner
 from sweeps.reporting.notes import Subject, ended_sweep
 from sweeps.search.rungs import plan_rungs
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import TrialRecord
 from sweeps.tracking.retention import Removed
 
@@ -171,7 +171,7 @@ def test_the_description_says_what_the_budget_cut_short():
         experiment_id="1",
         settings=SETTINGS,
         dataset=dataset,
-        space=Space.from_mapping({"cell": {"choice": ["gru", "lstm"]}}),
+        space=SearchSpace.from_mapping({"cell": {"choice": ["gru", "lstm"]}}),
         rungs=plan_rungs(4, TEXTS),
         command="python -m sweeps.launch",
         commit=None,

@@ -13,11 +13,11 @@ from sweeps.pipeline.dry_run import estimate_line
 from sweeps.pipeline.estimate import START_SECONDS, Estimate, Estimator, tfidf_seconds
 from sweeps.search.cost_model import TrialCost
 from sweeps.search.rungs import plan_rungs
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 
 TEXTS = ["x" * 490] * 1000
 DATASET = SimpleNamespace(splits={"train": SimpleNamespace(texts=TEXTS)})
-SPACE = Space.from_mapping({"cell": "gru", "dropout": {"float": [0.0, 0.5]}})
+SPACE = SearchSpace.from_mapping({"cell": "gru", "dropout": {"float": [0.0, 0.5]}})
 
 
 def estimator(workers: int = 2) -> Estimator:

@@ -19,7 +19,7 @@ from sweeps.reporting.notes import (
     winners_version,
 )
 from sweeps.search.rungs import plan_rungs
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import TrialRecord
 
 LABELS = tuple(f"category number {i} of a hundred and thirty, with a long name" for i in range(130))
@@ -35,7 +35,7 @@ def subject_of(choices: int = 3) -> Subject:
         experiment_id="1",
         settings=SweepSettings(trials=2, data=DataConfig(data="many.csv")),
         dataset=Dataset("many.csv", LABELS, {"train": split, "valid": split}, "f" * 64),
-        space=Space.from_mapping(
+        space=SearchSpace.from_mapping(
             {
                 "cell": {"choice": ["gru", "lstm"]},
                 "batch_size": {"choice": list(range(1, choices + 1))},

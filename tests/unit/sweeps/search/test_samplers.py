@@ -19,7 +19,7 @@ from toy_space import TOY
 from sentiment.errors import InputError
 from sweeps.search.preview import first_suggestions
 from sweeps.search.samplers import STARTUP_TRIALS, Cost, make_sampler, sampler_note, value_at
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 
 # Which sampler fits which space
 
@@ -62,13 +62,13 @@ def test_an_unknown_sampler_is_refused():
 # How the start of TPE is spread
 
 
-def start(space: Space, seed: int, trials: int = STARTUP_TRIALS) -> list[dict[str, Any]]:
+def start(space: SearchSpace, seed: int, trials: int = STARTUP_TRIALS) -> list[dict[str, Any]]:
     return first_suggestions(space, "tpe", seed, trials)
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_each_dozen_takes_every_choice_as_often(seed):
-    shown = start(Space.load("cpu"), seed, 3 * STARTUP_TRIALS)
+    shown = start(SearchSpace.load("cpu"), seed, 3 * STARTUP_TRIALS)
     for first in range(0, len(shown), STARTUP_TRIALS):
         dozen = shown[first : first + STARTUP_TRIALS]
         for name, values in (
@@ -85,7 +85,7 @@ def test_each_dozen_takes_every_choice_as_often(seed):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_dozen_takes_every_twelfth_of_a_range_once(seed):
-    shown = start(Space.load("cpu"), seed)
+    shown = start(SearchSpace.load("cpu"), seed)
     twelfths = sorted(int(each["dropout"] / 0.6 * STARTUP_TRIALS) for each in shown)
     assert twelfths == list(range(STARTUP_TRIALS))
     powers = sorted(math.log10(each["learning_rate"]) for each in shown)

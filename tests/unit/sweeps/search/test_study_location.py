@@ -12,10 +12,10 @@ from sentiment.tracking.runs import find_store, open_store, read_store
 from sweeps.search.rdb_storage import add_attributes
 from sweeps.search.study import make_study
 from sweeps.search.study_location import StudyLocation
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 from sweeps.workspace import Workspace
 
-SPACE = Space.from_mapping({"cell": {"choice": ["rnn", "gru"]}})
+SPACE = SearchSpace.from_mapping({"cell": {"choice": ["rnn", "gru"]}})
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sentiment.config import SECTION_OF
 from sentiment.errors import InputError
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 
 LAUGHS = b"cell: &a [gru, gru, gru]\n" + b"".join(
     b"x%d: &%c [*%c, *%c, *%c, *%c]\n" % (c, c + 1, c, c, c, c) for c in range(97, 120)
@@ -47,7 +47,7 @@ def test_spaces_made_by_hand(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_bytes(content)
     with pytest.raises(InputError) as told:
-        Space.load(path)
+        SearchSpace.load(path)
     assert len(str(told.value).splitlines()) <= 2
 
 
@@ -72,11 +72,11 @@ ENTRIES = st.recursive(
 @given(st.dictionaries(st.sampled_from([*SECTION_OF, "base", "wings"]), ENTRIES, max_size=4))
 def test_random_spaces(mapping: dict[str, object]) -> None:
     try:
-        space = Space.from_mapping(mapping)
+        space = SearchSpace.from_mapping(mapping)
     except InputError as error:
         assert len(str(error).splitlines()) <= 2
     else:
-        assert Space.from_mapping(space.to_mapping()) == space
+        assert SearchSpace.from_mapping(space.to_mapping()) == space
 
 
 @settings(max_examples=100, deadline=None)
@@ -85,6 +85,6 @@ def test_random_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes) 
     path = tmp_path_factory.mktemp("space") / "space.yaml"
     path.write_bytes(b"cell: " + content)
     try:
-        Space.load(path)
+        SearchSpace.load(path)
     except InputError as error:
         assert len(str(error).splitlines()) <= 2

@@ -9,7 +9,7 @@ import pytest
 from sentiment.errors import InputError
 from sweeps.space.dimensions import Choice, Condition, FloatRange, IntRange
 from sweeps.space.parser import SHIPPED
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def space_file(tmp_path: Path):
 
 
 def test_a_file_is_read_entry_by_entry(space_file):
-    space = Space.load(
+    space = SearchSpace.load(
         space_file(
             """
             cell: {choice: [gru, lstm]}
@@ -59,8 +59,8 @@ def test_a_comment_beside_each_shipped_entry_says_why(name):
 
 
 def test_a_base_is_overridden_by_name():
-    cpu = Space.load("cpu")
-    space = Space.from_mapping(
+    cpu = SearchSpace.load("cpu")
+    space = SearchSpace.from_mapping(
         {"base": "cpu", "cell": "gru", "layers": None, "schedule": {"choice": ["cosine"]}}
     )
     assert space.fixed == {
@@ -81,7 +81,7 @@ def test_a_base_is_overridden_by_name():
     ],
 )
 def test_a_condition_of_the_base_follows_its_parent(optimizer, when):
-    space = Space.from_mapping({"base": "cpu", "optimizer": optimizer})
+    space = SearchSpace.from_mapping({"base": "cpu", "optimizer": optimizer})
     momentum = space.dimensions.get("momentum")
     assert (momentum and momentum.when) == when
 
@@ -189,7 +189,7 @@ def test_a_condition_of_the_base_follows_its_parent(optimizer, when):
 def test_a_wrong_file_is_refused_in_one_line(space_file, text, says):
     path = space_file(text)
     with pytest.raises(InputError) as caught:
-        Space.load(path)
+        SearchSpace.load(path)
     message = str(caught.value)
     assert message.startswith(str(path))
     assert says in message
@@ -198,9 +198,9 @@ def test_a_wrong_file_is_refused_in_one_line(space_file, text, says):
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"--space .*none.yaml: no such file.*cpu or gpu"):
-        Space.load(tmp_path / "none.yaml")
+        SearchSpace.load(tmp_path / "none.yaml")
     with pytest.raises(InputError, match="is a directory"):
-        Space.load(tmp_path)
+        SearchSpace.load(tmp_path)
 
 
 def test_an_inherited_condition_on_a_new_range_is_refused(monkeypatch, tmp_path):
@@ -209,8 +209,8 @@ def test_an_inherited_condition_on_a_new_range_is_refused(monkeypatch, tmp_path)
     )
     monkeypatch.setattr("sweeps.space.parser._SHIPPED_FOLDER", tmp_path)
     with pytest.raises(InputError, match="layers of the base depends on hidden_dim"):
-        Space.from_mapping({"base": "cpu", "hidden_dim": {"int": [32, 64]}})
+        SearchSpace.from_mapping({"base": "cpu", "hidden_dim": {"int": [32, 64]}})
 
 
 def test_a_byte_order_mark_is_no_key(space_file):
-    assert Space.load(space_file(b"\xef\xbb\xbfcell: gru")).fixed == {"cell": "gru"}
+    assert SearchSpace.load(space_file(b"\xef\xbb\xbfcell: gru")).fixed == {"cell": "gru"}

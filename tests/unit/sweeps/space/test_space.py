@@ -13,7 +13,7 @@ from sentiment.config import Config
 from sentiment.errors import InputError
 from sweeps.space.dimensions import Choice, Condition, FloatRange, IntRange
 from sweeps.space.parser import SHIPPED
-from sweeps.space.space import Space
+from sweeps.space.space import SearchSpace
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 
@@ -33,14 +33,14 @@ def quiet_optuna():
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def suggestions(space: Space, count: int = 60) -> list[dict[str, Any]]:
+def suggestions(space: SearchSpace, count: int = 60) -> list[dict[str, Any]]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     return [space.suggest(study.ask()) for _ in range(count)]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_spaces_span_what_is_promised(name):
-    space = Space.load(name)
+    space = SearchSpace.load(name)
     assert space.name == name
     assert set(space.values("cell")) == {"rnn", "gru", "lstm"}
     assert set(space.values("bidirectional")) == {True, False}
@@ -58,22 +58,22 @@ def test_shipped_spaces_span_what_is_promised(name):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_suggestion_is_a_configuration(name):
-    for taken in suggestions(Space.load(name), 200):
+    for taken in suggestions(SearchSpace.load(name), 200):
         config = Config.from_flat(taken).flat()
         assert {key: config[key] for key in taken} == taken
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_recorded_space_reads_as_the_same_space(name, space_file):
-    space = Space.load(name).fix({"optimizer": "sgd", "pooling": "mean"})
-    again = Space.load(space_file(space.to_yaml()))
+    space = SearchSpace.load(name).fix({"optimizer": "sgd", "pooling": "mean"})
+    again = SearchSpace.load(space_file(space.to_yaml()))
     assert again == space
     assert again.fingerprint == space.fingerprint
     assert suggestions(again, 5) == suggestions(space, 5)
 
 
 def test_conditional_entries_are_asked_for_only_where_they_are_active():
-    space = Space.from_mapping(
+    space = SearchSpace.from_mapping(
         {
             "layer_dropout": {"float": [0.1, 0.5], "when": {"packing": "packed"}},
             "packing": {"choice": ["packed", "padded"], "when": {"cell": ["gru", "lstm"]}},
@@ -91,7 +91,7 @@ def test_conditional_entries_are_asked_for_only_where_they_are_active():
 
 
 def test_two_conditions_must_both_hold():
-    space = Space.from_mapping(
+    space = SearchSpace.from_mapping(
         {
             "cell": {"choice": ["gru", "lstm"]},
             "optimizer": {"choice": ["sgd", "adam"]},
@@ -104,7 +104,7 @@ def test_two_conditions_must_both_hold():
 
 
 def test_fixing_decides_conditions():
-    space = Space.load("cpu")
+    space = SearchSpace.load("cpu")
     assert "momentum" not in space.fix({"optimizer": "adam"}).dimensions
     assert space.fix({"optimizer": "sgd"}).dimensions["momentum"].when == ()
     partly = space.fix({"momentum": 0.9})
@@ -118,7 +118,7 @@ def test_fixing_decides_conditions():
 
 
 def test_fixing_replaces_and_adds():
-    space = Space.load("cpu").fix({"batch_size": "32", "packing": "padded", "dropout": 0})
+    space = SearchSpace.load("cpu").fix({"batch_size": "32", "packing": "padded", "dropout": 0})
     assert (space.fixed["batch_size"], space.fixed["packing"]) == (32, "padded")
     assert space.fixed["dropout"] == 0.0
     assert isinstance(space.fixed["dropout"], float)
@@ -139,12 +139,12 @@ def test_fixing_replaces_and_adds():
 )
 def test_fixing_refuses(values, says):
     with pytest.raises(InputError, match=r"^--set") as caught:
-        Space.load("cpu").fix(values)
+        SearchSpace.load("cpu").fix(values)
     assert says in str(caught.value)
 
 
 def test_values_and_combinations():
-    space = Space.from_mapping(
+    space = SearchSpace.from_mapping(
         {
             "embedding": {"choice": ["random", "glove", "word2vec"]},
             "embedding_dim": {"choice": [50, 300], "when": {"embedding": ["random", "word2vec"]}},
@@ -172,7 +172,7 @@ def test_values_and_combinations():
 
 
 def test_combinations_hold_all_that_trials_have():
-    space = Space.load("gpu")
+    space = SearchSpace.load("gpu")
     names = ["embedding", "embedding_dim", "freeze_embedding"]
     possible = space.combinations(names)
     for taken in suggestions(space, 100):
@@ -183,7 +183,7 @@ def test_combinations_hold_all_that_trials_have():
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_locate_finds_the_parameters_of_a_trial_again(data):
-    space = Space.load(data.draw(st.sampled_from(SHIPPED)))
+    space = SearchSpace.load(data.draw(st.sampled_from(SHIPPED)))
     study = optuna.create_study(
         sampler=optuna.samplers.RandomSampler(seed=data.draw(st.integers(0, 99)))
     )
@@ -207,14 +207,14 @@ def test_locate_finds_the_parameters_of_a_trial_again(data):
     ],
 )
 def test_locate_leaves_out_what_lies_outside(change):
-    space = Space.load("cpu")
+    space = SearchSpace.load("cpu")
     taken = Config.from_flat(suggestions(space, 1)[0]).flat()
     assert space.locate(taken) is not None
     assert space.locate({**taken, **change}) is None
 
 
 def test_distributions():
-    found = Space.load("gpu").distributions()
+    found = SearchSpace.load("gpu").distributions()
     assert found["layers"] == optuna.distributions.IntDistribution(1, 4)
     assert found["dropout"] == optuna.distributions.FloatDistribution(0.0, 0.6)
     assert found["optimizer"] == optuna.distributions.CategoricalDistribution(OPTIMIZERS)
@@ -226,7 +226,7 @@ texts = st.text(min_size=1, max_size=12).filter(
 
 
 @st.composite
-def spaces(draw: st.DrawFn) -> Space:
+def spaces(draw: st.DrawFn) -> SearchSpace:
     optimizers = draw(st.lists(st.sampled_from(OPTIMIZERS), min_size=1, unique=True))
     with_momentum = [each for each in optimizers if each in ("sgd", "rmsprop")]
     low, high = sorted(draw(st.tuples(st.floats(1e-9, 1e3), st.floats(1e-9, 1e3))))
@@ -244,7 +244,7 @@ def spaces(draw: st.DrawFn) -> Space:
             "float": [0, draw(st.floats(0, 1, exclude_max=True))],
             "when": {"optimizer": with_momentum},
         }
-    return Space.from_mapping(mapping)
+    return SearchSpace.from_mapping(mapping)
 
 
 @settings(max_examples=30, deadline=None)
@@ -252,7 +252,7 @@ def spaces(draw: st.DrawFn) -> Space:
 def test_any_space_reads_as_it_was_written(tmp_path_factory, space):
     path = tmp_path_factory.mktemp("spaces") / "space.yaml"
     path.write_text(space.to_yaml(), encoding="utf-8")
-    again = Space.load(path)
+    again = SearchSpace.load(path)
     assert again == space
     assert again.fingerprint == space.fingerprint
     assert "base" not in yaml.safe_load(space.to_yaml())
