@@ -1,7 +1,7 @@
 """YAML 1.1 whose floats may lack the dot and the exponent's sign: `1e-3` is a number.
 
 YAML 1.1, which PyYAML follows, reads `1e-3` as text. Everything here that people write numbers
-into (space files, recipes, `--set`) is read by this loader, and written by this dumper.
+into (space files, recipes, `--set`, parameters of runs) is read by this loader.
 """
 
 from __future__ import annotations

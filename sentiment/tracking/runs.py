@@ -24,7 +24,6 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
-import yaml
 from filelock import FileLock
 
 # MLflow reads these when it is imported: no figures of use leave the machine, and neither bars
@@ -47,6 +46,7 @@ from sentiment.config import SECTION_OF, Config
 from sentiment.data.tokenizer import LANGUAGE_PACKAGES
 from sentiment.errors import InputError
 from sentiment.installation import PACKAGE
+from sentiment.io.yaml_numbers import load_yaml
 from sentiment.tracking.database import database_has_store, is_database, sqlite_file
 from sentiment.tracking.experiment import EXPERIMENT
 from sentiment.tracking.http import check_is_mlflow, check_reachable, is_server, one_try_each
@@ -217,9 +217,7 @@ def hyperparameters(parameters: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, text in parameters.items():
         if name in SECTION_OF:
-            value = yaml.safe_load(text)
-            # YAML 1.1 takes `1e-05` for a string.
-            values[name] = float(text) if isinstance(value, str) and _is_number(text) else value
+            values[name] = load_yaml(text)
     return values
 
 
@@ -485,14 +483,6 @@ class RunRecord:
             close_run(self.client, self.run_id, "FAILED", error=text)
         else:
             close_run(self.client, self.run_id, "KILLED")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _artifact_location(uri: str, experiment: str) -> str | None:

@@ -13,9 +13,10 @@ from rich.console import Console
 from sentiment.config import Config
 from sweeps.config import SweepSettings
 from sweeps.errors import InsufficientMemoryError
-from sweeps.execution.resources import Node, Workers, plan_rungs
+from sweeps.execution.resources import Node, Workers
 from sweeps.pipeline import executor
 from sweeps.pipeline.executor import Executor
+from sweeps.search.rungs import plan_rungs
 from sweeps.trials.checkpoint_storage import Storage
 
 CONFIGS = {name: Config.from_flat({"seed": seed}) for seed, name in enumerate("abcd")}
@@ -35,7 +36,7 @@ class Runs:
         self.seen.append((handed, options["workers"].count))
         # Of those the first comes to its end.
         first = list(CONFIGS)[min(handed)]
-        options["recorder"].trials[first] = SimpleNamespace(outcome="completed")
+        options["callback"].trials[first] = SimpleNamespace(outcome="completed")
         if len(self.seen) <= self.failures:
             raise InsufficientMemoryError("out of memory")
 
