@@ -8,9 +8,9 @@ from typing import Literal
 from sentiment.config import Objective
 
 
-def is_minimized(objective: Objective) -> bool:
-    """Whether smaller values of an objective are better."""
-    return objective == "valid/loss"
+def is_minimized(objective: str) -> bool:
+    """Whether smaller values of an objective, or of another metric, are better."""
+    return objective.endswith("/loss")
 
 
 def direction_of(objective: Objective) -> Literal["minimize", "maximize"]:
@@ -23,7 +23,7 @@ def mode_of(objective: Objective) -> Literal["min", "max"]:
     return "min" if is_minimized(objective) else "max"
 
 
-def merit(objective: Objective, value: float) -> float:
+def merit(objective: str, value: float) -> float:
     """Return the value, negated for an objective that is minimized: the better, the greater."""
     return -value if is_minimized(objective) else value
 
@@ -45,3 +45,9 @@ def best(objective: Objective, values: Iterable[float]) -> float:
 def best_key(objective: Objective) -> str:
     """Return the name in MLflow of a trial's value at its best checkpoint."""
     return f"best/{objective}"
+
+
+def recurrent_name(objective: str) -> str:
+    """Return the name of the RNN's own value of a metric of a model with an n-gram branch."""
+    split, _, metric = objective.partition("/")
+    return f"{split}/recurrent_{metric}"

@@ -204,7 +204,7 @@ def train(trainer: Trainer, record: RunRecord, unsplit: bool) -> tuple[Bundle, l
             flush=True,
         )
         since = time.perf_counter()
-        if evaluation.improved:
+        if evaluation.improved and evaluation.confusion is not None:
             confusion = evaluation.confusion
     best = {f"best/{name}": value for name, value in trainer.best_metrics.items()}
     best["best/examples"] = trainer.best_examples

@@ -18,6 +18,8 @@ PLACES = ("storage", "study_storage")
 """Settings that may hold credentials, which are not kept."""
 TRIALS = 50
 """Trials of a sweep for which `--trials` is not given."""
+FINALISTS, FINALISTS_FROM = 2, 20
+"""Finalists where `--finalists` is not given, and the trials from which on there are any."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Flag:
         metavar: placeholder of the value; None: argparse's own, or a switch without a value.
         choices: the values that there are; None: any.
         least: the smallest value; None: any.
+        above: what the value must exceed; None: any.
         is_time: whether the value is a time such as `30m`, of which the setting has the seconds.
     """
 
@@ -38,6 +41,7 @@ class Flag:
     metavar: str | None = None
     choices: tuple[str, ...] | None = None
     least: int | None = None
+    above: float | None = None
     is_time: bool = False
 
 
@@ -136,6 +140,32 @@ class SweepSettings:
             "search", "train the tutorials' recipes and TF-IDF with logistic regression too"
         ),
     )
+    finalists: int | None = field(
+        default=None,
+        metadata=_flag(
+            "search",
+            f"train the best N settings again, longer and with n-grams (default: {FINALISTS} from "
+            f"{FINALISTS_FROM} trials on, else 0)",
+            "N",
+            least=0,
+        ),
+    )
+    final_epochs: float | None = field(
+        default=None,
+        metadata=_flag(
+            "search", "epochs of a finalist (default: twice --max-epochs)", "X", above=0
+        ),
+    )
+    ngrams: int = field(
+        default=3,
+        metadata=_flag(
+            "search", "longest n-grams of the finalists' linear branch; 0: no branch", "N", least=0
+        ),
+    )
+    refit: bool = field(
+        default=True,
+        metadata=_flag("search", "train the best finalist once more on train and validation"),
+    )
     final_seeds: int = field(
         default=0,
         metadata=_flag(
@@ -216,6 +246,18 @@ class SweepSettings:
     system_metrics: bool = field(
         default=False, metadata=_flag("record", "record the load of CPU, memory and GPU")
     )
+
+    @property
+    def finalist_count(self) -> int:
+        """Finalists, where none are asked for by the number of trials."""
+        if self.finalists is not None:
+            return self.finalists
+        return FINALISTS if self.trials >= FINALISTS_FROM else 0
+
+    @property
+    def finalist_epochs(self) -> float:
+        """Epochs of a finalist."""
+        return 2 * self.max_epochs if self.final_epochs is None else self.final_epochs
 
     def to_json(self) -> str:
         """Return the settings as JSON, for a later resume.

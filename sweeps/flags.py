@@ -27,7 +27,10 @@ def add_flags(parser: argparse._ArgumentGroup, group: str) -> None:
             continue
         kinds = (hints[setting.name], *get_args(hints[setting.name]))
         if bool in kinds:
-            parser.add_argument(flag(setting.name), action="store_true", help=described.help)
+            switch = argparse.BooleanOptionalAction if setting.default else "store_true"
+            parser.add_argument(
+                flag(setting.name), action=switch, default=setting.default, help=described.help
+            )
             continue
         number = next((kind for kind in (int, float) if kind in kinds), str)
         parser.add_argument(
@@ -53,6 +56,8 @@ def read_settings(args: argparse.Namespace) -> SweepSettings:
         value = getattr(args, setting.name)
         if described.least is not None and value is not None and value < described.least:
             raise InputError(f"{flag(setting.name)} {value}: give {described.least} or more")
+        if described.above is not None and value is not None and not value > described.above:
+            raise InputError(f"{flag(setting.name)} {value}: give more than {described.above}")
     overrides: dict[str, Any] = parse_assignments(args.set)
     if args.language is not None:
         overrides["language"] = args.language

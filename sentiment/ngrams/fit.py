@@ -25,7 +25,7 @@ from sentiment.config import Config, fingerprint
 from sentiment.data.corpus import Corpus, text_key
 from sentiment.data.vocabulary import build_vocabulary
 from sentiment.io.cache import cached
-from sentiment.ngrams.blend import log_probabilities
+from sentiment.ngrams.blend import Blend, log_probabilities
 from sentiment.ngrams.model import NgramModel, root_counts
 from sentiment.ngrams.table import count_ngrams
 
@@ -47,13 +47,15 @@ class FittedNgrams:
 
     Attributes:
         model: the weights, trained on train.
-        valid_logits: float32 (n, K) of the validation split.
-        strength: inverse strength of the regularization that was chosen.
+        strength: inverse strength of the regularization.
+        valid_logits: float32 (n, K) of the validation split; None where there is none.
+        blend: how the branch is blended with the RNN where no validation split can tell.
     """
 
     model: NgramModel
-    valid_logits: np.ndarray
     strength: float
+    valid_logits: np.ndarray | None = None
+    blend: Blend | None = None
 
 
 def ngram_key(config: Config) -> str | None:
@@ -70,25 +72,32 @@ def outputs(config: Config, classes: int) -> int:
 
 
 def load_ngrams(
-    corpus: Corpus, config: Config, progress: Callable[[str], None] | None = None
+    corpus: Corpus,
+    config: Config,
+    progress: Callable[[str], None] | None = None,
+    strength: float | None = None,
 ) -> FittedNgrams:
     """Return the branch of a data set, from the cache or counted and trained now.
 
     Args:
-        corpus: the encoded splits; train and valid are read.
+        corpus: the encoded splits; train is read, and valid if it is there.
         config: with `ngrams` above 0.
         progress: receives a line when work begins.
+        strength: as in `fit_ngrams`.
     """
-    key = fingerprint([_FORMAT, corpus.dataset_fingerprint, ngram_key(config)])
+    trained_on = [len(corpus.splits["train"]), "valid" in corpus.splits]
+    key = fingerprint(
+        [_FORMAT, corpus.dataset_fingerprint, trained_on, ngram_key(config), strength]
+    )
 
     def build(folder: Path) -> None:
         if progress:
             progress(f"counting and weighing n-grams of up to {config.model.ngrams} words")
-        fitted = fit_ngrams(corpus, config)
-        tensors = fitted.model.tensors()
-        save_file(tensors, folder / "ngrams.safetensors")
-        np.save(folder / "valid_logits.npy", fitted.valid_logits)
+        fitted = fit_ngrams(corpus, config, strength)
+        save_file(fitted.model.tensors(), folder / "ngrams.safetensors")
         np.save(folder / "strength.npy", np.array(fitted.strength))
+        if fitted.valid_logits is not None:
+            np.save(folder / "valid_logits.npy", fitted.valid_logits)
 
     folder = cached("ngrams", key, build)
     classes = len(corpus.label_names)
@@ -98,45 +107,54 @@ def load_ngrams(
         _known(corpus, config),
         outputs(config, classes),
     )
-    return FittedNgrams(
-        model,
-        np.load(folder / "valid_logits.npy", allow_pickle=False),
-        float(np.load(folder / "strength.npy", allow_pickle=False)),
-    )
+    chosen = float(np.load(folder / "strength.npy", allow_pickle=False))
+    logits = folder / "valid_logits.npy"
+    if not logits.exists():
+        return FittedNgrams(model, chosen)
+    return FittedNgrams(model, chosen, np.load(logits, allow_pickle=False))
 
 
 def fit_ngrams(corpus: Corpus, config: Config, strength: float | None = None) -> FittedNgrams:
     """Count the n-grams of train and train their weights.
 
     Args:
-        corpus: the encoded splits; train and valid are read.
+        corpus: the encoded splits; train is read, and valid if it is there.
         config: with `ngrams` above 0.
         strength: inverse strength of the regularization; None: the one of `STRENGTHS` with the
             least cross-entropy on validation.
     """
-    train, valid = corpus.splits["train"], corpus.splits["valid"]
+    train = corpus.splits["train"]
     settings = config.model
     least = settings.ngram_min_count or (1 if len(train) < SMALL else 2)
     table, features = count_ngrams(train, settings.ngrams, least, _known(corpus, config))
-    held_back = table.features(valid)
     classes = len(corpus.label_names)
     targets = [1] if classes == 2 else range(classes)
     problems = [
         _Problem.of(features, train.labels == label, settings.ngram_weighting == "naive_bayes")
         for label in targets
     ]
-    best: tuple[float, FittedNgrams] | None = None
-    for each in STRENGTHS if strength is None else (strength,):
+
+    def solve(each: float) -> NgramModel:
         columns = [problem.solve(each) for problem in problems]
         weights = np.stack([weight for weight, _ in columns], axis=1)
         bias = np.array([bias for _, bias in columns])
         if classes == 2 and outputs(config, classes) == 2:
             weights, bias = weights * [[-0.5, 0.5]], np.concatenate([-bias, bias]) / 2
-        model = NgramModel(table, weights.astype(np.float32), bias.astype(np.float32))
+        return NgramModel(table, weights.astype(np.float32), bias.astype(np.float32))
+
+    valid = corpus.splits.get("valid")
+    if valid is None:
+        if strength is None:
+            raise ValueError("without a validation split the strength must be given")
+        return FittedNgrams(solve(strength), strength)
+    held_back = table.features(valid)
+    best: tuple[float, FittedNgrams] | None = None
+    for each in STRENGTHS if strength is None else (strength,):
+        model = solve(each)
         logits = model.logits_of(held_back)
         loss = -log_probabilities(logits)[np.arange(len(valid)), valid.labels].mean()
         if best is None or loss < best[0]:
-            best = loss, FittedNgrams(model, logits, each)
+            best = loss, FittedNgrams(model, each, logits)
     assert best is not None
     return best[1]
 

@@ -16,7 +16,8 @@ from sentiment.config import Config
 from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
 from sentiment.io.cache import is_intact, write_manifest
-from sentiment.training.trainer import Trainer, TrainerState
+from sentiment.training.evaluation import TrainerState
+from sentiment.training.trainer import Trainer
 
 MODEL_FOLDER = "model"
 """Where the best model so far lies within a checkpoint, as a bundle."""

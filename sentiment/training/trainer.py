@@ -23,7 +23,7 @@ from sentiment.errors import InputError, TrainingError
 from sentiment.inference.batch_predict import predict_logits, to_log_probabilities
 from sentiment.inference.bundle import Bundle
 from sentiment.inference.metrics import Scores, score
-from sentiment.ngrams.blend import Blend, fit_blend
+from sentiment.ngrams.blend import Blend
 from sentiment.ngrams.fit import FittedNgrams
 from sentiment.nn.classifier import Classifier
 from sentiment.nn.devices import (
@@ -34,12 +34,21 @@ from sentiment.nn.devices import (
 )
 from sentiment.nn.packed_rnn import GATES
 from sentiment.objective import is_better
+from sentiment.training.evaluation import (
+    Evaluation,
+    TrainerState,
+    ValidationScores,
+    score_validation,
+)
 from sentiment.training.optim import (
     flatten_optimizer,
     make_optimizer,
     make_schedule,
     restore_optimizer,
 )
+
+BLEND, STRENGTH = "blend", "ngram_strength"
+"""A bundle's metadata: the factors of its two parts, and the regularization of its branch."""
 
 FINITE_CHECK_STEPS = 50
 """On a GPU each look at the loss waits for the device, so it is looked at every so many steps."""
@@ -49,40 +58,6 @@ ACTIVATION_BYTES = 300 * 2**20
 
 RELEASE_STEPS = 25
 """Batches differ in length, so the holes in kept memory grow with every step."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What training has come to at one evaluation on the validation split.
-
-    Attributes:
-        examples: training examples seen, the step of the record.
-        metrics: under the record's names.
-        improved: whether this is the best so far by the objective.
-        finished: whether the full budget has been trained.
-        confusion: (C, C) int64, rows are labels, columns predictions.
-    """
-
-    examples: int
-    metrics: dict[str, float]
-    improved: bool
-    finished: bool
-    confusion: np.ndarray
-
-
-@dataclass(frozen=True)
-class TrainerState:
-    """What a training has come to between two evaluations, apart from its best checkpoint.
-
-    The sums of the train metrics are empty then, and the plan of batches follows from the step.
-
-    Attributes:
-        progress: plain values, JSON.
-        tensors: weights, optimizer and random numbers, by name.
-    """
-
-    progress: dict[str, Any]
-    tensors: dict[str, torch.Tensor]
 
 
 @dataclass
@@ -104,7 +79,12 @@ class _Running:
 
 
 class Trainer:
-    """Trains one model, once: go through its `evaluations`."""
+    """Trains one model, once: go through its `evaluations`.
+
+    The best checkpoint is that of the RNN's best value of the objective on validation: an n-gram
+    branch is the same at every evaluation, and so strong that beside it the RNN's progress is lost
+    in the noise of the blend. Without a validation split the latest weights are the best.
+    """
 
     def __init__(
         self,
@@ -119,7 +99,7 @@ class Trainer:
 
         Args:
             config: all settings.
-            corpus: the encoded splits; train and valid are read.
+            corpus: the encoded splits; train is read, and valid if it is there.
             vectors: of the corpus's words, where the embedding has a source.
             device: where to train.
             threads: CPU threads.
@@ -158,8 +138,9 @@ class Trainer:
         if self.dtype != torch.float32:
             self.model.recurrent.compute_dtype = self.dtype
         self.train_texts = TextDataset(corpus.splits["train"], text, known, self.device)
-        self.valid_texts = TextDataset(corpus.splits["valid"], text, known, self.device)
-        self._valid_labels = np.asarray(corpus.splits["valid"].labels)
+        valid = corpus.splits.get("valid")
+        self.valid_texts = None if valid is None else TextDataset(valid, text, known, self.device)
+        self._valid_labels = None if valid is None else np.asarray(valid.labels)
         self._class_weights = self._weights(classes)
         self.budget = math.ceil(training.epochs * self.train_texts.size)
         """Training examples of the full budget; the last batch may go beyond it."""
@@ -170,6 +151,8 @@ class Trainer:
         self.step = 0
         self.best_metrics: dict[str, float] = {}
         self.best_examples = 0
+        self._best_value: float | None = None
+        self._blend: Blend | None = None
         self._best_weights: dict[str, torch.Tensor] = {}
 
     def evaluations(self) -> Generator[Evaluation, None, None]:
@@ -206,8 +189,14 @@ class Trainer:
                 "precision": self.precision,
                 "examples": self.best_examples,
                 "metrics": self.best_metrics,
+                **self._branch_metadata(),
             },
         )
+
+    def _branch_metadata(self) -> dict[str, Any]:
+        if self.ngrams is None or self._blend is None:
+            return {}
+        return {BLEND: list(self._blend), STRENGTH: self.ngrams.strength}
 
     @property
     def precision(self) -> str:
@@ -239,6 +228,8 @@ class Trainer:
             "examples": self.examples,
             "best_metrics": self.best_metrics,
             "best_examples": self.best_examples,
+            "best_value": self._best_value,
+            "blend": None if self._blend is None else list(self._blend),
             "optimizer": plain,
             "schedule": self.schedule.state_dict(),
         }
@@ -265,6 +256,11 @@ class Trainer:
         self.examples = progress["examples"]
         self.best_metrics = progress["best_metrics"]
         self.best_examples = progress["best_examples"]
+        # A checkpoint of an earlier version had no branch, so the model's value was the RNN's.
+        known = self.best_metrics.get(self.config.training.objective)
+        self._best_value = progress.get("best_value", known)
+        blend = progress.get("blend")
+        self._blend = None if blend is None else Blend(*blend)
         self._best_weights = best_weights
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda":
@@ -377,58 +373,58 @@ class Trainer:
     def _evaluation(self, running: _Running, finished: bool) -> Evaluation:
         self._check_finite(running)  # Waits for the device, so that its time counts here.
         seconds = time.perf_counter() - running.started
-        scores, parts, blend = self._score_validation()
-        if not math.isfinite(scores.loss):
-            raise TrainingError(f"the validation loss is not finite after step {self.step}")
-        metrics = {
+        trained = {
             "train/loss": float(running.loss / running.weight),
             "train/accuracy": float(running.hits) / running.count,
-            **scores.metrics("valid"),
-            **parts,
+        }
+        scored = self._score_validation()
+        if scored is None:
+            improved, reached = True, trained
+            self._blend = self.ngrams.blend if self.ngrams else None
+        else:
+            objective, reached = self.config.training.objective, scored.metrics
+            improved = self._best_value is None or is_better(
+                objective, scored.value, self._best_value
+            )
+            if improved:
+                self._best_value, self._blend = scored.value, scored.blend
+        if improved:
+            self.best_metrics = reached
+            self.best_examples = self.examples
+            self._best_weights = self._weights_to_save()
+        metrics = {
+            **trained,
+            **reached,
             "epoch": self.examples / self.train_texts.size,
             "learning_rate": float(self.schedule.get_last_lr()[0]),
             "tokens_per_second": running.tokens / seconds,
         }
+        confusion = None if scored is None else scored.confusion
+        return Evaluation(self.examples, metrics, improved, finished, confusion)
+
+    def _score_validation(self) -> ValidationScores | None:
+        if self.valid_texts is None or self._valid_labels is None:
+            return None
+        branch = None if self.ngrams is None else self.ngrams.valid_logits
         objective = self.config.training.objective
-        best = self.best_metrics
-        improved = not best or is_better(objective, metrics[objective], best[objective])
-        if improved:
-            self.best_metrics = scores.metrics("valid")
-            self.best_examples = self.examples
-            self._best_weights = self._weights_to_save(blend)
-        return Evaluation(self.examples, metrics, improved, finished, scores.confusion)
+        try:
+            return score_validation(
+                self.model, self.valid_texts, self._valid_labels, objective, branch
+            )
+        except TrainingError as error:
+            raise TrainingError(f"{error} after step {self.step}") from None
 
-    def _score_validation(self) -> tuple[Scores, dict[str, float], Blend | None]:
-        """Score the present weights on validation, in the precision of training.
-
-        Returns:
-            The model's scores, the accuracy of its parts where it has two, and their blend.
-        """
-        logits, labels = predict_logits(self.model, self.valid_texts), self._valid_labels
-        if self.ngrams is None:
-            return score(to_log_probabilities(self.model, logits), labels), {}, None
-        branch = self.ngrams.valid_logits
-        # Weights that are not finite are reported with the step, by the loss that follows.
-        finite = bool(np.isfinite(logits).all())
-        blend = fit_blend(logits, branch, labels) if finite else Blend(1.0, 1.0)
-        parts = {
-            f"valid/{part}_accuracy": score(to_log_probabilities(self.model, each), labels).accuracy
-            for part, each in (("recurrent", logits), ("ngrams", branch))
-        }
-        blended = to_log_probabilities(self.model, blend.logits(logits, branch))
-        return score(blended, labels), parts, blend
-
-    def _weights_to_save(self, blend: Blend | None) -> dict[str, torch.Tensor]:
+    def _weights_to_save(self) -> dict[str, torch.Tensor]:
         """Return a copy of the weights on the CPU, the blend multiplied into both heads."""
         weights = {
             name: value.detach().to("cpu", copy=True)
             for name, value in self.model.state_dict().items()
         }
-        if self.ngrams is None or blend is None:
+        if self.ngrams is None or self._blend is None:
             return weights
-        weights["head.weight"] *= blend.recurrent
-        weights["head.bias"] *= blend.recurrent
-        return weights | self.ngrams.model.scaled(blend.ngrams).tensors()
+        weights["head.weight"] *= self._blend.recurrent
+        weights["head.bias"] *= self._blend.recurrent
+        return weights | self.ngrams.model.scaled(self._blend.ngrams).tensors()
 
 
 def _hits(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sentiment.config import Config
 from sentiment.wording import counted
-from sweeps.tracking.queries import TrialRecord
+from sweeps.tracking.queries import TrialRecord, trial_number
 
 METRICS = ("valid/accuracy", "valid/f1", "valid/loss", "test/accuracy", "test/f1", "test/loss")
 
@@ -83,7 +83,7 @@ def confirmation_configs(winner: TrialRecord, seeds: int) -> dict[str, Config]:
     """
     first = int(winner.parameters["seed"]) + 1
     return {
-        confirmation_key(int(winner.key), seed): Config.from_flat(
+        confirmation_key(trial_number(winner), seed): Config.from_flat(
             {**winner.parameters, "seed": seed}
         )
         for seed in range(first, first + seeds)

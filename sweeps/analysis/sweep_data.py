@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
@@ -20,7 +20,10 @@ from sweeps.tracking.queries import (
     TrialRecord,
     artifact_text,
     best_trials,
+    chosen_run,
     intermediate_values,
+    registered_run,
+    trial_number,
     trials_of,
 )
 from sweeps.trials.outcomes import budget_sentence, counts_of
@@ -57,6 +60,7 @@ class SweepRecord:
         trials: of the search, by number.
         baselines: beside it.
         confirmations: runs that trained the winner's settings again with other seeds.
+        finals: its finalists and their refit.
         curves: of each trial's run, values of the objective by training examples seen.
         asked: trials that the search was to have; None if that is not known.
         time_budget: seconds that it had; None where there was no budget.
@@ -69,6 +73,7 @@ class SweepRecord:
     baselines: list[TrialRecord]
     confirmations: list[TrialRecord]
     curves: dict[str, dict[int, float]]
+    finals: list[TrialRecord] = field(default_factory=list)
     asked: int | None = None
     time_budget: float | None = None
 
@@ -79,8 +84,8 @@ class SweepRecord:
 
     @property
     def everything(self) -> list[TrialRecord]:
-        """The trials, the confirmations and the baselines."""
-        return [*self.trials, *self.confirmations, *self.baselines]
+        """The trials, the finalists with their refit, the confirmations and the baselines."""
+        return [*self.trials, *self.finals, *self.confirmations, *self.baselines]
 
     @property
     def best_key(self) -> str:
@@ -97,10 +102,15 @@ class SweepRecord:
         """The trials with a best checkpoint, the best first."""
         return best_trials(self.trials, self.objective)
 
+    @cached_property
+    def chosen(self) -> TrialRecord | None:
+        """The best by validation, a finalist or a trial; None if no trial got that far."""
+        return chosen_run([*self.trials, *self.finals], self.objective)
+
     @property
     def winner(self) -> TrialRecord | None:
-        """The best by validation; None if no trial got that far."""
-        return self.ranked[0] if self.ranked else None
+        """The run whose model is registered: the chosen one or its refit."""
+        return None if self.chosen is None else registered_run(self.finals, self.chosen)
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -185,13 +195,14 @@ def read_sweep(client: MlflowClient, run: Run) -> SweepRecord:
     everything = trials_of(client, run)
     trials = [trial for trial in everything if trial.role == "trial"]
     space = load_yaml(artifact_text(client, run.info.run_id, "space.yaml")) or {}
-    ranked = best_trials(trials, objective)
-    confirms = confirmation_key(int(ranked[0].key), 0)[:-1] if ranked else ""
+    chosen = chosen_run(everything, objective)
+    confirms = confirmation_key(trial_number(chosen), 0)[:-1] if chosen else ""
     return SweepRecord(
         run=run,
         objective=objective,
         space=SearchSpace.from_mapping(space, f"the space of the sweep {name}"),
         trials=trials,
+        finals=[trial for trial in everything if trial.role in ("finalist", "refit")],
         baselines=[trial for trial in everything if trial.role == "baseline"],
         confirmations=[
             trial

@@ -8,7 +8,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from sentiment.config import Objective
 from sentiment.objective import merit
 from sweeps.tracking.queries import TrialRecord
 from sweeps.trials.outcomes import Outcome
@@ -64,7 +63,7 @@ class Progress:
         self,
         total: int,
         workers: int,
-        objective: Objective,
+        objective: str,
         deadline: float | None = None,
         searched: Collection[str] = (),
     ) -> None:

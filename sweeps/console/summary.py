@@ -23,7 +23,7 @@ from sweeps.config import SweepSettings
 from sweeps.registry.challenger import RegisteredWinner
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, number_text
 from sweeps.terminal import Column, command_lines, fitted_table, say
-from sweeps.tracking.queries import TrialRecord, best_trials
+from sweeps.tracking.queries import TrialRecord, best_finalists, best_trials, trial_number
 from sweeps.tracking.retention import Removed
 from sweeps.tracking.runs_view import LOCAL_PAGES, trials_page
 from sweeps.trials.outcomes import budget_sentence, count_parts, counts_of, label_of
@@ -83,7 +83,12 @@ class SweepResult:
             "outcomes": counts_of(self.outcomes),
             "not_run": self.asked - len(self.outcomes),
             "time_budget": self.time_budget,
-            "winner": {"trial": winner.key, "run_id": winner.run_id, **winner.parameters}
+            "winner": {
+                "trial": trial_number(winner),
+                "role": winner.role,
+                "run_id": winner.run_id,
+                **winner.parameters,
+            }
             if winner
             else None,
             "best": {name: value for name, value in metrics.items() if name.startswith("best/")},
@@ -131,10 +136,13 @@ def print_result(
         return
     ranked = best_trials(result.trials, settings.objective)
     console.print(_table(ranked, settings, examples, console.width))
+    finalists = best_finalists(result.trials, settings.objective)
+    if finalists:
+        console.print(_table(finalists, settings, examples, console.width, "finalist"))
     test = result.test
     say(
         console,
-        f"test split, scored once, of trial {result.winner.key:03d}: accuracy "
+        f"test split, scored once, of {_named(result.winner)}: accuracy "
         f"{test['test/accuracy']:.4f}, f1 {test['test/f1']:.4f}, loss {test['test/loss']:.4f}",
     )
     if result.confirmation is not None:
@@ -161,6 +169,18 @@ def print_result(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _short_name(trial: TrialRecord) -> str:
+    """Return the run's name with the trial's number in front, whatever its role."""
+    if trial.role == "trial":
+        return trial.name
+    return f"{trial_number(trial):03d} {trial.name.removeprefix(trial.role).strip()}"
+
+
+def _named(winner: TrialRecord) -> str:
+    number = f"trial {trial_number(winner):03d}"
+    return number if winner.role == "trial" else f"the {winner.role} of {number}"
 
 
 def start_line(
@@ -218,7 +238,11 @@ def resume_command(name: str, settings: SweepSettings) -> str:
 
 
 def _table(
-    ranked: Sequence[TrialRecord], settings: SweepSettings, examples: int, width: int
+    ranked: Sequence[TrialRecord],
+    settings: SweepSettings,
+    examples: int,
+    width: int,
+    role: str = "trial",
 ) -> Table:
     shown = ranked[:SHOWN]
 
@@ -228,7 +252,7 @@ def _table(
 
     return fitted_table(
         [
-            Column("trial", [trial.name for trial in shown]),
+            Column(role, [_short_name(trial) for trial in shown]),
             Column(settings.objective, metric(f"best/{settings.objective}", ".4f"), right=True),
             Column(TRAINED, metric("epoch", ".2f"), right=True),
             Column(BEST_AT, metric("best/examples", ".2f", examples), right=True),

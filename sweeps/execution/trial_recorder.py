@@ -25,8 +25,12 @@ RECORDED = (
     "epoch",
     "learning_rate",
     "tokens_per_second",
+    "valid/recurrent_accuracy",
+    "valid/recurrent_f1",
+    "valid/recurrent_loss",
+    "valid/ngrams_accuracy",
 )
-"""Metrics of an evaluation that go into the record."""
+"""Metrics of an evaluation that go into the record, where it has them."""
 
 
 class TrialRecorder:
@@ -75,6 +79,8 @@ class TrialRecorder:
             name = str(key) if self._role == "baseline" else describe(checked)
             if self._role == "confirmation":
                 name = f"confirmation {name} seed {checked.training.seed}"
+            elif self._role in ("finalist", "refit"):
+                name = f"{self._role} {name}"
             state = TrialState(key, name, settings, checked.training.epochs)
             self._progress.trials[key] = state
             parameters = run_parameters(checked, self._dataset, self._fingerprint)
@@ -87,7 +93,8 @@ class TrialRecorder:
 
     def add_evaluation(self, state: TrialState, result: dict[str, Any]) -> None:
         """Record an evaluation; one that the record has already is passed over there."""
-        metrics = {name: result[name] for name in RECORDED} | result.get("system", {})
+        metrics = {name: result[name] for name in RECORDED if name in result}
+        metrics |= result.get("system", {})
         state.epoch, state.seconds = result["epoch"], result["seconds/total"]
         state.value = result[self._progress.objective]
         state.best = dict(result["best"])

@@ -78,6 +78,11 @@ class Estimator:
             budget = float(sum(width / REDUCTION**i for i, width in enumerate(widths)))
         return count * budget * self._mean(space) / self._speed / self._workers.count
 
+    def finalists(self, space: SearchSpace, count: int, epochs: float) -> float:
+        """Return the seconds of trials of the space that all run for some epochs."""
+        rounds = -(-count // self._workers.count)
+        return rounds * epochs * self._cost.texts * self._mean(space) / self._speed
+
     def confirmation(self, space: SearchSpace, seeds: int) -> float:
         """Return the seconds of the winner's settings with other seeds; each runs to its end."""
         rounds = -(-seeds // self._workers.count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from sentiment.config import Config, Objective
+from sentiment.config import Config
 from sentiment.training.prepared_data import PreparedData
 from sweeps.console.live_view import make_view
 from sweeps.console.progress import Progress
@@ -69,7 +69,7 @@ class Executor:
         configs: Mapping[str, Config],
         folder: str,
         role: Role,
-        objective: Objective,
+        objective: str,
         tags: Mapping[str, str] | None = None,
         ended: Collection[str] = (),
     ) -> Progress:

@@ -10,6 +10,7 @@ from sentiment.inference.metrics import Scores, score
 from sentiment.io.processes import available_cores
 from sentiment.nn.devices import configure_threads
 from sentiment.tracking.model_uri import fetch_bundle
+from sentiment.training.prepared_data import PreparedData
 from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.executor import Executor
 from sweeps.registry.isolated_scoring import IsolatedPredictions
@@ -38,6 +39,13 @@ class RunningSweep:
     executor: Executor
     subject: Subject
     warnings: list[str] = field(default_factory=list)
+
+    def executor_of(self, prepared: PreparedData) -> Executor:
+        """Return what trains on other data than the search, with as many workers as it had left."""
+        checkpoints = self.context.checkpoints(self.workspace)
+        executor = Executor(self.context, self.tracker, prepared, checkpoints)
+        executor.workers = self.executor.workers
+        return executor
 
     def trials(self) -> list[TrialRecord]:
         """Return the record of all runs: the search's trials by number, then the others."""

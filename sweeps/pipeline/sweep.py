@@ -23,6 +23,8 @@ from sweeps.pipeline.running import RunningSweep
 from sweeps.pipeline.stages.baselines import train_baselines
 from sweeps.pipeline.stages.choice import Choice, choose_winner
 from sweeps.pipeline.stages.conclusion import conclude, report
+from sweeps.pipeline.stages.finalists import train_finalists
+from sweeps.pipeline.stages.refit import refit_winner
 from sweeps.pipeline.stages.search import past_trials, search
 from sweeps.pipeline.stages.seed_replicates import replicate_seeds
 from sweeps.reporting import notes
@@ -64,6 +66,8 @@ def _run_stages(running: RunningSweep, past: Sequence[PastTrial]) -> tuple[Sweep
     context = running.context
     with nullcontext() if context.joins_cluster else local_ray(context.workers, context.gpus):
         search(running, past)
+        train_finalists(running)
+        refit_winner(running)
         choice = choose_winner(running)
         confirmation = replicate_seeds(running, choice)
         train_baselines(running)

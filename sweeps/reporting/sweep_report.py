@@ -55,7 +55,7 @@ def winner_predictions(
         record: the sweep.
         dataset: its data, if it is loaded already.
     """
-    winner = record.winner
+    winner = record.chosen  # a refit has seen the texts of validation
     if winner is None:
         return "No trial got as far as an evaluation, so there is no winner."
     if winner.model_id is None:
@@ -313,6 +313,15 @@ def _warnings(record: SweepRecord) -> list[str]:
     return warnings
 
 
+def _refit_note(record: SweepRecord) -> str:
+    if record.winner is None or record.winner.role != "refit":
+        return ""
+    return (
+        f" What is registered is {record.winner.name}: the same settings, trained on train and "
+        "validation together."
+    )
+
+
 def _winner_sections(record: SweepRecord, predictions: Predictions | str) -> list[Section]:
     winner = record.winner
     grids = [] if winner is None else _settings_grids(record, winner)
@@ -320,7 +329,7 @@ def _winner_sections(record: SweepRecord, predictions: Predictions | str) -> lis
         grids.append(confirmation_grid(record))
     if isinstance(predictions, str):
         return [Section("winner", "The winner", text=[predictions], grids=grids)]
-    assert winner is not None
+    assert winner is not None and record.chosen is not None
     scores = predictions.scores()
     if len(predictions.label_names) > MATRIX_CLASSES:
         grids += [confused_grid(predictions), classes_grid(predictions)]
@@ -330,11 +339,12 @@ def _winner_sections(record: SweepRecord, predictions: Predictions | str) -> lis
             "winner",
             "The winner",
             text=[
-                f"{winner.name}, loaded from its logged model and scored in float32 on the "
+                f"{record.chosen.name}, loaded from its logged model and scored in float32 on the "
                 f"{counted(scores.count, 'text')} of the validation split: accuracy "
                 f"{scores.accuracy:.4f}, f1 {scores.f1:.4f}, loss {scores.loss:.4f} (accuracy "
                 f"{winner.metrics['best/valid/accuracy']:.4f} was recorded as it trained). It was "
                 "chosen on these texts, so they flatter it; the test split is not used here."
+                + _refit_note(record)
             ],
             grids=grids,
             pictures=model_pictures(predictions, "the winner"),

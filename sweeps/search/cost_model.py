@@ -27,6 +27,11 @@ class TrialCost:
         """Take the lengths of the texts of the train split."""
         self._lengths = np.array([len(text) for text in texts]) / CHARACTERS_A_TOKEN
 
+    @property
+    def texts(self) -> int:
+        """Texts of the train split."""
+        return len(self._lengths)
+
     def __call__(self, settings: Mapping[str, Any]) -> float:
         """Return the operations; a setting that is missing has its default.
 

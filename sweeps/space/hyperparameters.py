@@ -20,6 +20,7 @@ BY_FLAG: dict[str, str] = {
     "objective": "--objective",
     "precision": "--precision",
     "seed": "--seed",
+    "ngrams": "--ngrams",
 }
 """Settings that are the sweep's and not a trial's: a flag gives them, a space may not."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from sentiment.config import Objective
 from sentiment.errors import InputError
-from sentiment.objective import best_key, merit
+from sentiment.objective import best_key, merit, recurrent_name
 from sentiment.tracking.model_uri import MODEL_TAG, REMOVED
 from sentiment.tracking.runs import hyperparameters
 from sweeps.trials.outcomes import RANKED
@@ -31,12 +31,12 @@ _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial, a confirmation or a baseline as its run tells it.
+    """A trial, or another run of a sweep, as MLflow has it.
 
     Attributes:
-        key: the trial's number, or the name of the confirmation or the baseline.
+        key: the trial's number, or the name of a finalist, refit, confirmation or baseline.
         run_id: its run.
-        role: `trial`, `confirmation` or `baseline`.
+        role: `trial`, `finalist`, `refit`, `confirmation` or `baseline`.
         name: the run's name.
         outcome: how it ended; None while it runs.
         parameters: hyperparameters as values.
@@ -121,7 +121,7 @@ def _hint(client: MlflowClient, experiment_ids: Sequence[str], name: str) -> str
 
 
 def trials_of(client: MlflowClient, sweep: Run) -> list[TrialRecord]:
-    """Return the sweep's trials by number, then its confirmations and its baselines by name."""
+    """Return a sweep's trials by number, then by name its finalists, its refit and the others."""
     runs = search_runs(
         client,
         [sweep.info.experiment_id],
@@ -202,6 +202,62 @@ def best_trials(trials: Sequence[TrialRecord], objective: Objective) -> list[Tri
     return sorted(able, key=lambda trial: (-merit(objective, trial.metrics[key]), trial.key))
 
 
+def best_finalists(trials: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
+    """Return the finalists that have a best checkpoint, the best on validation first.
+
+    They go by the objective of their RNNs: the branch of n-grams is the same in all of them.
+    """
+
+    def value(trial: TrialRecord) -> float:
+        whole = trial.metrics[best_key(objective)]
+        return trial.metrics.get(f"best/{recurrent_name(objective)}", whole)
+
+    able = [
+        trial
+        for trial in trials
+        if trial.role == "finalist"
+        and trial.outcome in RANKED
+        and best_key(objective) in trial.metrics
+    ]
+    return sorted(able, key=lambda trial: (-merit(objective, value(trial)), str(trial.key)))
+
+
+def chosen_run(trials: Sequence[TrialRecord], objective: Objective) -> TrialRecord | None:
+    """Return the run that validation chose: the best finalist, else the best trial, if any."""
+    ranked = best_finalists(trials, objective) or best_trials(trials, objective)
+    return ranked[0] if ranked else None
+
+
+def registered_run(trials: Sequence[TrialRecord], chosen: TrialRecord) -> TrialRecord:
+    """Return the run whose model is scored on the test split: the chosen one or its refit.
+
+    A refit has no validation of its own, so it stands with the metrics of what was chosen.
+    """
+    key = refit_key(trial_number(chosen))
+    for trial in trials:
+        if trial.role == "refit" and trial.key == key and trial.outcome == "completed":
+            judged = {
+                n: value for n, value in chosen.metrics.items() if n.startswith("best/valid/")
+            }
+            return replace(trial, metrics={**judged, **trial.metrics})
+    return chosen
+
+
+def trial_number(run: TrialRecord) -> int:
+    """Return the number of the trial whose settings a trial, a finalist or its refit has."""
+    return run.key if isinstance(run.key, int) else int(run.key.rpartition("-")[2])
+
+
+def finalist_key(number: int) -> str:
+    """Return the key of the run that trains a trial's settings to the budget of a finalist."""
+    return f"finalist-{number:03d}"
+
+
+def refit_key(number: int) -> str:
+    """Return the key of the run that trains a finalist's settings on train and validation."""
+    return f"refit-{number:03d}"
+
+
 def leaderboard(trials: Sequence[TrialRecord], objective: Objective) -> pd.DataFrame:
     """Return all that a sweep ran as a table: the ranked first, then those without a rank.
 
@@ -231,7 +287,7 @@ def leaderboard(trials: Sequence[TrialRecord], objective: Objective) -> pd.DataF
     return table
 
 
-_ROLES = ("trial", "confirmation", "baseline")
+_ROLES = ("trial", "finalist", "refit", "confirmation", "baseline")
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:

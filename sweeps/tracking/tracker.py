@@ -45,7 +45,7 @@ from sweeps.tracking.writer import BatchWriter, UndeliveredError
 from sweeps.trials.outcomes import ENDED, STATUS, Outcome
 
 SweepState = Literal["finished", "interrupted"]
-Role = Literal["trial", "confirmation", "baseline"]
+Role = Literal["trial", "finalist", "refit", "confirmation", "baseline"]
 
 DESCRIPTION_TAG = "mlflow.note.content"
 """Where MLflow keeps the description of a run."""

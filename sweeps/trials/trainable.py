@@ -18,8 +18,9 @@ from sentiment.embeddings.sources import coverage
 from sentiment.errors import InputError, TrainingError
 from sentiment.nn.devices import pick_device, release_memory
 from sentiment.training.checkpoint import load_checkpoint, save_checkpoint
+from sentiment.training.evaluation import Evaluation
 from sentiment.training.prepared_data import PreparedData
-from sentiment.training.trainer import Evaluation, Trainer
+from sentiment.training.trainer import Trainer
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.protocol import EARLIER, EXAMPLES, FAILURE, FINISHED, PRECISION
 from sweeps.trials.report_batching import ReportBatcher

@@ -14,7 +14,7 @@ from sweeps.registry import versions
 from sweeps.registry.challenger import RegisteredWinner, register_winner, registered_winner
 from sweeps.registry.recorded_predictions import keep_predictions
 from sweeps.reporting import notes
-from sweeps.tracking.queries import TrialRecord, best_trials
+from sweeps.tracking.queries import TrialRecord, best_trials, chosen_run, registered_run
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,14 @@ class Choice:
     """A sweep's winner.
 
     Attributes:
-        winner: the best trial by validation; None if none was evaluated.
+        chosen: the best by validation, a finalist or a trial; None if none was evaluated.
+        winner: the run whose model is registered: the chosen one or its refit.
         test: its metrics on the test split.
         registered: its version; None if it was removed from the registry.
-        predictions: its predictions of the validation split; None if it was scored before.
+        predictions: the chosen one's of the validation split; None if the winner was scored before.
     """
 
+    chosen: TrialRecord | None = None
     winner: TrialRecord | None = None
     test: dict[str, float] = field(default_factory=dict)
     registered: RegisteredWinner | None = None
@@ -47,26 +49,29 @@ def choose_winner(running: RunningSweep) -> Choice:
     """
     context, tracker = running.context, running.tracker
     settings = context.settings
-    ranked = best_trials(running.trials(), settings.objective)
-    if not ranked:
+    trials = running.trials()
+    chosen = chosen_run(trials, settings.objective)
+    if chosen is None:
         return Choice()
-    winner = ranked[0]
+    winner = registered_run(trials, chosen)
+    ran = len(best_trials(trials, settings.objective))
     scored = {n: value for n, value in winner.metrics.items() if n.startswith("test/")}
     model_id = winner.model_id
     finished = context.resumed is not None and context.resumed.finished
     if scored and (model_id is None or (finished and not settings.as_challenger)):
         # It had more trials, and found nothing better; or its version was removed meanwhile.
-        return Choice(winner, scored, _registered_before(running, winner))
+        return Choice(chosen, winner, scored, _registered_before(running, winner))
     if model_id is None:
         raise InputError(
-            f"the model of the best trial, {winner.name}, was removed, so it can't be "
+            f"the model of the best run, {winner.name}, was removed, so it can't be "
             f"registered: start a new sweep with --warm-start {tracker.name}"
         )
-    predictions = _check_predictions(running, winner, model_id)
+    # A refit has seen the texts of validation, so it is not asked.
+    predictions = _check_predictions(running, chosen, chosen.model_id or model_id)
     # A kill may have come between the scores and the registration, or into that.
     test = scored or _score_winner(running, winner, model_id)
-    registered = _register(running, winner, model_id, len(ranked), test)
-    return Choice(winner, test, registered, predictions)
+    registered = _register(running, winner, model_id, ran, test)
+    return Choice(chosen, winner, test, registered, predictions)
 
 
 def _registered_before(running: RunningSweep, winner: TrialRecord) -> RegisteredWinner | None:
@@ -82,8 +87,8 @@ def _registered_before(running: RunningSweep, winner: TrialRecord) -> Registered
     return running.tracker.ask(read)
 
 
-def _check_predictions(running: RunningSweep, winner: TrialRecord, model_id: str) -> Predictions:
-    """Return the winner's predictions of the validation split, and warn of suspicious ones."""
+def _check_predictions(running: RunningSweep, chosen: TrialRecord, model_id: str) -> Predictions:
+    """Return the chosen run's predictions of the validation split, and warn of suspicious ones."""
     predicted = bundle_predictions(running.load_model(model_id), running.context.dataset, "valid")
     running.warnings.extend(
         answer_warnings(
@@ -91,7 +96,7 @@ def _check_predictions(running: RunningSweep, winner: TrialRecord, model_id: str
             predicted.label_names,
             model="the winner",
             objective=running.context.settings.objective,
-            class_weights=str(winner.parameters.get("class_weights")),
+            class_weights=str(chosen.parameters.get("class_weights")),
             options=LAUNCH,
             unsplit=bool(running.warnings),
         )

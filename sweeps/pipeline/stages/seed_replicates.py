@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sentiment.training.prepared_data import prepare
 from sentiment.wording import counted
 from sweeps.analysis.seed_replicates import Confirmation, confirmation_configs, summarize
 from sweeps.pipeline.context import SweepContext
@@ -9,7 +10,7 @@ from sweeps.pipeline.estimate import Estimator, StagePlan
 from sweeps.pipeline.running import RunningSweep
 from sweeps.pipeline.stages.choice import Choice
 from sweeps.reporting import notes
-from sweeps.tracking.queries import TrialRecord, best_trials
+from sweeps.tracking.queries import TrialRecord, best_trials, trial_number
 
 
 def plan(context: SweepContext, estimator: Estimator | None) -> StagePlan | None:
@@ -31,9 +32,9 @@ def replicate_seeds(running: RunningSweep, choice: Choice) -> Confirmation | Non
         The spread of the metrics; None without a winner or without seeds.
     """
     settings, winner = running.context.settings, choice.winner
-    if winner is None or not settings.final_seeds:
+    if choice.chosen is None or winner is None or not settings.final_seeds:
         return None
-    confirmation = _train(running, winner)
+    confirmation = _train(running, choice.chosen)
     if choice.version is not None:
         client, version = running.tracker.client, str(choice.version)
         ran = len(best_trials(running.trials(), settings.objective))
@@ -49,12 +50,13 @@ def _train(running: RunningSweep, winner: TrialRecord) -> Confirmation:
     context, tracker = running.context, running.tracker
     configs = confirmation_configs(winner, context.settings.final_seeds)
     context.notify(f"confirmation: {winner.name} with {counted(len(configs), 'other seed')}")
-    running.executor.run_configs(
+    prepared = prepare(context.dataset, list(configs.values()), progress=context.notify)
+    running.executor_of(prepared).run_configs(
         configs,
         folder="confirmation",
         role="confirmation",
         objective=context.settings.objective,
-        tags={"sweep.trial": str(winner.key)},
+        tags={"sweep.trial": str(trial_number(winner))},
         ended=context.ended_runs("confirmation"),
     )
     tracker.flush()

@@ -1,6 +1,7 @@
 """Training on a small task whose answer is known: does it learn, repeat itself, and fail well?"""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -244,9 +245,33 @@ def test_with_an_ngram_branch_the_saved_model_scores_as_the_evaluation_did(class
         for part in np.split(valid.tokens, valid.offsets[1:-1])
     ]
     scores = score(trainer.best.log_probabilities(texts), valid.labels)
-    assert scores.metrics("valid") == pytest.approx(trainer.best_metrics, abs=1e-6)
+    for name, value in scores.metrics("valid").items():
+        assert trainer.best_metrics[name] == pytest.approx(value, abs=1e-6), name
+    assert trainer.best.metadata["blend"][1] > 0
 
 
 def test_a_branch_and_the_settings_must_fit():
     with pytest.raises(ValueError, match="ngrams=2 does not fit"):
         Trainer(config_of(ngrams=2), corpus_of())
+
+
+def test_the_best_checkpoint_is_the_rnns_best():
+    corpus, config = corpus_of(), config_of(ngrams=1, evaluations_per_epoch=3, epochs=3)
+    trainer = Trainer(config, corpus, ngrams=fit_ngrams(corpus, config))
+    metrics = {e.examples: e.metrics for e in trainer.evaluations()}
+    best = max(metrics.values(), key=lambda each: each["valid/recurrent_accuracy"])
+    assert trainer.best_metrics["valid/recurrent_accuracy"] == best["valid/recurrent_accuracy"]
+    assert metrics[trainer.best_examples] == best
+
+
+def test_without_a_validation_split_the_last_weights_are_kept():
+    corpus = corpus_of()
+    corpus = replace(corpus, splits={"train": corpus.splits["train"]})
+    trainer = Trainer(config_of(), corpus)
+    evaluations = list(trainer.evaluations())
+    assert all(each.improved and each.confusion is None for each in evaluations)
+    assert not any(name.startswith("valid/") for name in evaluations[-1].metrics)
+    assert trainer.best_examples == trainer.examples
+    assert trainer.best_metrics["train/accuracy"] > 0.9
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(trainer.best.weights[name], value), name

@@ -1,0 +1,105 @@
+"""Evaluations: what a training has come to, and how well its weights do on validation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from sentiment.config import Objective
+from sentiment.data.batching import TextDataset
+from sentiment.errors import TrainingError
+from sentiment.inference.batch_predict import predict_logits, to_log_probabilities
+from sentiment.inference.metrics import score
+from sentiment.ngrams.blend import Blend, fit_blend
+from sentiment.nn.classifier import Classifier
+from sentiment.objective import recurrent_name
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What training has come to at one evaluation on the validation split.
+
+    Attributes:
+        examples: training examples seen, the step of the record.
+        metrics: under the record's names.
+        improved: whether this is the best so far by the objective.
+        finished: whether the full budget has been trained.
+        confusion: (C, C) int64, rows are labels, columns predictions; None without validation.
+    """
+
+    examples: int
+    metrics: dict[str, float]
+    improved: bool
+    finished: bool
+    confusion: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """What a training has come to between two evaluations, apart from its best checkpoint.
+
+    The sums of the train metrics are empty then, and the plan of batches follows from the step.
+
+    Attributes:
+        progress: plain values, JSON.
+        tensors: weights, optimizer and random numbers, by name.
+    """
+
+    progress: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class ValidationScores:
+    """How well the present weights do on validation.
+
+    Attributes:
+        confusion: (C, C) int64, rows are labels, columns predictions.
+        metrics: of the model, under the record's names, and of its parts where it has two:
+            `valid/recurrent_accuracy` and so on, and `valid/ngrams_accuracy`.
+        value: the RNN's value of the objective.
+        blend: of the two parts.
+    """
+
+    confusion: np.ndarray
+    metrics: dict[str, float]
+    value: float
+    blend: Blend | None = None
+
+
+def score_validation(
+    model: Classifier,
+    texts: TextDataset,
+    labels: np.ndarray,
+    objective: Objective,
+    branch: np.ndarray | None = None,
+) -> ValidationScores:
+    """Score weights on the validation split, in the precision of training.
+
+    Args:
+        model: the RNN.
+        texts: of the validation split.
+        labels: int64 (n,).
+        objective: what the best checkpoint goes by.
+        branch: (n, K) logits of the n-gram branch; None without one.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    logits = predict_logits(model, texts)
+    alone = score(to_log_probabilities(model, logits), labels)
+    if not math.isfinite(alone.loss):
+        raise TrainingError("the validation loss is not finite")
+    own = alone.metrics("valid")
+    if branch is None:
+        return ValidationScores(alone.confusion, own, own[objective])
+    blend = fit_blend(logits, branch, labels)
+    whole = score(to_log_probabilities(model, blend.logits(logits, branch)), labels)
+    ngrams = score(to_log_probabilities(model, branch), labels)
+    parts = {recurrent_name(name): value for name, value in own.items()}
+    metrics = {**whole.metrics("valid"), **parts, "valid/ngrams_accuracy": ngrams.accuracy}
+    return ValidationScores(whole.confusion, metrics, own[objective], blend)

@@ -1,0 +1,86 @@
+"""Which settings become finalists, and which run is registered."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from sweeps.pipeline.stages.finalists import differing_settings
+from sweeps.tracking.queries import (
+    TrialRecord,
+    best_finalists,
+    chosen_run,
+    registered_run,
+    trial_number,
+)
+
+
+def run_of(key, role="trial", outcome="completed", **metrics):
+    settings = {"cell": "gru", "hidden_dim": 32, "learning_rate": 0.001 * len(str(key))}
+    return TrialRecord(
+        key=key,
+        run_id=f"run-{key}",
+        role=role,
+        name=str(key),
+        outcome=outcome,
+        parameters=settings,
+        dataset_fingerprint=None,
+        metrics=metrics,
+        started=0,
+        ended=1,
+        model_id="m",
+    )
+
+
+def accuracy(value, recurrent=None):
+    metrics = {"best/valid/accuracy": value}
+    return metrics if recurrent is None else {**metrics, "best/valid/recurrent_accuracy": recurrent}
+
+
+def test_finalists_differ_in_more_than_numbers():
+    settings = [("gru", 32, 0.001), ("gru", 32, 0.002), ("gru", 64, 0.002), ("lstm", 32, 0.001)]
+    ranked = [
+        SimpleNamespace(
+            parameters=dict(zip(("cell", "hidden_dim", "learning_rate"), each, strict=True))
+        )
+        for each in settings
+    ]
+    names = ["cell", "hidden_dim"]
+    assert differing_settings(ranked, names, 2) == [ranked[0], ranked[2]]
+    assert differing_settings(ranked, names, 9) == [ranked[0], ranked[2], ranked[3]]
+    assert differing_settings(ranked, names, 0) == []
+
+
+def test_finalists_go_by_their_rnns():
+    one = run_of("finalist-001", "finalist", **accuracy(0.93, 0.89))
+    two = run_of("finalist-002", "finalist", **accuracy(0.92, 0.90))
+    failed = run_of("finalist-003", "finalist", "failed", **accuracy(0.99, 0.99))
+    trials = [run_of(4, **accuracy(0.95)), one, two, failed]
+    assert best_finalists(trials, "valid/accuracy") == [two, one]
+    assert chosen_run(trials, "valid/accuracy") == two
+
+
+def test_without_a_branch_finalists_go_by_the_objective():
+    one = run_of("finalist-001", "finalist", **{"best/valid/loss": 0.3})
+    two = run_of("finalist-002", "finalist", **{"best/valid/loss": 0.2})
+    assert best_finalists([one, two], "valid/loss") == [two, one]
+
+
+def test_without_finalists_the_best_trial_is_chosen():
+    trials = [run_of(0, **accuracy(0.7)), run_of(1, **accuracy(0.8))]
+    assert chosen_run(trials, "valid/accuracy") == trials[1]
+    assert registered_run(trials, trials[1]) == trials[1]
+    assert chosen_run([], "valid/accuracy") is None
+
+
+@pytest.mark.parametrize("outcome", ["completed", "failed"])
+def test_a_refit_stands_with_what_its_finalist_reached(outcome):
+    chosen = run_of("finalist-007", "finalist", **accuracy(0.93, 0.9))
+    other = run_of("refit-001", "refit", **{"test/accuracy": 0.5})
+    refit = run_of("refit-007", "refit", outcome, **{"test/accuracy": 0.92})
+    found = registered_run([chosen, other, refit], chosen)
+    if outcome == "failed":
+        assert found == chosen
+    else:
+        assert found.run_id == "run-refit-007"
+        assert found.metrics == {**accuracy(0.93, 0.9), "test/accuracy": 0.92}
+    assert trial_number(chosen) == trial_number(refit) == 7
