@@ -1,7 +1,7 @@
 """Finalists: the best settings of the search, trained again to a longer budget with n-grams.
 
 Trials of the search are RNNs alone: beside the n-gram branch, which is the same in all of them,
-their differences are lost in noise (docs/decisions/0023-search-compares-rnns.md).
+their differences are lost in noise (docs/decisions/0024-search-compares-rnns.md).
 """
 
 from __future__ import annotations
