@@ -134,6 +134,10 @@ class SweepSettings:
         default=None,
         metadata=_flag("search", "begin with what the trials of that sweep found", "SWEEP"),
     )
+    baseline: bool = field(
+        default=True,
+        metadata=_flag("search", "compare the registered model with naive-Bayes n-grams"),
+    )
     baselines: bool = field(
         default=False,
         metadata=_flag(

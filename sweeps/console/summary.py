@@ -18,6 +18,7 @@ from sentiment.tracking.http import is_server, server_address
 from sentiment.tracking.model_uri import MODEL_NAME
 from sentiment.tracking.provenance import redacted
 from sentiment.wording import counted, duration
+from sweeps.analysis.classical_comparison import NB_LOGISTIC, ClassicalComparison
 from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.config import SweepSettings
 from sweeps.registry.challenger import RegisteredWinner
@@ -51,6 +52,7 @@ class SweepResult:
         confirmation: the winner's settings with other seeds; None if there were none.
         removed: the models of trials that were not among the best.
         warnings: what is likely to be wrong with the texts or the winner.
+        comparison: of the registered model with the classical baseline; None without one.
     """
 
     name: str
@@ -66,6 +68,7 @@ class SweepResult:
     confirmation: Confirmation | None
     removed: Removed
     warnings: tuple[str, ...] = ()
+    comparison: ClassicalComparison | None = None
 
     @property
     def outcomes(self) -> list[str]:
@@ -97,6 +100,7 @@ class SweepResult:
             "challenger": self.registered.challenger.plain() if self.registered else None,
             "test_looks": self.registered.test_looks if self.registered else None,
             "confirmation": self.confirmation.metrics() if self.confirmation else None,
+            "baseline": self.comparison.metrics() if self.comparison else None,
             "models": {"kept": self.removed.kept, "removed": self.removed.models},
             "seconds": round(self.seconds, 1),
             "warnings": list(self.warnings),
@@ -145,6 +149,8 @@ def print_result(
         f"test split, scored once, of {_named(result.winner)}: accuracy "
         f"{test['test/accuracy']:.4f}, f1 {test['test/f1']:.4f}, loss {test['test/loss']:.4f}",
     )
+    if result.comparison is not None:
+        say(console, result.comparison.sentence())
     if result.confirmation is not None:
         say(console, result.confirmation.sentence())
     note = _better_baseline(result, settings.objective)
@@ -286,7 +292,10 @@ def _better_baseline(result: SweepResult, objective: Objective) -> str | None:
     assert result.winner is not None
     key = best_key(objective)
     baselines = [
-        trial for trial in result.trials if trial.role == "baseline" and key in trial.metrics
+        trial
+        for trial in result.trials
+        # That one is compared on the test split.
+        if trial.role == "baseline" and trial.key != NB_LOGISTIC and key in trial.metrics
     ]
     best = max(baselines, key=lambda trial: merit(objective, trial.metrics[key]), default=None)
     reached = result.winner.metrics[key]

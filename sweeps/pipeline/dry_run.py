@@ -7,12 +7,20 @@ from collections.abc import Sequence
 from sentiment.wording import duration
 from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.estimate import START_SECONDS, Estimator, StagePlan
-from sweeps.pipeline.stages import baselines, finalists, refit, search_plan, seed_replicates
+from sweeps.pipeline.stages import (
+    baselines,
+    classical,
+    finalists,
+    refit,
+    search_plan,
+    seed_replicates,
+)
 
 PLANS = (
     search_plan.plan,
     finalists.plan,
     refit.plan,
+    classical.plan,
     seed_replicates.plan,
     baselines.plan,
 )

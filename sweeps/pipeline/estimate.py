@@ -22,6 +22,8 @@ EFFICIENCY = 0.35
 """Share of the speed of a matrix product that a whole training step reaches."""
 START_SECONDS = 90.0
 """Set-up: tokenising, word vectors, the workers' imports."""
+NB_SECONDS = 1.0
+"""Naive-Bayes n-grams and their two logistic regressions, for each million characters of train."""
 TFIDF_SECONDS = 1.5
 """TF-IDF and its three logistic regressions, for each million characters of the train split."""
 
@@ -113,6 +115,11 @@ class Estimator:
 def tfidf_seconds(dataset: Dataset) -> float:
     """Return the seconds of the TF-IDF baseline."""
     return TFIDF_SECONDS * sum(map(len, dataset.splits["train"].texts)) / 1e6
+
+
+def nb_logistic_seconds(dataset: Dataset) -> float:
+    """Return the seconds of the naive-Bayes baseline."""
+    return NB_SECONDS * sum(map(len, dataset.splits["train"].texts)) / 1e6
 
 
 def _makespan(seconds: Sequence[float], workers: int) -> float:

@@ -22,6 +22,7 @@ from sweeps.pipeline.record import open_workspace, start_tracker, subject_of
 from sweeps.pipeline.running import RunningSweep
 from sweeps.pipeline.stages.baselines import train_baselines
 from sweeps.pipeline.stages.choice import Choice, choose_winner
+from sweeps.pipeline.stages.classical import compare_classical
 from sweeps.pipeline.stages.conclusion import conclude, report
 from sweeps.pipeline.stages.finalists import train_finalists
 from sweeps.pipeline.stages.refit import refit_winner
@@ -69,9 +70,10 @@ def _run_stages(running: RunningSweep, past: Sequence[PastTrial]) -> tuple[Sweep
         train_finalists(running)
         refit_winner(running)
         choice = choose_winner(running)
-        confirmation = replicate_seeds(running, choice)
+        comparison = compare_classical(running, choice)
+        confirmation = replicate_seeds(running, choice, comparison)
         train_baselines(running)
-    return conclude(running, choice, confirmation), choice
+    return conclude(running, choice, comparison, confirmation), choice
 
 
 def _run_recorded(

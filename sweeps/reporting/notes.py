@@ -17,6 +17,7 @@ from sentiment.tracking.experiment import experiment_flag
 from sentiment.tracking.model_uri import MODEL_NAME
 from sentiment.tracking.runs import parameter_text
 from sentiment.wording import counted, duration
+from sweeps.analysis.classical_comparison import ClassicalComparison
 from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.config import SweepSettings
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, number_text
@@ -94,6 +95,7 @@ def ended_sweep(
     version: int | None,
     confirmation: Confirmation | None,
     warnings: Sequence[str] = (),
+    comparison: ClassicalComparison | None = None,
 ) -> str:
     """Describe a sweep that has ended.
 
@@ -105,6 +107,7 @@ def ended_sweep(
         version: of the registered model.
         confirmation: the winner's settings with other seeds.
         warnings: what is likely to be wrong with the texts or the winner.
+        comparison: with the classical baseline; None without one.
     """
     outcomes = [trial.outcome for trial in trials if trial.role == "trial"]
     budget = budget_sentence(subject.settings.time_budget, subject.settings.trials, outcomes)
@@ -124,6 +127,8 @@ def ended_sweep(
         f"{test['test/f1']:.4f}, loss {test['test/loss']:.4f}. It is {link}.",
         *_warned(warnings),
     ]
+    if comparison is not None:
+        parts.append(comparison.sentence())
     if confirmation is not None:
         parts.append(confirmation.sentence())
     parts += [
@@ -149,6 +154,7 @@ def winners_version(
     test: Mapping[str, float],
     confirmation: Confirmation | None,
     warnings: Sequence[str] = (),
+    comparison: ClassicalComparison | None = None,
 ) -> str:
     """Describe the version of the registered model that a sweep's winner is.
 
@@ -159,6 +165,7 @@ def winners_version(
         test: the winner's metrics on the test split.
         confirmation: the winner's settings with other seeds.
         warnings: what is likely to be wrong with the texts or the winner.
+        comparison: with the classical baseline; None without one.
     """
     settings = subject.settings
     rows = [
@@ -175,6 +182,8 @@ def winners_version(
         "\n".join(["| | validation | test |", "| --- | --- | --- |", *rows]),
         *_warned(warnings),
     ]
+    if comparison is not None:
+        parts.append(comparison.sentence())
     if confirmation is not None:
         parts.append(confirmation.sentence())
     if winner.parameters["packing"] == "padded":

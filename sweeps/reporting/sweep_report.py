@@ -13,9 +13,10 @@ from sentiment.inference.metrics import frequent_confusions
 from sentiment.listing import short
 from sentiment.tracking.runs import parameter_text
 from sentiment.wording import counted, duration
+from sweeps.analysis.classical_comparison import ClassicalComparison
 from sweeps.analysis.predictions import Predictions, dataset_of, predict_split, surest_mistakes
 from sweeps.analysis.seed_replicates import Confirmation, summarize
-from sweeps.analysis.significance import wilson
+from sweeps.analysis.significance import p_value_text, wilson
 from sweeps.analysis.sweep_data import SweepRecord
 from sweeps.reporting.figures.drawing import Picture
 from sweeps.reporting.figures.model import MATRIX_CLASSES, model_pictures
@@ -270,6 +271,16 @@ def _facts(record: SweepRecord, predictions: Predictions | str) -> list[Fact]:
             tested = winner.metrics["test/accuracy"]
             facts.append(
                 Fact("its test accuracy", f"{tested:.4f}", "scored once, after the choice")
+            )
+        compared = ClassicalComparison.from_metrics(record.run.data.metrics)
+        if compared is not None:
+            facts.append(
+                Fact(
+                    "against nb-logistic",
+                    f"{compared.difference * 100:+.2f} points",
+                    f"test accuracy {compared.accuracy:.4f} of naive-Bayes n-grams; McNemar's "
+                    f"{p_value_text(compared.p_value, named=True)}",
+                )
             )
     if record.confirmations:
         again = confirmed(record)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from sweeps.pipeline.classical import TFIDF, FittedBaseline, fit_tfidf, record
 from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.estimate import Estimator, StagePlan, tfidf_seconds
 from sweeps.pipeline.running import RunningSweep
-from sweeps.pipeline.tfidf import TFIDF, record_tfidf
 from sweeps.tracking.tracker import Role
 
 ROLE: Role = "baseline"
@@ -58,4 +58,11 @@ def train_baselines(running: RunningSweep) -> None:
             valid = trial.best["valid/accuracy"]
             context.notify(f"  {trial.name:<28} valid {valid:.4f}  test {scores.accuracy:.4f}")
     if TFIDF not in ended:
-        context.notify(f"  {record_tfidf(tracker, context.dataset, context.settings.seed)}")
+        dataset, seed = context.dataset, context.settings.seed
+        fitted = record(tracker, TFIDF, dataset, seed, lambda: fit_tfidf(dataset, seed))
+        context.notify(fitted if isinstance(fitted, str) else f"  {_line(TFIDF, fitted)}")
+
+
+def _line(name: str, fitted: FittedBaseline) -> str:
+    valid, test = fitted.valid.accuracy, fitted.test.accuracy
+    return f"{name:<28} valid {valid:.4f}  test {test:.4f}"

@@ -8,10 +8,13 @@ from sentiment.data.diagnosis import LAUNCH, answer_warnings
 from sentiment.data.sources import absolute
 from sentiment.errors import InputError
 from sentiment.inference.metrics import score
+from sweeps.analysis.classical_comparison import ClassicalComparison
 from sweeps.analysis.predictions import Predictions, bundle_predictions
+from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.pipeline.running import RunningSweep
 from sweeps.registry import versions
 from sweeps.registry.challenger import RegisteredWinner, register_winner, registered_winner
+from sweeps.registry.isolated_scoring import IsolatedPredictions
 from sweeps.registry.recorded_predictions import keep_predictions
 from sweeps.reporting import notes
 from sweeps.tracking.queries import TrialRecord, best_trials, chosen_run, registered_run
@@ -26,6 +29,7 @@ class Choice:
         winner: the run whose model is registered: the chosen one or its refit.
         test: its metrics on the test split.
         registered: its version; None if it was removed from the registry.
+        test_predictions: the winner's of the test split; None if it was scored before.
         predictions: the chosen one's of the validation split; None if the winner was scored before.
     """
 
@@ -34,6 +38,7 @@ class Choice:
     test: dict[str, float] = field(default_factory=dict)
     registered: RegisteredWinner | None = None
     predictions: Predictions | None = None
+    test_predictions: IsolatedPredictions | None = None
 
     @property
     def version(self) -> int | None:
@@ -69,9 +74,35 @@ def choose_winner(running: RunningSweep) -> Choice:
     # A refit has seen the texts of validation, so it is not asked.
     predictions = _check_predictions(running, chosen, chosen.model_id or model_id)
     # A kill may have come between the scores and the registration, or into that.
-    test = scored or _score_winner(running, winner, model_id)
+    test, predicted = scored, None
+    if not test:
+        test, predicted = _score_winner(running, winner, model_id)
     registered = _register(running, winner, model_id, ran, test)
-    return Choice(chosen, winner, test, registered, predictions)
+    return Choice(chosen, winner, test, registered, predictions, predicted)
+
+
+def describe_version(
+    running: RunningSweep,
+    choice: Choice,
+    comparison: ClassicalComparison | None = None,
+    confirmation: Confirmation | None = None,
+) -> None:
+    """Describe the registered version anew, by what has become known since the choice."""
+    if choice.version is None or choice.winner is None:
+        return
+    settings, tracker = running.context.settings, running.tracker
+    ran = len(best_trials(running.trials(), settings.objective))
+    text = notes.winners_version(
+        running.subject,
+        choice.winner,
+        ran,
+        choice.test,
+        confirmation,
+        running.warnings,
+        comparison,
+    )
+    name, version = settings.model_name, str(choice.version)
+    tracker.ask(lambda: tracker.client.update_model_version(name, version, text))
 
 
 def _registered_before(running: RunningSweep, winner: TrialRecord) -> RegisteredWinner | None:
@@ -104,7 +135,9 @@ def _check_predictions(running: RunningSweep, chosen: TrialRecord, model_id: str
     return predicted
 
 
-def _score_winner(running: RunningSweep, winner: TrialRecord, model_id: str) -> dict[str, float]:
+def _score_winner(
+    running: RunningSweep, winner: TrialRecord, model_id: str
+) -> tuple[dict[str, float], IsolatedPredictions]:
     """Score the winner on the test split; record the metrics and the predictions."""
     tracker, dataset = running.tracker, running.context.dataset
     predicted = running.predict_test(model_id)
@@ -115,7 +148,7 @@ def _score_winner(running: RunningSweep, winner: TrialRecord, model_id: str) -> 
         )
     )
     tracker.add_metrics(winner.key, test, int(winner.metrics["best/examples"]))
-    return test
+    return test, predicted
 
 
 def _register(

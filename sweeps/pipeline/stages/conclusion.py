@@ -11,6 +11,7 @@ from sentiment import cli
 from sentiment.tracking.experiment import experiment_flag
 from sentiment.tracking.http import several_tries
 from sentiment.tracking.model_uri import CHAMPION, version_of_alias
+from sweeps.analysis.classical_comparison import ClassicalComparison
 from sweeps.analysis.predictions import Predictions
 from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.analysis.sweep_data import read_sweep
@@ -27,7 +28,10 @@ _log = logging.getLogger(__name__)
 
 
 def conclude(
-    running: RunningSweep, choice: Choice, confirmation: Confirmation | None
+    running: RunningSweep,
+    choice: Choice,
+    comparison: ClassicalComparison | None,
+    confirmation: Confirmation | None,
 ) -> SweepResult:
     """Remove the models that are not kept, describe the sweep, and close its record."""
     context, tracker = running.context, running.tracker
@@ -50,6 +54,7 @@ def conclude(
             choice.version,
             confirmation,
             running.warnings,
+            comparison,
         )
     )
     tracker.end("finished")
@@ -65,6 +70,7 @@ def conclude(
         asked=settings.trials,
         time_budget=settings.time_budget,
         confirmation=confirmation,
+        comparison=comparison,
         removed=removed,
         warnings=tuple(running.warnings),
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from sentiment.training.prepared_data import prepare
 from sentiment.wording import counted
+from sweeps.analysis.classical_comparison import ClassicalComparison
 from sweeps.analysis.seed_replicates import Confirmation, confirmation_configs, summarize
 from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.estimate import Estimator, StagePlan
 from sweeps.pipeline.running import RunningSweep
-from sweeps.pipeline.stages.choice import Choice
-from sweeps.reporting import notes
-from sweeps.tracking.queries import TrialRecord, best_trials, trial_number
+from sweeps.pipeline.stages.choice import Choice, describe_version
+from sweeps.tracking.queries import TrialRecord, trial_number
 
 
 def plan(context: SweepContext, estimator: Estimator | None) -> StagePlan | None:
@@ -25,23 +25,18 @@ def plan(context: SweepContext, estimator: Estimator | None) -> StagePlan | None
     )
 
 
-def replicate_seeds(running: RunningSweep, choice: Choice) -> Confirmation | None:
+def replicate_seeds(
+    running: RunningSweep, choice: Choice, comparison: ClassicalComparison | None
+) -> Confirmation | None:
     """Train the winner's settings with other seeds, and describe its version by the spread.
 
     Returns:
         The spread of the metrics; None without a winner or without seeds.
     """
-    settings, winner = running.context.settings, choice.winner
-    if choice.chosen is None or winner is None or not settings.final_seeds:
+    if choice.chosen is None or not running.context.settings.final_seeds:
         return None
     confirmation = _train(running, choice.chosen)
-    if choice.version is not None:
-        client, version = running.tracker.client, str(choice.version)
-        ran = len(best_trials(running.trials(), settings.objective))
-        text = notes.winners_version(
-            running.subject, winner, ran, choice.test, confirmation, running.warnings
-        )
-        running.tracker.ask(lambda: client.update_model_version(settings.model_name, version, text))
+    describe_version(running, choice, comparison, confirmation)
     return confirmation
 
 
