@@ -309,6 +309,7 @@ def test_promoted_it_answers(swept):
 def test_warm_start_and_time_budget(swept, monkeypatch, capsys):
     arguments = ["--dataset", "rotten-tomatoes", "--trials", "40", "--max-epochs", "3"]
     arguments += ["--space", "space.yaml", "--name", "second", "--warm-start", "first", "--quiet"]
+    arguments += ["--finalists", "0", "--no-baseline"]
     done = command("sweeps.launch", *arguments, "--time-budget", "9s", cwd=swept.folder)
     assert done.returncode == 0, done.stderr
     assert f"{TRIALS} trials used, 0 outside" in done.stdout
@@ -396,6 +397,7 @@ def interrupted(swept):
     """A sweep that has met Control-C, and where it listened before."""
     arguments = ["--dataset", "rotten-tomatoes", "--trials", "4", "--max-epochs", "4"]
     arguments += ["--space", "space.yaml", "--name", "stopped", "--scheduler", "fifo"]
+    arguments += ["--no-baseline"]
     process = subprocess.Popen(
         [sys.executable, "-m", "sweeps.launch", *arguments],
         cwd=swept.folder,

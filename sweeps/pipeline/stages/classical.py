@@ -37,7 +37,8 @@ def compare_classical(running: RunningSweep, choice: Choice) -> ClassicalCompari
         The comparison; None without a winner or a baseline.
     """
     context, tracker = running.context, running.tracker
-    if not context.settings.baseline:
+    winner = choice.winner
+    if not context.settings.baseline or winner is None:
         return None
     if _is_too_large(context):
         context.notify(_TOO_LARGE)
@@ -48,17 +49,16 @@ def compare_classical(running: RunningSweep, choice: Choice) -> ClassicalCompari
         # The winner is the one that was compared before.
         metrics = tracker.ask(lambda: tracker.client.get_run(tracker.run_id)).data.metrics
         compared = ClassicalComparison.from_metrics(metrics)
-        if compared is not None or choice.winner is None:
+        if compared is not None:
             return compared
     context.notify(f"classical baseline: {NB_LOGISTIC}")
     fitted = _fit(running, known)
-    winner = choice.winner
     if isinstance(fitted, str):
         context.notify(fitted)
         return None
-    if winner is None or winner.model_id is None:
-        return None
     if predicted is None:
+        if winner.model_id is None:
+            return None
         predicted = running.predict_test(winner.model_id)
     labels = context.dataset.splits["test"].labels
     hits = predicted.log_probabilities.argmax(axis=1) == labels
