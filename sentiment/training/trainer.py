@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,8 +31,8 @@ from sentiment.nn.devices import (
     recurrent_precision,
     release_memory,
 )
-from sentiment.nn.packed_rnn import GATES
 from sentiment.objective import is_better
+from sentiment.training.batch_plan import BatchPlan
 from sentiment.training.evaluation import (
     Evaluation,
     TrainerState,
@@ -52,9 +51,6 @@ BLEND, STRENGTH = "blend", "ngram_strength"
 
 FINITE_CHECK_STEPS = 50
 """On a GPU each look at the loss waits for the device, so it is looked at every so many steps."""
-
-ACTIVATION_BYTES = 300 * 2**20
-"""Estimated memory of a batch's activations above which it goes through the model in parts."""
 
 RELEASE_STEPS = 25
 """Batches differ in length, so the holes in kept memory grow with every step."""
@@ -142,11 +138,9 @@ class Trainer:
         self.valid_texts = None if valid is None else TextDataset(valid, text, known, self.device)
         self._valid_labels = None if valid is None else np.asarray(valid.labels)
         self._class_weights = self._weights(classes)
-        self.budget = math.ceil(training.epochs * self.train_texts.size)
-        """Training examples of the full budget; the last batch may go beyond it."""
-        self.total_steps = self._count_steps()
+        self.plan = BatchPlan(config, self.train_texts, self.device)
         self.optimizer = make_optimizer(self.model.parameters(), training)
-        self.schedule = make_schedule(self.optimizer, training, self.total_steps)
+        self.schedule = make_schedule(self.optimizer, training, self.plan.steps)
         self.examples = 0
         self.step = 0
         self.best_metrics: dict[str, float] = {}
@@ -163,12 +157,12 @@ class Trainer:
         Raises:
             TrainingError: the loss is not finite; the message names the step.
         """
-        evaluations = self._evaluations_due()
+        evaluations = self.plan.evaluations_due(self.examples)
         running = _Running(self.device)
-        for index, parts in self._batches():
+        for index, parts in self.plan.batches(self.step):
             self._train_step(index, parts, running)
-            finished = self.step == self.total_steps
-            due = self._evaluations_due()
+            finished = self.step == self.plan.steps
+            due = self.plan.evaluations_due(self.examples)
             if finished or due > evaluations:
                 evaluations = due
                 yield self._evaluation(running, finished)
@@ -271,52 +265,6 @@ class Trainer:
         frozen = {name for name, one in self.model.named_parameters() if not one.requires_grad}
         every = self.model.state_dict()
         return {name: value for name, value in every.items() if name not in frozen}
-
-    def _evaluations_due(self) -> int:
-        """Count the evaluations that belong to the examples seen so far."""
-        training = self.config.training
-        interval = self.train_texts.size / training.evaluations_per_epoch
-        early = (interval / 2**halvings for halvings in range(1, training.early_evaluations + 1))
-        return int(self.examples / interval) + sum(self.examples >= each for each in early)
-
-    def _count_steps(self) -> int:
-        """Count the steps until the budget is used up; the plan of batches is known ahead."""
-        training = self.config.training
-        epochs, rest = divmod(self.budget, self.train_texts.size)
-        steps = epochs * math.ceil(self.train_texts.size / training.batch_size)
-        if rest:
-            plan = self.train_texts.epoch(training.batch_size, training.seed, epochs)
-            seen = np.cumsum([len(index) for index in plan])
-            steps += int(np.searchsorted(seen, rest)) + 1
-        return min(steps, training.max_steps) if training.max_steps else steps
-
-    def _batches(self) -> Iterator[tuple[np.ndarray, list[Batch]]]:
-        """Yield the plan's batches, each in its parts, until the budget is used up."""
-        training = self.config.training
-        epoch, done = divmod(self.step, math.ceil(self.train_texts.size / training.batch_size))
-        while self.step < self.total_steps:
-            plan = self.train_texts.epoch(training.batch_size, training.seed, epoch)
-            plan = plan[done : done + self.total_steps - self.step]
-            parts = [self._parts(index) for index in plan]
-            gathered = self.train_texts.batches([part for index in parts for part in index])
-            for index, own in zip(plan, parts, strict=True):
-                yield index, [batch for _, batch in itertools.islice(gathered, len(own))]
-            epoch, done = epoch + 1, 0
-
-    def _parts(self, index: np.ndarray) -> list[np.ndarray]:
-        """Part a batch whose activations would take more memory than a training should.
-
-        The parts' gradients add up to the batch's, so only random draws depend on it.
-        """
-        if self.device.type != "cpu":
-            return [index]
-        model = self.config.model
-        units = model.layers * model.hidden_dim * (2 if model.bidirectional else 1)
-        # Of each unit and token the gates and about four states are kept, of four bytes.
-        per_token = 4 * units * (GATES[model.cell] + 4)
-        tokens = int(self.train_texts.lengths[index].sum())
-        count = math.ceil(tokens * per_token / ACTIVATION_BYTES)
-        return np.array_split(index, min(count, len(index)))
 
     def _train_step(self, index: np.ndarray, parts: list[Batch], running: _Running) -> None:
         self.model.train()

@@ -74,7 +74,7 @@ def test_a_training_cut_off_at_any_evaluation_ends_the_same(choices, part, tmp_p
     assert load_checkpoint(second, folder) == {"count": count}
     after = told(second.evaluations())
     assert before + after == expected
-    assert second.step == whole.total_steps
+    assert second.step == whole.plan.steps
     assert second.best_metrics == whole.best_metrics
     assert second.best_examples == whole.best_examples
     for name, value in whole.model.state_dict().items():

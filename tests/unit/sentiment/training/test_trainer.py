@@ -54,7 +54,7 @@ def test_the_schedule_ends_where_it_should(schedule):
     last = list(trainer.evaluations())[-1]
     expected = 0.02 if schedule == "constant" else 0.0
     assert last.metrics["learning_rate"] == pytest.approx(expected, abs=1e-5)
-    assert trainer.step == trainer.total_steps == 4 * 19
+    assert trainer.step == trainer.plan.steps == 4 * 19
 
 
 def test_the_same_seed_gives_the_same_numbers():
@@ -204,10 +204,10 @@ def test_the_scores_are_scikit_learns():
 def test_a_batch_in_parts_has_the_same_gradients(cell, monkeypatch):
     config = config_of(cell=cell, dropout=0, class_weights="balanced", epochs=2)
     whole = Trainer(config, corpus_of(3))
-    monkeypatch.setattr("sentiment.training.trainer.ACTIVATION_BYTES", 10_000)
+    monkeypatch.setattr("sentiment.training.batch_plan.ACTIVATION_BYTES", 10_000)
     parted = Trainer(config, corpus_of(3))
     index = parted.train_texts.epoch(16, seed=0, epoch=0)[0]
-    parts = parted._parts(index)
+    parts = parted.plan.parts(index)
     assert 1 < len(parts) <= 16
     assert np.concatenate(parts).tolist() == index.tolist()
     for one, other in zip(parted.evaluations(), _evaluations(whole, monkeypatch), strict=True):
@@ -219,7 +219,7 @@ def test_a_batch_in_parts_has_the_same_gradients(cell, monkeypatch):
 
 def _evaluations(trainer, monkeypatch):
     """Evaluations of a trainer that takes each batch whole."""
-    monkeypatch.setattr(trainer, "_parts", lambda index: [index])
+    monkeypatch.setattr(trainer.plan, "parts", lambda index: [index])
     return trainer.evaluations()
 
 
