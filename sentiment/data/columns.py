@@ -58,6 +58,8 @@ def wanted_columns(config: DataConfig) -> dict[str, str]:
     columns[config.label_column] = flag("label_column")
     if config.split_column is not None:
         columns[config.split_column] = flag("split_column")
+    if config.group_column is not None:
+        columns[config.group_column] = flag("group_column")
     return columns
 
 

@@ -37,6 +37,10 @@ class DataConfig(Section):
     split_column: str | None = Field(
         None, description="column that says train, valid or test, for --data"
     )
+    group_column: str | None = Field(
+        None,
+        description="column of groups that stay whole in one split; film for --dataset imdb",
+    )
     delimiter: str | None = Field(
         None, description="comma, semicolon, tab, pipe or a character (default: detected)"
     )
@@ -104,7 +108,7 @@ class DataConfig(Section):
 OF_FILES = tuple(
     name
     for name in DataConfig.model_fields
-    if name not in ("dataset", "data", "data_dir", "validation_share")
+    if name not in ("dataset", "data", "data_dir", "group_column", "validation_share")
 )
 """Fields that are for files of one's own alone."""
 

@@ -95,13 +95,21 @@ def _loaded(config: DataConfig, progress: Progress | None, key: TextKey) -> Data
     for name in OF_FILES:
         if getattr(config, name) != DataConfig.model_fields[name].default:
             raise InputError(f"{flag(name)} is for a file of your own: name it with --data")
+    if config.group_column is not None and (config.dataset, config.group_column) != (
+        "imdb",
+        imdb.GROUPS,
+    ):
+        raise InputError(
+            f"--group-column {config.group_column}: {config.dataset} has no such column; "
+            f"--dataset imdb has {imdb.GROUPS}, a file of your own (--data) what it holds"
+        )
     if config.data_dir is not None:
         check_utf8(str(Path(config.data_dir).expanduser().absolute()), "the name of --data-dir")
     if config.dataset == "imdb":
         return _divide(
             "imdb",
             imdb.LABEL_NAMES,
-            imdb.load(config.data_dir, progress),
+            imdb.load(config.data_dir, progress, groups=config.group_column is not None),
             config.validation_share or _IMDB_VALIDATION_SHARE,
             progress,
             key,
@@ -195,7 +203,7 @@ def _from_file(config: DataConfig, progress: Progress | None, key: TextKey) -> D
 
 
 def _given_splits(table: Table, classes: Classes, config: DataConfig) -> dict[str, Split]:
-    everything = Split(table.texts, classes.numbers(table.labels))
+    everything = Split(table.texts, classes.numbers(table.labels), table.groups)
     if table.splits is None:
         return {"train": everything}
     column = np.array(table.splits)
@@ -246,12 +254,14 @@ def _divide(
             splits["train"], splits[held] = hold_out(splits["train"], share, held, label_names, key)
             others.remove("train")  # they are apart already
         for other in others:
-            left = splits[other].without(splits[held].texts, key)
+            left = splits[other].without(splits[held], key)
             twins = len(splits[other]) - len(left)
             if twins and progress:
                 moved = counted(twins, "text")
                 stand = "it stands" if twins == 1 else "they stand"
-                progress(f"{name}: {moved} left {other}, {stand} in {held}")
+                groups = splits[other].groups is not None and splits[held].groups is not None
+                or_group = ", or others of their groups" if groups else ""
+                progress(f"{name}: {moved} left {other}, {stand} in {held}{or_group}")
             splits[other] = left
     _require_classes(splits["train"], label_names)
     if not len(splits["valid"]):

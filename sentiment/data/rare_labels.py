@@ -57,6 +57,7 @@ def without_rare(table: Table, rare: Collection[str], config: DataConfig) -> Tab
             [table.labels[row] for row in kept],
             None if table.splits is None else [table.splits[row] for row in kept],
             account,
+            None if table.groups is None else [table.groups[row] for row in kept],
         )
     name = joint_label(config)
     for label in rare:
@@ -64,7 +65,7 @@ def without_rare(table: Table, rare: Collection[str], config: DataConfig) -> Tab
             spelled = account.spellings.setdefault(name, Counter())
             spelled.update(account.spellings.pop(label))
     labels = [name if label in rare else label for label in table.labels]
-    return Table(table.texts, labels, table.splits, account)
+    return Table(table.texts, labels, table.splits, account, table.groups)
 
 
 def joint_label(config: DataConfig) -> str:

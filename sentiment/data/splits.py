@@ -13,10 +13,12 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from sentiment.errors import InputError
 
@@ -72,23 +74,53 @@ class Split:
         texts: the texts, whole and as they came.
         labels: int64 (len(texts),), indexes into the data set's label names; empty for texts
             without labels.
+        groups: of each text what must stand in one split with it, such as a film; None for a text
+            of no group. None where there are no groups.
     """
 
     texts: list[str]
     labels: np.ndarray
+    groups: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def where(self, chosen: np.ndarray) -> Split:
         """Return the texts that a boolean array (len(self),) chooses, in their order."""
-        texts = [self.texts[row] for row in np.flatnonzero(chosen)]
-        return Split(texts, self.labels[chosen] if len(self.labels) else self.labels)
+        rows = np.flatnonzero(chosen).tolist()
+        return Split(
+            [self.texts[row] for row in rows],
+            self.labels[chosen] if len(self.labels) else self.labels,
+            None if self.groups is None else [self.groups[row] for row in rows],
+        )
 
-    def without(self, texts: Iterable[str], key: TextKey = twin_key) -> Split:
-        """Return the split without the twins of `texts`."""
-        keys = set(map(key, texts))
-        return self.where(np.array([key(text) not in keys for text in self.texts], dtype=bool))
+    def without(self, other: Split, key: TextKey = twin_key) -> Split:
+        """Return the split without twins of another's texts, and without texts of its groups."""
+        keys = set(map(key, other.texts))
+        apart = np.array([key(text) not in keys for text in self.texts], dtype=bool)
+        if self.groups is not None and other.groups is not None:
+            taken = set(other.groups) - {None}
+            apart &= np.array([group not in taken for group in self.groups], dtype=bool)
+        return self.where(apart)
+
+    def together(self, key: TextKey = twin_key) -> list[list[int]]:
+        """Return the rows that must stand in one split, twins and texts of one group, in lists."""
+        rows_of: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for row, text in enumerate(self.texts):
+            rows_of["text", key(text)].append(row)
+        if self.groups is None:
+            return list(rows_of.values())
+        for row, group in enumerate(self.groups):
+            if group is not None:
+                rows_of["group", group].append(row)
+        # Twins join their groups: what is linked in any way is one component.
+        links = np.array([(rows[0], row) for rows in rows_of.values() for row in rows])
+        size = len(self.texts)
+        graph = sparse.coo_array((np.ones(len(links)), tuple(links.T)), shape=(size, size))
+        _, component = csgraph.connected_components(graph, directed=False)
+        order = np.argsort(component, kind="stable")
+        cuts = np.flatnonzero(np.diff(component[order])) + 1
+        return [rows.tolist() for rows in np.split(order, cuts)]
 
 
 def hold_out(
@@ -98,10 +130,10 @@ def hold_out(
     label_names: Sequence[str],
     key: TextKey = twin_key,
 ) -> tuple[Split, Split]:
-    """Draw a part of a split, of each class the same share, twins together.
+    """Draw a part of a split, of each class the same share, twins and groups together.
 
     A class gives `round(share * size)` texts, and at least one. That many is what is drawn
-    unless most of its texts are repeated ones.
+    unless most of its texts are repeated ones or stand in groups.
 
     Args:
         whole: labelled texts.
@@ -120,15 +152,11 @@ def hold_out(
     wanted = {
         label: min(max(round(share * size), 1), size - 1) for label, size in Counter(labels).items()
     }
-    rows_of: dict[str, list[int]] = defaultdict(list)
-    for row, text in enumerate(whole.texts):
-        rows_of[key(text)].append(row)
+    together = whole.together(key)
     # By one of the texts as it stands, not by the key: what has no twins keeps its place whatever
     # the key is, and a data set without any keeps its fingerprint.
-    lot = {
-        rows[0]: _lot(min(whole.texts[row] for row in rows), purpose) for rows in rows_of.values()
-    }
-    groups = sorted(rows_of.values(), key=lambda rows: lot[rows[0]])
+    lot = {rows[0]: _lot(min(whole.texts[row] for row in rows), purpose) for rows in together}
+    groups = sorted(together, key=lambda rows: lot[rows[0]])
 
     held = np.zeros(len(whole), dtype=bool)
 
@@ -163,8 +191,8 @@ def hold_out(
         raise RareLabelsError(
             rare,
             label_names,
-            f"has too few different texts to draw a {purpose} split from: give more texts of it, "
-            "or leave the class out",
+            f"has too few {'groups' if whole.groups else 'different texts'} to draw a {purpose} "
+            "split from: give more texts of it, or leave the class out",
         )
     return whole.where(~held), whole.where(held)
 

@@ -24,6 +24,8 @@ def described(dataset: Dataset) -> Iterator[str]:
         counts = f": {label_counts(dataset.label_names, split.labels)}" if len(split.labels) else ""
         yield f"{dataset.name} {name}: {len(split.texts):,} texts{counts}"
     yield f"labels: {_all_labels(dataset)}"
+    if (groups := group_line(dataset)) is not None:
+        yield groups
     if dataset.account is not None:
         for name, spellings in dataset.account.spellings.items():
             if len(spellings) > 1:
@@ -46,6 +48,15 @@ def brief(dataset: Dataset) -> str:
         f"{dataset.name}: {sizes} texts of {shortest[0]:,} to {longest[-1]:,} characters, labels "
         f"{_all_labels(dataset)}"
     )
+
+
+def group_line(dataset: Dataset) -> str | None:
+    """Return how many groups there are, such as films; None where texts have none."""
+    every = [set(split.groups) - {None} for split in dataset.splits.values() if split.groups]
+    if not every or dataset.config is None:
+        return None
+    count = len(set().union(*every))
+    return f"groups: {count:,} values of {dataset.config.group_column}, none in two splits"
 
 
 def label_counts(names: Sequence[str], labels: np.ndarray) -> str:

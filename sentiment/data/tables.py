@@ -71,6 +71,7 @@ class Table:
         texts: none of them blank.
         labels: in their normal form or under the names of the label map, none of them blank.
         splits: `train`, `valid` or `test` for each text; None if that is not said.
+        groups: what must stay together, None for a text of no group; None without a column.
         account: what became of the rows.
     """
 
@@ -78,6 +79,7 @@ class Table:
     labels: list[str]
     splits: list[str] | None
     account: Account
+    groups: list[str | None] | None = None
 
 
 def read_table(config: DataConfig) -> Table:
@@ -101,7 +103,7 @@ def read_table(config: DataConfig) -> Table:
 
 def _check_columns(config: DataConfig) -> None:
     columns = [*config.text_column, config.label_column]
-    columns += [config.split_column] if config.split_column is not None else []
+    columns += [each for each in (config.split_column, config.group_column) if each is not None]
     for column in columns:
         if columns.count(column) > 1:
             raise InputError(f"the column {column!r} is named for two things; name each once")
@@ -121,6 +123,7 @@ class _Rows:
         self._texts: list[str] = []
         self._labels: list[str] = []
         self._splits: list[str] = []
+        self._groups: list[str | None] = []
         self._found: set[str] = set()
         self._incomplete: dict[str, list[str]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -141,12 +144,14 @@ class _Rows:
         self.account.form += raw.form
         parts = list(zip(*(raw.values[name] for name in config.text_column), strict=True))
         splits = raw.values[config.split_column] if config.split_column is not None else []
+        groups = raw.values[config.group_column] if config.group_column is not None else []
         for row, number in enumerate(raw.numbers):
             try:
                 problem = self._add_row(
                     parts[row],
                     raw.values[config.label_column][row],
                     splits[row] if splits else split,
+                    spelling(None if groups[row] is MISSING else groups[row]) if groups else None,
                 )
             except ValueError as error:
                 raise InputError(f"{path}, {raw.unit} {number}: {error}") from error
@@ -155,7 +160,9 @@ class _Rows:
                 place = f"{path.name} {raw.unit} {number}" if several else f"{raw.unit} {number}"
                 self._leave_out(problem, place)
 
-    def _add_row(self, parts: tuple[Any, ...], label: Any, split: Any) -> str | None:
+    def _add_row(
+        self, parts: tuple[Any, ...], label: Any, split: Any, group: str | None
+    ) -> str | None:
         """Add a row, or return what it lacks."""
         text = joined(parts)
         written, name, problem = self._label(label)
@@ -176,6 +183,7 @@ class _Rows:
             split = split_name(split)
         self._texts.append(text)
         self._labels.append(name)
+        self._groups.append(group or None)
         self._counts[name, written] += 1
         if split is not None:
             self._splits.append(split)
@@ -224,7 +232,8 @@ class _Rows:
             account.spellings.setdefault(name, Counter())[written] += count
         totals = Counter({name: each.total() for name, each in account.spellings.items()})
         check_lookalikes(column, totals, self._map.kept_apart())
-        return Table(self._texts, self._labels, self._splits or None, account)
+        groups = None if config.group_column is None else self._groups
+        return Table(self._texts, self._labels, self._splits or None, account, groups)
 
     def _refusal(self) -> str:
         reasons = []

@@ -10,6 +10,7 @@ import pytest
 
 from sentiment.data.datasets import DataConfig, Dataset, load_dataset
 from sentiment.data.identity import mismatch
+from sentiment.data.summary import group_line
 from sentiment.errors import InputError
 
 # Change these only with the version of the data: they are what makes results comparable.
@@ -381,3 +382,45 @@ def test_files_that_are_all_held_out_are_no_data_set(tmp_path):
     path.write_text("text,label\nfine,1\npoor,0\n")
     with pytest.raises(InputError, match=r"new\.csv: no file is for train; name one without"):
         load_dataset(DataConfig(data=f"{path}:test"))
+
+
+def _grouped(path: Path) -> DataConfig:
+    rows = [
+        (f"text {film} {review}", "yes" if (film + review) % 3 else "no", f"film {film}")
+        for film in range(60)
+        for review in range(5)
+    ]
+    rows += [("of no film", "no", ""), ("of none either", "yes", "")]
+    return _csv(path, rows, "text,label,film").model_copy(update={"group_column": "film"})
+
+
+def test_groups_of_a_file_of_ones_own(tmp_path: Path) -> None:
+    config = _grouped(tmp_path / "films.csv")
+    dataset = load_dataset(config)
+    films = [set(dataset.splits[name].groups or []) - {None} for name in ("train", "valid", "test")]
+    assert not films[0] & films[1] and not films[0] & films[2] and not films[1] & films[2]
+    assert len(set().union(*films)) == 60
+    assert [len(each) for each in films] == pytest.approx([42, 9, 9], abs=2)
+    assert group_line(dataset) == "groups: 60 values of film, none in two splits"
+    plain = load_dataset(config.model_copy(update={"group_column": None}))
+    assert plain.fingerprint != dataset.fingerprint
+    assert group_line(plain) is None
+    assert load_dataset(config).fingerprint == dataset.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"group_column": "fim"}, "fim"),
+        ({"group_column": "label"}, "'label' is named for two things"),
+    ],
+)
+def test_group_columns_that_are_none(tmp_path: Path, changes: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_dataset(_grouped(tmp_path / "films.csv").model_copy(update=changes))
+
+
+@pytest.mark.parametrize("name", ["imdb-25k", "imdb"])
+def test_data_sets_by_name_have_no_such_column(name: str) -> None:
+    with pytest.raises(InputError, match=f"--group-column author: {name} has no such column"):
+        load_dataset(DataConfig(dataset=name, group_column="author"))

@@ -124,15 +124,53 @@ def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not (tmp_path / "cache" / "downloads").exists()
 
 
-@pytest.mark.parametrize("half", ["train", "test"])
-def test_a_half_is_missing(folder: Path, half: str) -> None:
-    for name in ("neg", "pos"):
-        for path in (folder / half / name).iterdir():
+def _without(folder: Path, *parts: str) -> None:
+    for part in parts:
+        for path in (folder / part).iterdir():
             path.unlink()
-    with pytest.raises(
-        InputError, match=f"the {half} half is missing, .*{half}/neg and {half}/pos"
-    ):
+
+
+def test_the_train_half_is_missing(folder: Path) -> None:
+    _without(folder, "train/neg", "train/pos")
+    with pytest.raises(InputError, match=r"the train half is missing, .*train/neg and train/pos"):
         imdb.load(str(folder))
+
+
+def test_half_of_the_test_half_is_missing(folder: Path) -> None:
+    _without(folder, "test/neg")
+    with pytest.raises(InputError, match=r"the test half is missing, .*test/neg"):
+        imdb.load(str(folder))
+
+
+def test_without_a_test_half_there_is_train_alone(folder: Path) -> None:
+    _without(folder, "test/neg", "test/pos")
+    said: list[str] = []
+    splits = imdb.load(str(folder), said.append)
+    assert set(splits) == {"train", "unsup"}
+    assert said == ["imdb: there is no test half; a test split is drawn from the train half"]
+
+
+def _urls(folder: Path) -> None:
+    for half in ("train", "test"):
+        for name in ("neg", "pos"):
+            lines = [f"http://films/{half[1]}{i // 2}/usercomments" for i in range(12)]
+            (folder / half / f"urls_{name}.txt").write_text("\n".join(lines) + "\n")
+
+
+def test_films_by_the_lists_of_urls(folder: Path, tarball: Path) -> None:
+    _urls(folder)
+    splits = imdb.load(str(folder), groups=True)
+    # Line i is of the review with the id i: 0, 2, 10 of neg, 0 and 11 of pos.
+    assert splits["train"].groups == [f"http://films/r{film}" for film in (0, 1, 5, 0, 5)]
+    assert splits["test"].groups == ["http://films/e0"] * 2
+    assert splits["unsup"].groups is None
+    assert imdb.load(str(folder))["train"].groups is None
+
+
+def test_films_without_their_lists_are_refused(folder: Path, tarball: Path) -> None:
+    for source in (folder, tarball):
+        with pytest.raises(InputError, match=r"no train/urls_neg\.txt with a line for each review"):
+            imdb.load(str(source), groups=True)
 
 
 def test_wrong_data_dirs(folder: Path, tmp_path: Path) -> None:

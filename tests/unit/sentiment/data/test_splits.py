@@ -119,7 +119,64 @@ def test_texts_without_twins_are_drawn_as_by_the_earlier_version(purpose: str) -
 
 def test_without_removes_twins_alone() -> None:
     unlabelled = Split(["a", "b", "A ", "ab"], np.empty(0, dtype=np.int64))
-    left = unlabelled.without({"a"})
+    left = unlabelled.without(_split(("a", 0, 1)))
     assert left.texts == ["b", "ab"]
     assert left.labels.shape == (0,)
-    assert len(_split(("a", 1, 2)).without({"a"})) == 0
+    assert len(_split(("a", 1, 2)).without(_split(("a", 0, 1)))) == 0
+
+
+def _films(count: int, seed: int) -> Split:
+    """Texts of films of one to twelve reviews, most of one kind, and some of no film."""
+    random = np.random.default_rng(seed)
+    texts, labels, films = [], [], []
+    for film in range(count):
+        liked = random.random()
+        for review in range(int(random.integers(1, 13))):
+            texts.append(f"film {film} review {review}")
+            labels.append(int(random.random() < liked))
+            films.append(f"tt{film}")
+    texts += [f"alone {number}" for number in range(10)]
+    labels += [number % 2 for number in range(10)]
+    return Split(texts, np.array(labels, dtype=np.int64), [*films, *[None] * 10])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.15, 0.3])
+def test_groups_stand_whole_in_one_split_in_about_the_share_of_each_class(share: float) -> None:
+    whole = _films(200, 7)
+    kept, held = hold_out(whole, share, "valid", ["neg", "pos"])
+    assert kept.groups is not None and held.groups is not None
+    assert (set(kept.groups) & set(held.groups)) <= {None}
+    assert sorted(kept.texts + held.texts) == sorted(whole.texts)
+    for label, size in enumerate(np.bincount(whole.labels)):
+        assert np.bincount(held.labels)[label] / size == pytest.approx(share, abs=0.02)
+
+
+def test_the_draw_of_groups_does_not_depend_on_the_order_of_rows() -> None:
+    whole = _films(60, 3)
+    order = np.random.default_rng(1).permutation(len(whole))
+    assert whole.groups is not None
+    mixed = Split(
+        [whole.texts[row] for row in order],
+        whole.labels[order],
+        [whole.groups[row] for row in order],
+    )
+    drawn = [hold_out(each, 0.2, "test", ["neg", "pos"])[1] for each in (whole, mixed)]
+    assert sorted(drawn[0].texts) == sorted(drawn[1].texts)
+
+
+def test_twins_join_their_groups() -> None:
+    texts = ["One", "two", "one ", "three", "four", "TWO"]
+    split = Split(texts, np.zeros(6, np.int64), ["a", "a", "b", "b", "c", None])
+    assert sorted(map(sorted, split.together())) == [[0, 1, 2, 3, 5], [4]]
+
+
+def test_groups_of_a_given_split_leave_the_others() -> None:
+    train = Split(["x", "y", "z", "u"], np.zeros(4, np.int64), ["a", "b", None, "c"])
+    test = Split(["v", "Z"], np.zeros(2, np.int64), ["b", "c"])
+    assert train.without(test).texts == ["x"]
+
+
+def test_too_few_groups_are_refused() -> None:
+    whole = Split([f"t{i}" for i in range(20)], np.arange(20) % 2, ["only"] * 20)
+    with pytest.raises(InputError, match="too few groups to draw a test split"):
+        hold_out(whole, 0.2, "test", ["neg", "pos"])
