@@ -25,12 +25,15 @@ RECORDED = (
     "epoch",
     "learning_rate",
     "tokens_per_second",
+)
+"""Metrics of an evaluation that go into the record; a refit has none of validation."""
+OF_PARTS = (
     "valid/recurrent_accuracy",
     "valid/recurrent_f1",
     "valid/recurrent_loss",
     "valid/ngrams_accuracy",
 )
-"""Metrics of an evaluation that go into the record, where it has them."""
+"""The same of a model's two parts, where it has an n-gram branch."""
 
 
 class TrialRecorder:
@@ -93,7 +96,7 @@ class TrialRecorder:
 
     def add_evaluation(self, state: TrialState, result: dict[str, Any]) -> None:
         """Record an evaluation; one that the record has already is passed over there."""
-        metrics = {name: result[name] for name in RECORDED if name in result}
+        metrics = {name: result[name] for name in (*RECORDED, *OF_PARTS) if name in result}
         metrics |= result.get("system", {})
         state.epoch, state.seconds = result["epoch"], result["seconds/total"]
         state.value = result[self._progress.objective]
