@@ -172,6 +172,11 @@ class Bundle:
         workers = min(workers, len(texts) // TEXTS_PER_WORKER)
         if workers > 1:
             return self._in_processes(texts, workers)
+        recurrent, ngrams = self._logits(texts)
+        return to_log_probabilities(self.model, recurrent if ngrams is None else recurrent + ngrams)
+
+    def _logits(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return float32 logits (n, K) of the RNN and of the n-gram branch, if there is one."""
         encoded = [self.vocabulary.encode(self._tokenize(text)) for text in texts]
         # Ids become the ranks that a corpus holds: its first word has rank 0, <unk> has -1.
         ranks = np.concatenate(encoded).astype(np.int32) - FIRST_WORD_ID
@@ -181,10 +186,44 @@ class Bundle:
             labels=np.zeros(len(texts), dtype=np.int64),
         )
         view = TextDataset(split, self.config.text, self.vocabulary.known)
-        logits = predict_logits(self.model, view)
-        if self.ngrams is not None:
-            logits += self.ngrams.logits(split)
-        return to_log_probabilities(self.model, logits)
+        ngrams = None if self.ngrams is None else self.ngrams.logits(split)
+        return predict_logits(self.model, view), ngrams
+
+    def part_log_probabilities(self, texts: list[str]) -> dict[str, np.ndarray]:
+        """Return float32 log probabilities (n, C) of the RNN and of the n-grams, each by itself.
+
+        Empty for a model without an n-gram branch.
+        """
+        if self.ngrams is None or not texts:
+            return {}
+        recurrent, ngrams = self._logits(texts)
+        assert ngrams is not None
+        return {
+            "RNN": to_log_probabilities(self.model, recurrent),
+            "n-grams": to_log_probabilities(self.model, ngrams),
+        }
+
+    def heaviest_ngrams(self, count: int) -> dict[str, list[tuple[str, float]]]:
+        """Return for each class the n-grams with the largest weights for it, as they are blended.
+
+        Empty for a model without an n-gram branch.
+        """
+        if self.ngrams is None:
+            return {}
+        weights, table, words = self.ngrams.weights, self.ngrams.table, self.vocabulary.itos
+        if weights.shape[1] == 1:
+            weights = np.concatenate([-weights, weights], axis=1)
+        found = {}
+        for label, column in zip(self.label_names, weights.T, strict=True):
+            order = np.argsort(-column, kind="stable")[:count].tolist()
+            found[label] = [
+                (
+                    " ".join(words[FIRST_WORD_ID + rank] for rank in table.ngram(place)),
+                    float(column[place]),
+                )
+                for place in order
+            ]
+        return found
 
     def _in_processes(self, texts: list[str], workers: int) -> np.ndarray:
         bare = replace(self)  # without the model, which each process makes for itself

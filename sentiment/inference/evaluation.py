@@ -39,6 +39,21 @@ def split_log_probabilities(
     Raises:
         InputError: the data has labels that the model does not know.
     """
+    order = _class_order(bundle, dataset)
+    return bundle.log_probabilities(dataset.splits[split].texts, workers)[:, order]
+
+
+def split_parts(bundle: Bundle, dataset: Dataset, split: str) -> dict[str, np.ndarray]:
+    """Return the float32 log probabilities (n, C) of the parts of a model with an n-gram branch.
+
+    Empty for a model without one; otherwise as `split_log_probabilities`.
+    """
+    order = _class_order(bundle, dataset)
+    parts = bundle.part_log_probabilities(dataset.splits[split].texts)
+    return {name: each[:, order] for name, each in parts.items()}
+
+
+def _class_order(bundle: Bundle, dataset: Dataset) -> list[int]:
     order = class_order(bundle.label_names, dataset.label_names)
     if order is None:
         raise InputError(
@@ -46,4 +61,4 @@ def split_log_probabilities(
             f"{listed(dataset.label_names)}: give the data that the model is for, or name its "
             "labels as the model does by --label-map OLD=NEW"
         )
-    return bundle.log_probabilities(dataset.splits[split].texts, workers)[:, order]
+    return list(order)

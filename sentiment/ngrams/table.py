@@ -56,6 +56,18 @@ class NgramTable:
             first += len(keys)
         return _presence(texts, columns, (len(split), first))
 
+    def ngram(self, column: int) -> tuple[int, ...]:
+        """Return the ranks of the words of the n-gram in a column."""
+        length = 0
+        while column >= len(self.keys[length]):
+            column -= len(self.keys[length])
+            length += 1
+        ranks: list[int] = []
+        for keys in reversed(self.keys[: length + 1]):
+            column, rank = divmod(int(keys[column]), self.known)
+            ranks.append(rank)
+        return tuple(reversed(ranks))
+
     def ngrams(self) -> Iterator[tuple[int, ...]]:
         """Yield the ranks of each n-gram's words, in the order of the columns."""
         before: list[tuple[int, ...]] = [()]

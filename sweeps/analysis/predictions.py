@@ -5,7 +5,8 @@ Shapes: n texts, C classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from mlflow import MlflowClient
@@ -16,7 +17,7 @@ from sentiment.data.datasets import DATASETS, DataConfig, Dataset, load_dataset
 from sentiment.data.identity import mismatch
 from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
-from sentiment.inference.evaluation import split_log_probabilities
+from sentiment.inference.evaluation import split_log_probabilities, split_parts
 from sentiment.inference.metrics import Scores, score
 from sentiment.io.processes import available_cores
 from sentiment.nn.devices import configure_threads
@@ -25,6 +26,8 @@ from sweeps.config import SweepSettings
 from sweeps.tracking.queries import artifact_text
 from sweeps.workspace import SETTINGS_FILE
 
+HEAVIEST = 15
+"""N-grams of each class whose weights a report shows."""
 SMALL_HIDDEN = 256
 """Up to this hidden size a second thread waits more than it works where others compute too."""
 
@@ -39,6 +42,8 @@ class Predictions:
         labels: (n,) what they are, by index.
         log_probabilities: (n, C).
         label_names: C names.
+        parts: of a model with an n-gram branch the log probabilities (n, C) of each of its parts.
+        ngrams: of such a model the n-grams with the largest weights for each class.
     """
 
     split: str
@@ -46,6 +51,8 @@ class Predictions:
     labels: np.ndarray
     log_probabilities: np.ndarray
     label_names: tuple[str, ...]
+    parts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    ngrams: Mapping[str, list[tuple[str, float]]] = field(default_factory=dict)
 
     @property
     def predicted(self) -> np.ndarray:
@@ -76,12 +83,14 @@ class Mistake:
         label: what it is.
         predicted: what the model took it for.
         probability: what the model gave that.
+        right: parts of the model that got it right by themselves; None of a model in one part.
     """
 
     text: str
     label: str
     predicted: str
     probability: float
+    right: tuple[str, ...] | None = None
 
 
 def predict_split(client: MlflowClient, model_id: str, dataset: Dataset, split: str) -> Predictions:
@@ -113,7 +122,22 @@ def bundle_predictions(bundle: Bundle, dataset: Dataset, split: str) -> Predicti
         labels=texts.labels,
         log_probabilities=split_log_probabilities(bundle, dataset, split),
         label_names=dataset.label_names,
+        parts=split_parts(bundle, dataset, split),
+        ngrams=bundle.heaviest_ngrams(HEAVIEST),
     )
+
+
+def parts_that_erred(predictions: Predictions) -> dict[str, int]:
+    """Return how many of the mistakes each part of the model made by itself, and how many both."""
+    wrong = ~predictions.hits
+    erred = {
+        name: each.argmax(axis=1) != predictions.labels for name, each in predictions.parts.items()
+    }
+    if not erred:
+        return {}
+    all_erred = np.logical_and.reduce(list(erred.values()))
+    alone = {name: int((wrong & each & ~all_erred).sum()) for name, each in erred.items()}
+    return {"both": int((wrong & all_erred).sum()), **alone}
 
 
 def surest_mistakes(predictions: Predictions, count: int) -> list[Mistake]:
@@ -127,9 +151,17 @@ def surest_mistakes(predictions: Predictions, count: int) -> list[Mistake]:
             label=names[predictions.labels[index]],
             predicted=names[predictions.predicted[index]],
             probability=float(predictions.confidence[index]),
+            right=_right(predictions, index),
         )
         for index in surest.tolist()
     ]
+
+
+def _right(predictions: Predictions, index: int) -> tuple[str, ...] | None:
+    if not predictions.parts:
+        return None
+    label = predictions.labels[index]
+    return tuple(n for n, each in predictions.parts.items() if each[index].argmax() == label)
 
 
 def dataset_of(client: MlflowClient, run: Run, given: DataConfig | None = None) -> Dataset:

@@ -11,8 +11,9 @@ from sweeps.analysis.sweep_data import SweepRecord, differing
 from sweeps.reporting.figures.comparison import ACCURACY, run_pictures, sweep_pictures
 from sweeps.reporting.leaderboard import number_text, setting_text
 from sweeps.reporting.page import Fact, Report, Section
-from sweeps.reporting.sweep_report import confirmed, leaderboard_grid
+from sweeps.reporting.sweep_report import leaderboard_grid
 from sweeps.reporting.tables import Cell, Grid
+from sweeps.reporting.winner_sections import confirmed
 from sweeps.trials.outcomes import present_counts
 
 TEST_WARNING = (

@@ -17,7 +17,8 @@ from sentiment.tracking.experiment import experiment_flag
 from sweeps.analysis.predictions import Predictions
 from sweeps.analysis.sweep_data import SweepRecord
 from sweeps.reporting.page import Report
-from sweeps.reporting.sweep_report import sweep_report, winner_predictions
+from sweeps.reporting.sweep_report import sweep_report
+from sweeps.reporting.winner_sections import winner_predictions
 
 REPORT_FILE = "report.html"
 """Among the artifacts of a sweep's run: the page."""

@@ -1,6 +1,7 @@
 """A real sweep with finalists and a refit: its runs, its registered model, and its resumption."""
 
 import json
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -82,10 +83,18 @@ def test_the_registered_model_reads_ngrams(final):
 
 
 def test_it_is_reported_and_promoted(final):
-    folder, result, _ = final
+    folder, result, client = final
     report = command("sweeps.report", cwd=folder)
     assert report.returncode == 0, report.stderr
     assert "finalist" in report.stdout
+    parent = client.get_run(result["run_id"])
+    page = Path(client.download_artifacts(parent.info.run_id, "report.html", str(folder)))
+    shown = page.read_text(encoding="utf-8")
+    assert "N-grams with the largest weights for each class" in shown
+    assert "mistakes in all both parts made" in shown
+    assert "against nb-logistic" in shown
+    assert parent.data.metrics["baseline/test_accuracy"] > 0.72
+    assert result["baseline"]["baseline/p_value"] == parent.data.metrics["baseline/p_value"]
     promoted = command("sweeps.promote", "--sweep", "finals", "--yes", cwd=folder)
     assert promoted.returncode == 0, promoted.stderr + promoted.stdout
     said = command("sentiment.predict", "--json", "a moving and beautiful film", cwd=folder)

@@ -41,13 +41,9 @@ from sweeps.reporting.figures.search import assign_lanes, pareto_front, search_p
 from sweeps.reporting.leaderboard import terminal_table
 from sweeps.reporting.page import Report, Section
 from sweeps.reporting.publish import publish, write_page
-from sweeps.reporting.sweep_report import (
-    classes_grid,
-    confused_grid,
-    sweep_report,
-    winner_predictions,
-)
+from sweeps.reporting.sweep_report import sweep_report
 from sweeps.reporting.tables import Cell, Grid
+from sweeps.reporting.winner_sections import classes_grid, confused_grid, winner_predictions
 from sweeps.tracking.queries import find_sweep
 from sweeps.tracking.tracker import SweepTracker
 

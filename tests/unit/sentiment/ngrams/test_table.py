@@ -40,6 +40,7 @@ def test_a_table_holds_what_enumeration_finds(texts, others, longest, least):
     counts = Counter(each for text in texts for each in enumerate_ngrams(text, longest))
     frequent = {each for each, count in counts.items() if count >= least}
     columns = list(table.ngrams())
+    assert [table.ngram(column) for column in range(len(table))] == columns
     assert len(columns) == len(table) == features.shape[1]
     assert set(columns) == frequent
     for given_texts, found in ((texts, features), (others, table.features(split_from(others)))):

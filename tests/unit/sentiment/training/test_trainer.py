@@ -248,6 +248,17 @@ def test_with_an_ngram_branch_the_saved_model_scores_as_the_evaluation_did(class
     for name, value in scores.metrics("valid").items():
         assert trainer.best_metrics[name] == pytest.approx(value, abs=1e-6), name
     assert trainer.best.metadata["blend"][1] > 0
+    parts = trainer.best.part_log_probabilities(texts)
+    own = score(parts["n-grams"], valid.labels).accuracy
+    assert own == pytest.approx(metrics["valid/ngrams_accuracy"])
+    assert score(parts["RNN"], valid.labels).accuracy == pytest.approx(
+        metrics["valid/recurrent_accuracy"]
+    )
+    heaviest = trainer.best.heaviest_ngrams(2)
+    assert list(heaviest) == list(corpus.label_names)
+    assert {"good", "fine"} & set(dict(heaviest["pos"]))
+    assert {"bad", "poor"} & set(dict(heaviest["neg"]))
+    assert all(weight > 0 for found in heaviest.values() for _, weight in found)
 
 
 def test_a_branch_and_the_settings_must_fit():

@@ -1,0 +1,222 @@
+"""The winner in a report: its scores, its n-grams, its settings, its surest mistakes."""
+
+from __future__ import annotations
+
+from mlflow import MlflowClient
+
+from sentiment.data.datasets import Dataset
+from sentiment.errors import InputError
+from sentiment.inference.metrics import frequent_confusions
+from sentiment.listing import short
+from sentiment.wording import counted
+from sweeps.analysis.predictions import (
+    Predictions,
+    dataset_of,
+    parts_that_erred,
+    predict_split,
+    surest_mistakes,
+)
+from sweeps.analysis.seed_replicates import Confirmation, summarize
+from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.reporting.figures.model import MATRIX_CLASSES, model_pictures
+from sweeps.reporting.leaderboard import number_text, setting_text
+from sweeps.reporting.page import Section
+from sweeps.reporting.tables import Cell, Grid
+from sweeps.tracking.queries import TrialRecord
+
+CONFUSIONS = 20
+"""Kinds of confusion that a report shows where there are too many classes for a matrix."""
+MISTAKES = 10
+"""Texts that a report shows of what the winner got wrong."""
+
+
+def winner_predictions(
+    client: MlflowClient, record: SweepRecord, dataset: Dataset | None = None
+) -> Predictions | str:
+    """Return what the winner says of the validation split, or why that can't be had.
+
+    Args:
+        client: client of the store.
+        record: the sweep.
+        dataset: its data, if it is loaded already.
+    """
+    winner = record.chosen  # a refit has seen the texts of validation
+    if winner is None:
+        return "No trial got as far as an evaluation, so there is no winner."
+    if winner.model_id is None:
+        return f"The winner, {winner.name}, has no saved model."
+    try:
+        data = dataset or dataset_of(client, record.run)
+        return predict_split(client, winner.model_id, data, "valid")
+    except InputError as error:
+        return f"What the winner says of the validation split can't be shown: {error}"
+
+
+def confirmed(record: SweepRecord) -> Confirmation:
+    """Return what other seeds made of the winner's settings."""
+    return summarize(record.confirmations, [str(run.key) for run in record.confirmations])
+
+
+def confirmation_grid(record: SweepRecord) -> Grid:
+    """Return mean and spread of the runs that trained the winner's settings again."""
+    winner = record.winner
+    table = []
+    for name, spread in confirmed(record).spreads.items():
+        recorded = name if name.startswith("test/") else f"best/{name}"
+        values = [run.metrics[recorded] for run in record.confirmations if recorded in run.metrics]
+        table.append(
+            [
+                Cell(name),
+                Cell(number_text(winner.metrics.get(recorded) if winner else None, ".4f")),
+                Cell(str(len(values))),
+                Cell(f"{spread.mean:.4f}"),
+                Cell(number_text(spread.deviation, ".4f")),
+                Cell(f"{min(values):.4f} to {max(values):.4f}"),
+            ]
+        )
+    return Grid(
+        ["metric", "#the winner", "#other seeds", "#mean", "#standard deviation", "#range"],
+        table,
+        caption="The winner's settings trained again with other seeds",
+    )
+
+
+def confused_grid(predictions: Predictions) -> Grid:
+    """Return the most frequent confusions, for more classes than a matrix shows."""
+    names = predictions.label_names
+    found = frequent_confusions(predictions.scores().confusion, CONFUSIONS)
+    return Grid(
+        ["label", "taken for", "#texts"],
+        [
+            [Cell(short(names[label])), Cell(short(names[taken])), Cell(f"{count:,}", count)]
+            for label, taken, count in found
+        ],
+        caption=f"The {len(found)} most frequent confusions on the validation split",
+    )
+
+
+def classes_grid(predictions: Predictions) -> Grid:
+    """Return the metrics of every class."""
+    classes = zip(predictions.label_names, predictions.scores().classes(), strict=True)
+    return Grid(
+        ["label", "#texts", "#predicted", "#precision", "#recall", "#f1"],
+        [
+            [
+                Cell(short(name)),
+                Cell(f"{each.count:,}", each.count),
+                Cell(f"{each.predicted:,}", each.predicted),
+                *(Cell(number_text(v, ".4f"), v) for v in (each.precision, each.recall, each.f1)),
+            ]
+            for name, each in classes
+        ],
+        sortable=True,
+        caption="Each label on the validation split",
+        folded=True,
+    )
+
+
+def _erred(predictions: Predictions) -> str:
+    """Return which part of a model with an n-gram branch made its mistakes."""
+    counts = parts_that_erred(predictions)
+    if not counts:
+        return ""
+    both = counts.pop("both")
+    alone = ", ".join(f"of {count:,} the {part} alone" for part, count in counts.items())
+    return f" Of {sum(counts.values()) + both:,} mistakes in all both parts made {both:,}, {alone}."
+
+
+def ngrams_grid(predictions: Predictions) -> Grid:
+    """Return the n-grams with the largest weights for each class."""
+    columns = [(label, rows) for label, rows in predictions.ngrams.items()]
+    longest = max(len(rows) for _, rows in columns)
+    rows = [
+        [
+            Cell(f"{words} ({weight:+.2f})")
+            for _, found in columns
+            for words, weight in [found[place] if place < len(found) else ("", 0.0)]
+        ]
+        for place in range(longest)
+    ]
+    return Grid(
+        [label for label, _ in columns],
+        rows,
+        caption="N-grams with the largest weights for each class",
+        folded=len(columns) > MATRIX_CLASSES,
+    )
+
+
+def _refit_note(record: SweepRecord) -> str:
+    if record.winner is None or record.winner.role != "refit":
+        return ""
+    return (
+        f" What is registered is {record.winner.name}: the same settings, trained on train and "
+        "validation together."
+    )
+
+
+def winner_sections(record: SweepRecord, predictions: Predictions | str) -> list[Section]:
+    """Return the sections on the winner and on its mistakes.
+
+    Args:
+        record: the sweep.
+        predictions: from `winner_predictions`.
+    """
+    winner = record.winner
+    grids = [] if winner is None else _settings_grids(record, winner)
+    if record.confirmations:
+        grids.append(confirmation_grid(record))
+    if isinstance(predictions, str):
+        return [Section("winner", "The winner", text=[predictions], grids=grids)]
+    assert winner is not None and record.chosen is not None
+    scores = predictions.scores()
+    if len(predictions.label_names) > MATRIX_CLASSES:
+        grids += [confused_grid(predictions), classes_grid(predictions)]
+    if predictions.ngrams:
+        grids.append(ngrams_grid(predictions))
+    mistakes = surest_mistakes(predictions, MISTAKES)
+    return [
+        Section(
+            "winner",
+            "The winner",
+            text=[
+                f"{record.chosen.name}, loaded from its logged model and scored in float32 on the "
+                f"{counted(scores.count, 'text')} of the validation split: accuracy "
+                f"{scores.accuracy:.4f}, f1 {scores.f1:.4f}, loss {scores.loss:.4f} (accuracy "
+                f"{winner.metrics['best/valid/accuracy']:.4f} was recorded as it trained). It was "
+                "chosen on these texts, so they flatter it; the test split is not used here."
+                + _refit_note(record)
+            ],
+            grids=grids,
+            pictures=model_pictures(predictions, "the winner"),
+        ),
+        Section(
+            "mistakes",
+            "Its surest mistakes",
+            text=[
+                f"The {counted(len(mistakes), 'text')} of the validation split that it got wrong "
+                "with the greatest confidence. Wrong labels, irony and mixed verdicts gather here."
+                + _erred(predictions)
+                if mistakes
+                else "It made none on the validation split."
+            ],
+            mistakes=mistakes,
+        ),
+    ]
+
+
+def _settings_grids(record: SweepRecord, winner: TrialRecord) -> list[Grid]:
+    searched = record.settings_of(winner)
+    fixed = {n: v for n, v in winner.parameters.items() if n not in record.space.dimensions}
+    return [
+        Grid(
+            list(searched),
+            [[Cell(setting_text(value)) for value in searched.values()]],
+            caption=f"What was searched of {winner.name}",
+        ),
+        Grid(
+            ["setting", "value"],
+            [[Cell(name), Cell(setting_text(value))] for name, value in sorted(fixed.items())],
+            caption="What was fixed for all trials, and the seed",
+            folded=True,
+        ),
+    ]
