@@ -102,8 +102,10 @@ def _trained(prepared: PreparedData, config: Config) -> Trainer:
 def _row(name: str, hits: list[np.ndarray], classical: np.ndarray) -> list[str]:
     accuracies = [float(each.mean()) for each in hits]
     spread = f"{statistics.stdev(accuracies):.4f}" if len(set(accuracies)) > 1 else ""
-    p_values = ", ".join(p_value_text(mcnemar(each, classical)) for each in hits)
-    each = ", ".join(f"{accuracy:.4f}" for accuracy in dict.fromkeys(accuracies))
+    tested = hits[:1] if len(set(accuracies)) == 1 else hits
+    p_values = ", ".join(p_value_text(mcnemar(each, classical)) for each in tested)
+    shown = accuracies[:1] if len(set(accuracies)) == 1 else accuracies
+    each = ", ".join(f"{accuracy:.4f}" for accuracy in shown)
     mean = f"{statistics.mean(accuracies):.4f}"
     return [name, each, mean, spread, "" if name == NB_LOGISTIC else p_values]
 
