@@ -37,7 +37,9 @@ from sweeps.config import SweepSettings
 from sweeps.pipeline.stages.conclusion import report
 from sweeps.report import _print_sweeps, main
 from sweeps.reporting.figures.model import calibration_error, model_pictures, reliability
-from sweeps.reporting.figures.search import assign_lanes, pareto_front, search_pictures
+from sweeps.reporting.figures.search import search_pictures
+from sweeps.reporting.figures.timeline import assign_lanes
+from sweeps.reporting.figures.tradeoffs import pareto_front
 from sweeps.reporting.leaderboard import terminal_table
 from sweeps.reporting.page import Report, Section
 from sweeps.reporting.publish import publish, write_page

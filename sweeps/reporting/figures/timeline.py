@@ -1,0 +1,96 @@
+"""The time line of a sweep: which worker ran which trial when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.reporting.figures.drawing import (
+    GROUND,
+    OUTCOME_COLOURS,
+    WINNER,
+    Picture,
+    legend_below,
+    new_figure,
+)
+from sweeps.reporting.figures.trial_points import not_drawn, tooltip
+from sweeps.trials.outcomes import label_of
+
+_SECOND_MS = 1000.0
+_LANE_SLACK_MS = 500  # a worker's next trial may be noted before its last one's end is
+
+
+def timeline(record: SweepRecord) -> Picture:
+    """Draw when each trial ran, in as many lanes as ran at once."""
+    picture = Picture(
+        "timeline",
+        "Time line of the trials over the workers",
+        "Each bar is a trial from the start to the end of its run, in a lane that was "
+        "free. Gaps are time in which a worker had nothing to do. The number is the trial's.",
+        None,
+    )
+    ended = [trial for trial in record.trials if trial.ended is not None]
+    if not ended:
+        return not_drawn(picture, "no trial has ended")
+    lanes = assign_lanes([(trial.started, int(trial.ended or 0)) for trial in ended])
+    count = max(lanes) + 1
+    origin = min(trial.started for trial in ended)
+    whole = max(int(t.ended or 0) for t in ended) - origin
+    unit, name = (60 * _SECOND_MS, "minutes") if whole > 180 * _SECOND_MS else (1000.0, "seconds")
+    picture.figure, axes = new_figure(1.3 + 0.42 * min(count, 24))
+    named = set()
+    for trial, lane in zip(ended, lanes, strict=True):
+        start, length = (trial.started - origin) / unit, (int(trial.ended or 0) - trial.started)
+        outcome = trial.outcome or "running"
+        is_winner = record.winner is not None and trial.run_id == record.winner.run_id
+        (bar,) = axes.barh(
+            lane,
+            length / unit,
+            left=start,
+            height=0.8,
+            color=WINNER if is_winner else OUTCOME_COLOURS[outcome],
+            edgecolor=GROUND,
+            lw=0.8,
+            label=None if outcome in named or is_winner else label_of(outcome),
+        )
+        if is_winner:
+            bar.set_label("the winner")
+        named |= set() if is_winner else {outcome}
+        picture.tip(bar, [tooltip(record, trial)])
+        if length > 0.018 * whole:
+            axes.text(
+                start + length / unit / 2, lane, str(trial.key), ha="center", va="center",
+                fontsize=7.5, color=GROUND, clip_on=True,
+            )  # fmt: skip
+    busy = sum(int(t.ended or 0) - t.started for t in ended) / (count * whole) if whole else 1.0
+    picture.notes.append(
+        f"{count} at once at most, busy for {busy:.0%} of the time between the first start and "
+        "the last end. Lanes follow from the times of the runs."
+    )
+    axes.set_yticks(range(count), [f"worker {lane + 1}" for lane in range(count)])
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel(f"{name} since the first trial started")
+    legend_below(axes)
+    return picture
+
+
+def assign_lanes(spans: Sequence[tuple[int, int]]) -> list[int]:
+    """Return a lane for each span of milliseconds, so that as few lanes as possible are used.
+
+    Spans that overlap by no more than half a second may follow one another in a lane.
+    """
+    free_at: list[int] = []
+    lanes = [0] * len(spans)
+    for index in sorted(range(len(spans)), key=lambda number: spans[number]):
+        start, end = spans[index]
+        free = [lane for lane, at in enumerate(free_at) if at <= start + _LANE_SLACK_MS]
+        if free:
+            # The lane that was free last: its worker is the one that has just become free.
+            lane = max(free, key=lambda number: free_at[number])
+            free_at[lane] = end
+        else:
+            lane = len(free_at)
+            free_at.append(end)
+        lanes[index] = lane
+    return lanes

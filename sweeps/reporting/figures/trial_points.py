@@ -1,0 +1,79 @@
+"""Trials as points: their marks, their tooltips, and a figure without any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.reporting.figures.drawing import (
+    GROUND,
+    INK,
+    OUTCOME_COLOURS,
+    OUTCOME_MARKS,
+    WINNER,
+    Picture,
+)
+from sweeps.reporting.leaderboard import settings_text
+from sweeps.tracking.queries import TrialRecord
+from sweeps.trials.outcomes import OUTCOMES, label_of
+
+
+def not_drawn(picture: Picture, why: str) -> Picture:
+    """Return a figure with a note in place of a drawing."""
+    picture.notes.append(f"Not drawn: {why}.")
+    return picture
+
+
+def tooltip(record: SweepRecord, trial: TrialRecord) -> str:
+    """Return what a trial's mark says of it: name, result, outcome, settings."""
+    value = trial.metrics.get(record.best_key)
+    shown = "not evaluated" if value is None else f"{record.objective} {value:.4f}"
+    return "\n".join(
+        (
+            trial.name,
+            f"{shown}, {label_of(trial.outcome or 'running')}, "
+            f"{trial.metrics.get('seconds/total', 0):.0f} s",
+            settings_text(record.settings_of(trial)),
+        )
+    )
+
+
+def scatter(
+    picture: Picture,
+    axes: Axes,
+    record: SweepRecord,
+    trials: Sequence[TrialRecord],
+    place: Any,
+    size: float = 30,
+    metric: str | None = None,
+) -> None:
+    """Draw a mark a trial, by outcome, the winner on top."""
+    metric = metric or record.best_key
+    winner = record.winner.run_id if record.winner else None
+    for outcome in reversed(OUTCOMES):
+        group = [t for t in trials if (t.outcome or "running") == outcome and t.run_id != winner]
+        if not group:
+            continue
+        dots = axes.scatter(
+            [place(trial) for trial in group],
+            [trial.metrics[metric] for trial in group],
+            s=size,
+            marker=OUTCOME_MARKS[outcome],
+            color=OUTCOME_COLOURS[outcome],
+            alpha=0.85,
+            linewidths=0.6,
+            edgecolors=GROUND,
+            label=label_of(outcome),
+            zorder=3,
+        )
+        picture.tip(dots, [tooltip(record, trial) for trial in group])
+    for trial in trials:
+        if trial.run_id == winner:
+            dots = axes.scatter(
+                [place(trial)], [trial.metrics[metric]], s=size * 3.6, marker="*", color=WINNER,
+                edgecolors=INK, linewidths=0.7, label="the winner", zorder=5,
+            )  # fmt: skip
+            picture.tip(dots, [tooltip(record, trial)])
