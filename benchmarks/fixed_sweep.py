@@ -17,7 +17,7 @@ from sentiment import cli
 from sentiment.config import Config
 from sentiment.data.datasets import DataConfig
 from sentiment.tracking.dataset_input import dataset_input
-from sentiment.tracking.runs import open_store
+from sentiment.tracking.store import open_store
 from sentiment.training.prepared_data import prepare
 from sweeps.console.live_view import Silent
 from sweeps.console.progress import Progress

@@ -18,7 +18,7 @@ from sentiment.config import Config
 from sentiment.data.datasets import DataConfig
 from sentiment.io.processes import available_cores
 from sentiment.tracking.dataset_input import dataset_input
-from sentiment.tracking.runs import open_store
+from sentiment.tracking.store import open_store
 from sentiment.training.prepared_data import PreparedData, prepare
 from sweeps.console.live_view import Silent
 from sweeps.console.progress import Progress

@@ -29,7 +29,7 @@ from sentiment.data.datasets import Dataset
 from sentiment.data.vocabulary import SPECIALS, Vocabulary
 from sentiment.inference.bundle import Bundle
 from sentiment.nn.classifier import Classifier
-from sentiment.tracking.runs import open_store
+from sentiment.tracking.store import open_store
 from sweeps.console.live_view import Silent
 from sweeps.console.progress import Progress
 from sweeps.execution.callbacks import TrackingCallback

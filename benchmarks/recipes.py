@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from sentiment import cli
 from sentiment.recipes.recipe import baseline_recipes
 from sentiment.tracking.experiment import default_experiment
-from sentiment.tracking.runs import open_store, tracking_uri
+from sentiment.tracking.store import open_store, tracking_uri
 
 SEEDS = (1234, 1235, 1236)
 CHEAPEST = ("small-rnn", "small-lstm", "base-rnn")

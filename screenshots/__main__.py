@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from screenshots.browser import chromium
-    from sentiment.tracking.runs import read_store, tracking_uri
+    from sentiment.tracking.store import read_store, tracking_uri
     from sweeps.tracking.queries import find_sweep
 
     if chromium() is None:

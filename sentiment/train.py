@@ -102,14 +102,8 @@ def _train_recorded(config: Config, data: DataConfig, args: argparse.Namespace) 
     from sentiment.inference.evaluation import score_split
     from sentiment.nn.devices import pick_device
     from sentiment.tracking.dataset_input import dataset_input
-    from sentiment.tracking.runs import (
-        RunRecord,
-        check_writable,
-        find_store,
-        open_store,
-        run_parameters,
-        tracking_uri,
-    )
+    from sentiment.tracking.runs import RunRecord, run_parameters
+    from sentiment.tracking.store import check_writable, find_store, open_store, tracking_uri
     from sentiment.training.prepared_data import prepare
     from sentiment.training.trainer import Trainer
 

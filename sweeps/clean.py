@@ -153,7 +153,7 @@ def relocated(tracking_uri: str | None, dry_run: bool) -> str:
 
     from sentiment.tracking.database import sqlite_file
     from sentiment.tracking.relocation import displacement, relocate
-    from sentiment.tracking.runs import tracking_uri as address
+    from sentiment.tracking.store import tracking_uri as address
     from sweeps.tracking import disk_usage
     from sweeps.workspace import STATE_FOLDER
 
@@ -194,8 +194,8 @@ def survey(
     Raises:
         InputError: the store can't be opened.
     """
-    from sentiment.tracking.runs import find_store, read_store
-    from sentiment.tracking.runs import tracking_uri as address
+    from sentiment.tracking.store import find_store, read_store
+    from sentiment.tracking.store import tracking_uri as address
     from sweeps.registry.unneeded_versions import unneeded_versions
     from sweeps.tracking import disk_usage
     from sweeps.workspace import STATE_FOLDER

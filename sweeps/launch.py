@@ -118,7 +118,7 @@ def _failed(error: Exception) -> int:
 
 def make_challenger(settings: SweepSettings, as_json: bool) -> int:
     """Make the winner of a sweep that has nothing left to do the challenger."""
-    from sentiment.tracking.runs import read_store, tracking_uri
+    from sentiment.tracking.store import read_store, tracking_uri
     from sweeps.registry import versions
     from sweeps.registry.challenger import move_challenger
 
@@ -134,7 +134,7 @@ def make_challenger(settings: SweepSettings, as_json: bool) -> int:
 
 
 def _resumed(args: argparse.Namespace) -> ResumedSweep:
-    from sentiment.tracking.runs import read_store, tracking_uri
+    from sentiment.tracking.store import read_store, tracking_uri
     from sweeps.pipeline.resume import load_sweep
     from sweeps.workspace import STATE_FOLDER
 

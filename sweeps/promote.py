@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     requirements = _requirements(args)
 
-    from sentiment.tracking.runs import read_store, tracking_uri
+    from sentiment.tracking.store import read_store, tracking_uri
 
     client = read_store(tracking_uri(args.tracking_uri))
     if args.rollback:

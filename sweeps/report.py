@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from rich.console import Console
 
-    from sentiment.tracking.runs import read_store, tracking_uri
+    from sentiment.tracking.store import read_store, tracking_uri
 
     client = read_store(tracking_uri(args.tracking_uri))
     experiment = client.get_experiment_by_name(args.experiment)

@@ -63,9 +63,11 @@ def load(reference: str | None, store: str | None = None) -> PyFuncModel:
     Raises:
         InputError: there is no such model, or it is damaged.
     """
+    import mlflow
+
     from sentiment.inference.bundle import Bundle
+    from sentiment.tracking.logged_model import save_mlflow_model
     from sentiment.tracking.model_uri import resolve_model
-    from sentiment.tracking.runs import mlflow, save_mlflow_model
 
     bundle = resolve_model(reference, store)
     # MLflow would tell what is wrong with the files less clearly.

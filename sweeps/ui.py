@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     cli.add_store_arguments(parser)
     args = parser.parse_args(argv)
 
-    from sentiment.tracking.runs import read_store, tracking_uri
+    from sentiment.tracking.store import read_store, tracking_uri
 
     uri = tracking_uri(args.tracking_uri)
     if uri.startswith(("http://", "https://")):

@@ -46,7 +46,7 @@ def global_store() -> Iterator[Callable[[str], None]]:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite store without experiments; making one takes seconds, copying it none."""
-    from sentiment.tracking.runs import open_store
+    from sentiment.tracking.store import open_store
 
     database = tmp_path_factory.mktemp("store") / "empty.db"
     client, experiment_id = open_store(f"sqlite:///{database}", "template")
@@ -65,7 +65,7 @@ def store_uri(empty_store: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def store(store_uri: str) -> tuple[MlflowClient, str]:
     """Client and experiment of a store of the test's own; artifacts lie in the test's folder."""
-    from sentiment.tracking.runs import open_store
+    from sentiment.tracking.store import open_store
 
     return open_store(store_uri)
 

@@ -20,7 +20,8 @@ from sentiment.errors import InputError
 from sentiment.inference.bundle import FILES
 from sentiment.io.cache import cached
 from sentiment.tracking.http import several_tries
-from sentiment.tracking.runs import BUNDLE_ARTIFACT, read_store, tracking_uri
+from sentiment.tracking.logged_model import BUNDLE_ARTIFACT
+from sentiment.tracking.store import read_store, tracking_uri
 
 MODEL_NAME = "sentiment"
 """The registered model, unless told otherwise."""

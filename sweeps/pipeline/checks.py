@@ -16,7 +16,7 @@ from sentiment.errors import InputError
 from sentiment.io.processes import available_cores
 from sentiment.nn.devices import pick_precision
 from sentiment.recipes.recipe import Recipe, baseline_recipes
-from sentiment.tracking.runs import check_writable, find_store, tracking_uri
+from sentiment.tracking.store import check_writable, find_store, tracking_uri
 from sentiment.wording import counted
 from sweeps.config import SweepSettings
 from sweeps.execution.ray_cluster import (

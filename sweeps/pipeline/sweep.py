@@ -11,7 +11,7 @@ from sentiment.data.corpus import text_key
 from sentiment.data.diagnosis import LAUNCH, tokenization_warning
 from sentiment.data.summary import brief
 from sentiment.tracking.http import one_try_each
-from sentiment.tracking.runs import open_store
+from sentiment.tracking.store import open_store
 from sentiment.training.prepared_data import PreparedData, prepare
 from sentiment.wording import counted
 from sweeps.console.summary import SweepResult, print_result, resume_command, start_line

@@ -16,7 +16,9 @@ from typing import Protocol, TypeVar
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, LoggedModel, LoggedModelOutput, Metric, Run
 
-from sentiment.tracking.runs import as_metrics, close_run, log_batch, save_mlflow_model
+from sentiment.tracking.batches import as_metrics, log_batch
+from sentiment.tracking.logged_model import save_mlflow_model
+from sentiment.tracking.runs import close_run
 from sweeps.tracking.outbox import Entry, Outbox
 from sweeps.tracking.queries import search_runs
 

@@ -22,6 +22,7 @@ from mlflow.entities import DatasetInput, Run
 
 from sentiment.config import Objective
 from sentiment.errors import InputError
+from sentiment.tracking.batches import log_batch, now_ms
 from sentiment.tracking.provenance import (
     PRECISION_TAG,
     is_alive,
@@ -29,14 +30,7 @@ from sentiment.tracking.provenance import (
     provenance_tags,
     redacted,
 )
-from sentiment.tracking.runs import (
-    RunStatus,
-    close_run,
-    ended_on_failure,
-    log_batch,
-    now_ms,
-    open_run,
-)
+from sentiment.tracking.runs import RunStatus, close_run, ended_on_failure, open_run
 from sweeps.signals import shielded
 from sweeps.tracking.mlflow_sink import MlflowSink, Point
 from sweeps.tracking.outbox import Kind, Outbox

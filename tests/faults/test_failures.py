@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from sentiment.config import Config
 from sentiment.data.datasets import DataConfig
 from sentiment.errors import TrainingError
-from sentiment.tracking.runs import open_store
+from sentiment.tracking.store import open_store
 from sentiment.training.prepared_data import prepare
 from sentiment.training.trainer import Trainer
 from sweeps.console.live_view import Silent

@@ -112,7 +112,8 @@ def test_record_of_a_sweep(tmp_path: Path) -> None:
         tmp_path / "disk",
         """
         from sentiment.config import Config
-        from sentiment.tracking.runs import open_store, run_parameters
+        from sentiment.tracking.store import open_store
+        from sentiment.tracking.runs import run_parameters
         from sweeps.tracking.outbox import RecordError
         from sweeps.pipeline.resume import deliver_left
         from sweeps.tracking.tracker import SweepTracker

@@ -24,7 +24,8 @@ from sentiment.tracking import http
 from sentiment.tracking.http import one_try_each
 from sentiment.tracking.model_uri import fetch_bundle
 from sentiment.tracking.provenance import process_tags
-from sentiment.tracking.runs import open_store, read_store, run_parameters
+from sentiment.tracking.runs import run_parameters
+from sentiment.tracking.store import open_store, read_store
 from sweeps.pipeline.resume import deliver_left
 from sweeps.tracking import transient_errors, writer
 from sweeps.tracking.outbox import JOURNAL_FILE, RecordError

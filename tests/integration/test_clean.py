@@ -9,8 +9,9 @@ from filelock import FileLock
 from mlflow import MlflowClient
 
 from sentiment.errors import InputError
+from sentiment.tracking.logged_model import log_bundle
 from sentiment.tracking.provenance import process_tags
-from sentiment.tracking.runs import close_run, create_run, log_bundle
+from sentiment.tracking.runs import close_run, create_run
 from sweeps import clean
 from sweeps.registry import versions
 from sweeps.tracking import disk_usage

@@ -20,9 +20,10 @@ from sentiment.evaluation.scored_texts import ScoredTexts
 from sentiment.inference.bundle import Bundle
 from sentiment.inference.metrics import score
 from sentiment.tracking.dataset_input import dataset_input
+from sentiment.tracking.logged_model import log_bundle
 from sentiment.tracking.model_data import own_data
 from sentiment.tracking.model_uri import SavedModel, find_model
-from sentiment.tracking.runs import create_run, log_bundle
+from sentiment.tracking.runs import create_run
 
 
 def write_csv(path: Path, rows: list[tuple[str, ...]], header: str = "text,label") -> Path:

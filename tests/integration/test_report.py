@@ -28,7 +28,8 @@ from sentiment.data.datasets import DataConfig, load_dataset
 from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
 from sentiment.tracking.provenance import process_tags
-from sentiment.tracking.runs import open_store, run_parameters
+from sentiment.tracking.runs import run_parameters
+from sentiment.tracking.store import open_store
 from sweeps.analysis.importance import LEAST_TRIALS, importances
 from sweeps.analysis.predictions import Predictions, surest_mistakes
 from sweeps.analysis.seed_replicates import confirmation_key

@@ -27,8 +27,9 @@ from sentiment.errors import InputError
 from sentiment.inference.bundle import FILES, Bundle
 from sentiment.io.archive import read_members
 from sentiment.io.cache import cached, sha256_of
+from sentiment.tracking.logged_model import save_mlflow_model
 from sentiment.tracking.model_uri import resolve_model
-from sentiment.tracking.runs import open_store, save_mlflow_model
+from sentiment.tracking.store import open_store
 from sweeps.config import SweepSettings
 from sweeps.serve import load as load_to_serve
 from sweeps.serving.ports import warn_if_open

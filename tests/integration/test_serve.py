@@ -30,7 +30,7 @@ from sentiment.inference.bundle import Bundle
 from sentiment.inference.evaluation import score_split
 from sentiment.inference.metrics import score
 from sentiment.nn.classifier import Classifier
-from sentiment.tracking.runs import save_mlflow_model
+from sentiment.tracking.logged_model import save_mlflow_model
 from sweeps import serve
 from sweeps.serving.requests import (
     EXAMPLE,

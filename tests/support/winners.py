@@ -13,8 +13,9 @@ from sentiment.config import Objective
 from sentiment.data.datasets import DataConfig, Dataset, load_dataset
 from sentiment.inference.bundle import Bundle
 from sentiment.inference.metrics import score
+from sentiment.tracking.logged_model import log_bundle
 from sentiment.tracking.model_uri import version_of_alias
-from sentiment.tracking.runs import create_run, log_bundle
+from sentiment.tracking.runs import create_run
 from sweeps import promote as command
 from sweeps.registry.challenger import RegisteredWinner, register_winner
 from sweeps.registry.isolated_scoring import IsolatedPredictions

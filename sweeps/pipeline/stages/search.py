@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from sentiment.errors import InputError
-from sentiment.tracking.runs import read_store
+from sentiment.tracking.store import read_store
 from sentiment.wording import counted
 from sweeps.console.progress import Progress, ended_state
 from sweeps.execution.stoppers import TimeBudget

@@ -57,7 +57,7 @@ from pathlib import Path
 import sentiment, sentiment.tracking.runs
 from sweeps.execution.ray_cluster import CODE
 assert sentiment.__file__ is None, sentiment.__file__
-sentiment.tracking.runs.save_mlflow_model(Path({str(make_bundle(0))!r}), Path("model"))
+sentiment.tracking.logged_model.save_mlflow_model(Path({str(make_bundle(0))!r}), Path("model"))
 print(json.dumps(CODE))
 """
     done = run(python, tmp_path, "-c", code)

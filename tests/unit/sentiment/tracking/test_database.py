@@ -8,7 +8,7 @@ import pytest
 from sentiment.errors import InputError
 from sentiment.tracking import database
 from sentiment.tracking.database import is_database
-from sentiment.tracking.runs import find_store, open_store
+from sentiment.tracking.store import find_store, open_store
 
 
 def test_which_stores_are_databases() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from sentiment.errors import InputError
 from sentiment.tracking import http
-from sentiment.tracking.runs import open_store, read_store
+from sentiment.tracking.store import open_store, read_store
 
 MLFLOW = (200, b"{}")
 

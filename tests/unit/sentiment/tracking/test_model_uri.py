@@ -14,8 +14,10 @@ from mlflow import MlflowClient
 
 from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
+from sentiment.tracking.logged_model import log_bundle, save_mlflow_model
 from sentiment.tracking.model_uri import resolve_model
-from sentiment.tracking.runs import create_run, log_bundle, open_store, save_mlflow_model
+from sentiment.tracking.runs import create_run
+from sentiment.tracking.store import open_store
 
 
 @pytest.fixture

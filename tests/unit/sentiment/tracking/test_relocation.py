@@ -17,10 +17,12 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from sentiment.errors import InputError
 from sentiment.tracking import relocation
+from sentiment.tracking.logged_model import log_bundle
 from sentiment.tracking.model_uri import resolve_model
 from sentiment.tracking.provenance import process_tags
 from sentiment.tracking.relocation import displacement, relocate
-from sentiment.tracking.runs import close_run, create_run, log_bundle, open_store, read_store
+from sentiment.tracking.runs import close_run, create_run
+from sentiment.tracking.store import open_store, read_store
 
 
 @dataclass

@@ -27,22 +27,17 @@ from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
 from sentiment.inference.pyfunc import TextClassifier
 from sentiment.tracking import http
+from sentiment.tracking.batches import as_metrics, log_batch
+from sentiment.tracking.logged_model import log_bundle, save_mlflow_model, serving_requirements
 from sentiment.tracking.runs import (
     RunRecord,
-    as_metrics,
     create_run,
     ended_on_failure,
     hyperparameters,
-    log_batch,
-    log_bundle,
     open_run,
-    open_store,
-    read_store,
     run_parameters,
-    save_mlflow_model,
-    serving_requirements,
-    tracking_uri,
 )
+from sentiment.tracking.store import open_store, read_store, tracking_uri
 
 TEXTS = ["This film is great", "this is bad", "", "great great film"]
 
@@ -97,7 +92,7 @@ def test_processes_that_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     # MLflow is imported once, so that the processes start in the same moment.
     code = f"""
 import os, sys
-from sentiment.tracking.runs import open_store
+from sentiment.tracking.store import open_store
 children = []
 for _ in range(4):
     child = os.fork()

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from sentiment import cli
 from sentiment.errors import InputError
-from sentiment.tracking.runs import read_store
+from sentiment.tracking.store import read_store
 from sentiment.tracking.store_errors import is_read_only, store_error
 
 READ_ONLY = OperationalError(

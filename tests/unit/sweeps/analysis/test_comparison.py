@@ -15,7 +15,8 @@ from sentiment.config import Config
 from sentiment.data.datasets import DataConfig, load_dataset
 from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
-from sentiment.tracking.runs import RunRecord, open_store, run_parameters
+from sentiment.tracking.runs import RunRecord, run_parameters
+from sentiment.tracking.store import open_store
 from sweeps.analysis.comparison import ComparedRun, compare_runs, paired_tests
 from sweeps.analysis.predictions import Predictions
 from sweeps.analysis.significance import Paired, holm

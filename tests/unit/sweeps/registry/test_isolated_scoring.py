@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sentiment.inference.bundle import Bundle
-from sentiment.tracking.runs import save_mlflow_model
+from sentiment.tracking.logged_model import save_mlflow_model
 from sweeps.registry.isolated_scoring import IsolatedScoringError, score_in_subprocess
 
 TEXTS = ["This film is great", "this is bad", "", "\ud800 \U0001f3ac", "great great film"]

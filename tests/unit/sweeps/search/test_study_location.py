@@ -8,7 +8,7 @@ from services import free_port, postgresql
 from sqlalchemy.engine import make_url
 
 from sentiment.errors import InputError
-from sentiment.tracking.runs import find_store, open_store, read_store
+from sentiment.tracking.store import find_store, open_store, read_store
 from sweeps.search.rdb_storage import add_attributes
 from sweeps.search.study import make_study
 from sweeps.search.study_location import StudyLocation

@@ -453,7 +453,7 @@ def test_orphans_of_dead_processes_are_closed(store: Store) -> None:
     # A process that starts a sweep and a trial, and then is no more.
     code = f"""
 import os
-from sentiment.tracking.runs import open_store
+from sentiment.tracking.store import open_store
 from sweeps.tracking.tracker import SweepTracker
 client, experiment_id = open_store({client.tracking_uri!r})
 tracker = SweepTracker.start(client, experiment_id, "dead", objective="valid/loss", parameters={{}},
