@@ -165,7 +165,7 @@ def test_the_leaderboard_ranks_by_validation(swept):
         swept.parent.info.run_id, "leaderboard.csv", str(swept.folder)
     )
     table = pd.read_csv(path)
-    assert table["role"].tolist() == ["trial"] * TRIALS + ["confirmation"] * 2
+    assert table["role"].tolist() == ["trial"] * TRIALS + ["confirmation"] * 2 + ["baseline"]
     table = table[table["role"] == "trial"]
     assert table["rank"].tolist() == list(range(1, TRIALS + 1))
     assert table["model_id"].notna().tolist() == [True] * KEPT + [False] * (TRIALS - KEPT)

@@ -110,7 +110,7 @@ sys.exit(any(os.waitpid(child, 0)[1] for child in children))
 
 def test_a_kill_while_a_store_is_made_leaves_none(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    code = f"from sentiment.tracking.runs import open_store; open_store({uri!r})"
+    code = f"from sentiment.tracking.store import open_store; open_store({uri!r})"
     process = subprocess.Popen([sys.executable, "-c", code])
     making = tmp_path / f".mlflow.db-{process.pid}"
     while not making.exists() or making.stat().st_size < 50_000:
@@ -295,7 +295,7 @@ def test_logged_model_holds_no_pickle_and_all_its_pins(
         "artifacts/bundle/weights.safetensors",
     } <= files
     kinds = {Path(name).suffix for name in files}
-    assert kinds <= {"", ".json", ".txt", ".yaml", ".py", ".safetensors"}
+    assert kinds <= {"", ".json", ".txt", ".yaml", ".py", ".typed", ".safetensors"}
     pins = (folder / "requirements.txt").read_text().split()
     assert pins == serving_requirements()
     assert f"torch=={metadata.version('torch').partition('+')[0]}" in pins
