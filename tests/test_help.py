@@ -72,7 +72,9 @@ def test_help_all_shows_every_flag_once_by_subject(
     assert max(map(len, shown.splitlines())) <= SCREEN[0]
     flags = _FLAG.findall(shown)
     assert sorted(flags) == sorted(
-        each.option_strings[-1] for each in parser._actions if each.option_strings
+        next(name for name in each.option_strings if name.startswith("--"))
+        for each in parser._actions
+        if each.option_strings
     )
     assert set(_FLAG.findall(parser.format_help())) <= set(flags)
     assert "None" not in shown

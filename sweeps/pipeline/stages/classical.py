@@ -76,7 +76,12 @@ def _fit(running: RunningSweep, recorded: bool) -> FittedBaseline | str:
     def fit() -> FittedBaseline:
         return fit_nb_logistic(context.dataset, text, seed)
 
-    return fit() if recorded else record(running.tracker, NB_LOGISTIC, context.dataset, seed, fit)
+    if not recorded:
+        return record(running.tracker, NB_LOGISTIC, context.dataset, seed, fit)
+    try:
+        return fit()
+    except Exception as error:  # noqa: BLE001 - reported; the sweep that it stands beside goes on
+        return f"{NB_LOGISTIC} failed: {error}"
 
 
 def _is_too_large(context: SweepContext) -> bool:
