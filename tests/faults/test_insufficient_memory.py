@@ -62,6 +62,7 @@ def test_fewer_trials_run_at_once_and_all_resume(crowded, store, store_uri, tmp_
         max_epochs=0.2,
         scheduler="fifo",
         retries=0,
+        baseline=False,
         concurrency=2,
         name="crowded",
         tracking_uri=store_uri,
