@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sentiment.data.datasets import DataConfig
     from sweeps.analysis.comparison import Comparison
-    from sweeps.analysis.sweep_data import SweepRecord
+    from sweeps.analysis.sweep_data import SweepData
 
 COMPARISON_FILE = "comparison.html"
 """In the current folder: the page that compares sweeps or runs, unless `--output` names another."""
@@ -205,7 +205,7 @@ def _write(console: Console, path: Path, html: bytes) -> None:
     _notify(console, f"report: {path.absolute().as_uri()}")
 
 
-def _print_sweeps(console: Console, records: list[SweepRecord], args: argparse.Namespace) -> None:
+def _print_sweeps(console: Console, records: list[SweepData], args: argparse.Namespace) -> None:
     import pandas as pd
 
     from sweeps.reporting.comparison_report import comparability
@@ -271,7 +271,7 @@ def _print_runs(console: Console, comparison: Comparison, args: argparse.Namespa
         console.print(grid_table(pairs_grid(comparison), console.width))
 
 
-def _plain(record: SweepRecord, table: Any) -> dict[str, Any]:
+def _plain(record: SweepData, table: Any) -> dict[str, Any]:
     return {
         "sweep": record.name,
         "run_id": record.run.info.run_id,

@@ -21,7 +21,7 @@ from optuna.importance import (
 )
 from optuna.trial import create_trial
 
-from sweeps.analysis.sweep_data import Budget, SweepRecord
+from sweeps.analysis.sweep_data import Budget, SweepData
 
 LEAST_TRIALS = 10
 """Fewer trials of one budget say nothing of many hyperparameters."""
@@ -53,7 +53,7 @@ class Importances:
         return [name for name in self.best if name not in self.variance]
 
 
-def importances(record: SweepRecord, budget: Budget) -> Importances | None:
+def importances(record: SweepData, budget: Budget) -> Importances | None:
     """Return the importances among the trials of a budget; None where they can't be told.
 
     They can't for fewer than `LEAST_TRIALS`, for values that are all the same, and where nothing
@@ -77,7 +77,7 @@ def _shares(study: optuna.Study, evaluator: BaseImportanceEvaluator) -> dict[str
 
 
 def _study(
-    record: SweepRecord,
+    record: SweepData,
     settings: Mapping[int | str, Mapping[str, object]],
     values: Mapping[int | str, float],
 ) -> optuna.Study:

@@ -50,7 +50,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class SweepRecord:
+class SweepData:
     """A sweep as its runs tell it.
 
     Attributes:
@@ -178,7 +178,7 @@ class SweepRecord:
         return found
 
 
-def read_sweep(client: MlflowClient, run: Run) -> SweepRecord:
+def read_sweep(client: MlflowClient, run: Run) -> SweepData:
     """Read a sweep's trials, their curves, its baselines and confirmations.
 
     Args:
@@ -197,7 +197,7 @@ def read_sweep(client: MlflowClient, run: Run) -> SweepRecord:
     space = load_yaml(artifact_text(client, run.info.run_id, "space.yaml")) or {}
     chosen = chosen_run(everything, objective)
     confirms = confirmation_key(trial_number(chosen), 0)[:-1] if chosen else ""
-    return SweepRecord(
+    return SweepData(
         run=run,
         objective=objective,
         space=SearchSpace.from_mapping(space, f"the space of the sweep {name}"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sentiment.wording import counted
 from sweeps.analysis.comparison import ComparedRun, Comparison
 from sweeps.analysis.significance import p_value_text
-from sweeps.analysis.sweep_data import SweepRecord, differing
+from sweeps.analysis.sweep_data import SweepData, differing
 from sweeps.reporting.figures.comparison import ACCURACY, run_pictures, sweep_pictures
 from sweeps.reporting.leaderboard import number_text, setting_text
 from sweeps.reporting.page import Fact, Report, Section
@@ -141,7 +141,7 @@ def pairs_grid(comparison: Comparison) -> Grid:
     )
 
 
-def sweeps_report(records: Sequence[SweepRecord], store: str, experiment: str) -> Report:
+def sweeps_report(records: Sequence[SweepData], store: str, experiment: str) -> Report:
     """Return the report that compares sweeps.
 
     Args:
@@ -183,7 +183,7 @@ def sweeps_report(records: Sequence[SweepRecord], store: str, experiment: str) -
     )
 
 
-def comparability(records: Sequence[SweepRecord]) -> list[str]:
+def comparability(records: Sequence[SweepData]) -> list[str]:
     """Return what keeps the results of sweeps from being compared."""
     params = [record.run.data.params for record in records]
     warnings = []
@@ -198,7 +198,7 @@ def comparability(records: Sequence[SweepRecord]) -> list[str]:
     return warnings
 
 
-def sweeps_grid(records: Sequence[SweepRecord]) -> Grid:
+def sweeps_grid(records: Sequence[SweepData]) -> Grid:
     """Return the sweeps, a row a sweep."""
     rows = []
     for record in records:
@@ -246,7 +246,7 @@ def sweeps_grid(records: Sequence[SweepRecord]) -> Grid:
     )
 
 
-def winners_grid(records: Sequence[SweepRecord]) -> Grid:
+def winners_grid(records: Sequence[SweepData]) -> Grid:
     """Return the settings in which the winners differ, a column a sweep."""
     shown = [record for record in records if record.winner is not None]
     settings = [record.winner.parameters for record in shown if record.winner is not None]
@@ -261,7 +261,7 @@ def winners_grid(records: Sequence[SweepRecord]) -> Grid:
     )
 
 
-def _fact(record: SweepRecord) -> Fact:
+def _fact(record: SweepData) -> Fact:
     winner = record.winner
     if winner is None:
         return Fact(record.name, "–", "no trial was evaluated")

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.tables import Grid
 from sweeps.terminal import Column, FittedTable, fitted_table
 from sweeps.tracking.queries import TrialRecord
@@ -38,7 +38,7 @@ class Row:
     settings: dict[str, Any]
 
 
-def rows(record: SweepRecord) -> list[Row]:
+def rows(record: SweepData) -> list[Row]:
     """Return the ranked trials, those without a rank, confirmations, baselines by their results."""
     ranked = record.ranked
     ranks = {trial.run_id: rank for rank, trial in enumerate(ranked, start=1)}
@@ -54,7 +54,7 @@ def rows(record: SweepRecord) -> list[Row]:
     ]
 
 
-def terminal_table(record: SweepRecord, limit: int, width: int) -> FittedTable:
+def terminal_table(record: SweepData, limit: int, width: int) -> FittedTable:
     """Return the leaderboard for a terminal.
 
     Args:

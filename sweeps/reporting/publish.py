@@ -15,7 +15,7 @@ from sentiment.data.datasets import Dataset
 from sentiment.errors import InputError
 from sentiment.tracking.experiment import experiment_flag
 from sweeps.analysis.predictions import Predictions
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.page import Report
 from sweeps.reporting.sweep_report import sweep_report
 from sweeps.reporting.winner_sections import winner_predictions
@@ -28,7 +28,7 @@ PLOTS_FOLDER = "plots"
 
 def publish(
     client: MlflowClient,
-    record: SweepRecord,
+    record: SweepData,
     tracking_uri: str | None = None,
     dataset: Dataset | None = None,
     predictions: Predictions | None = None,
@@ -53,7 +53,7 @@ def publish(
 
 def make_report(
     client: MlflowClient,
-    record: SweepRecord,
+    record: SweepData,
     tracking_uri: str | None = None,
     dataset: Dataset | None = None,
     predictions: Predictions | None = None,

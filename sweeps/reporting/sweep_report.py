@@ -12,7 +12,7 @@ from sweeps.analysis.predictions import (
     Predictions,
 )
 from sweeps.analysis.significance import p_value_text, wilson
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.drawing import Picture
 from sweeps.reporting.figures.search import search_pictures
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, Row, number_text, rows, setting_text
@@ -39,7 +39,7 @@ _PROVENANCE = {
 
 
 def sweep_report(
-    record: SweepRecord, predictions: Predictions | str, store: str = "", experiment: str = ""
+    record: SweepData, predictions: Predictions | str, store: str = "", experiment: str = ""
 ) -> Report:
     """Return the report of one sweep.
 
@@ -87,7 +87,7 @@ def sweep_report(
     )
 
 
-def leaderboard_grid(record: SweepRecord) -> Grid:
+def leaderboard_grid(record: SweepData) -> Grid:
     """Return the leaderboard of a page."""
     names = list(record.space.dimensions)
     table = rows(record)
@@ -118,7 +118,7 @@ def leaderboard_grid(record: SweepRecord) -> Grid:
     )
 
 
-def _row(record: SweepRecord, row: Row, names: Sequence[str], metrics: Sequence[str]) -> list[Cell]:
+def _row(record: SweepData, row: Row, names: Sequence[str], metrics: Sequence[str]) -> list[Cell]:
     trial = row.trial
     outcome = trial.outcome or "running"
     numbers = [(trial.metrics.get(metric), ".4f") for metric in metrics]
@@ -151,7 +151,7 @@ def _of(pictures: Mapping[str, Picture], *names: str) -> list[Picture]:
     return [pictures[name] for name in names]
 
 
-def _subtitle(record: SweepRecord) -> str:
+def _subtitle(record: SweepData) -> str:
     params = record.run.data.params
     searched = len(record.space.dimensions)
     return (
@@ -161,7 +161,7 @@ def _subtitle(record: SweepRecord) -> str:
     )
 
 
-def _facts(record: SweepRecord, predictions: Predictions | str) -> list[Fact]:
+def _facts(record: SweepData, predictions: Predictions | str) -> list[Fact]:
     facts = []
     winner = record.winner
     if winner is not None:
@@ -214,11 +214,11 @@ def _facts(record: SweepRecord, predictions: Predictions | str) -> list[Fact]:
     return facts
 
 
-def _state(record: SweepRecord) -> str:
+def _state(record: SweepData) -> str:
     return record.run.data.tags.get("sweep.state", "unknown")
 
 
-def _warnings(record: SweepRecord) -> list[str]:
+def _warnings(record: SweepData) -> list[str]:
     warnings = []
     if _state(record) != "finished":
         warnings.append(f"The sweep is {_state(record)}: this is how it stood when this was made.")
@@ -231,7 +231,7 @@ def _warnings(record: SweepRecord) -> list[str]:
     return warnings
 
 
-def _provenance(record: SweepRecord) -> Grid:
+def _provenance(record: SweepData) -> Grid:
     tags, params = record.run.data.tags, record.run.data.params
     known = [(label, tags[tag]) for tag, label in _PROVENANCE.items() if tag in tags]
     known += [("run", record.run.info.run_id)]
@@ -242,7 +242,7 @@ def _provenance(record: SweepRecord) -> Grid:
     return Grid(["", "value"], [[Cell(label), Cell(value)] for label, value in known])
 
 
-def _commands(record: SweepRecord, store: str, experiment: str) -> list[tuple[str, str]]:
+def _commands(record: SweepData, store: str, experiment: str) -> list[tuple[str, str]]:
     commands = [
         (f"python -m sweeps.ui{store}", "browse the runs"),
         (f"python -m sweeps.report {record.name}{store}{experiment}", "make this report again"),

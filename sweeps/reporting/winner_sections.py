@@ -17,7 +17,7 @@ from sweeps.analysis.predictions import (
     surest_mistakes,
 )
 from sweeps.analysis.seed_replicates import Confirmation, summarize
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.model import MATRIX_CLASSES, model_pictures
 from sweeps.reporting.leaderboard import number_text, setting_text
 from sweeps.reporting.page import Section
@@ -31,7 +31,7 @@ MISTAKES = 10
 
 
 def winner_predictions(
-    client: MlflowClient, record: SweepRecord, dataset: Dataset | None = None
+    client: MlflowClient, record: SweepData, dataset: Dataset | None = None
 ) -> Predictions | str:
     """Return what the winner says of the validation split, or why that can't be had.
 
@@ -52,12 +52,12 @@ def winner_predictions(
         return f"What the winner says of the validation split can't be shown: {error}"
 
 
-def confirmed(record: SweepRecord) -> Confirmation:
+def confirmed(record: SweepData) -> Confirmation:
     """Return what other seeds made of the winner's settings."""
     return summarize(record.confirmations, [str(run.key) for run in record.confirmations])
 
 
-def confirmation_grid(record: SweepRecord) -> Grid:
+def confirmation_grid(record: SweepData) -> Grid:
     """Return mean and spread of the runs that trained the winner's settings again."""
     winner = record.winner
     table = []
@@ -145,7 +145,7 @@ def ngrams_grid(predictions: Predictions) -> Grid:
     )
 
 
-def _refit_note(record: SweepRecord) -> str:
+def _refit_note(record: SweepData) -> str:
     if record.winner is None or record.winner.role != "refit":
         return ""
     return (
@@ -154,7 +154,7 @@ def _refit_note(record: SweepRecord) -> str:
     )
 
 
-def winner_sections(record: SweepRecord, predictions: Predictions | str) -> list[Section]:
+def winner_sections(record: SweepData, predictions: Predictions | str) -> list[Section]:
     """Return the sections on the winner and on its mistakes.
 
     Args:
@@ -204,7 +204,7 @@ def winner_sections(record: SweepRecord, predictions: Predictions | str) -> list
     ]
 
 
-def _settings_grids(record: SweepRecord, winner: TrialRecord) -> list[Grid]:
+def _settings_grids(record: SweepData, winner: TrialRecord) -> list[Grid]:
     searched = record.settings_of(winner)
     fixed = {n: v for n, v in winner.parameters.items() if n not in record.space.dimensions}
     return [

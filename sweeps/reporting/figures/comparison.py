@@ -9,7 +9,7 @@ import numpy as np
 from sentiment.wording import counted
 from sweeps.analysis.comparison import CURVE, Comparison
 from sweeps.analysis.significance import p_value_text
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.drawing import (
     BLUE,
     GREY,
@@ -108,7 +108,7 @@ def run_curves(comparison: Comparison) -> Picture:
     return picture
 
 
-def sweep_pictures(records: Sequence[SweepRecord]) -> list[Picture]:
+def sweep_pictures(records: Sequence[SweepData]) -> list[Picture]:
     """Return the pictures of several sweeps; of each that has something to draw."""
     shown = [record for record in records if _evaluated(record)]
     if not shown:
@@ -117,7 +117,7 @@ def sweep_pictures(records: Sequence[SweepRecord]) -> list[Picture]:
         return [progress(shown), spread(shown), sizes(shown)]
 
 
-def progress(records: Sequence[SweepRecord]) -> Picture:
+def progress(records: Sequence[SweepData]) -> Picture:
     """Draw the best validation accuracy so far of each sweep, by trials and by minutes."""
     picture = Picture(
         "progress",
@@ -152,7 +152,7 @@ def progress(records: Sequence[SweepRecord]) -> Picture:
     return picture
 
 
-def spread(records: Sequence[SweepRecord]) -> Picture:
+def spread(records: Sequence[SweepData]) -> Picture:
     """Draw the validation accuracy of all trials of each sweep."""
     picture = Picture(
         "spread",
@@ -188,7 +188,7 @@ def spread(records: Sequence[SweepRecord]) -> Picture:
     return picture
 
 
-def sizes(records: Sequence[SweepRecord]) -> Picture:
+def sizes(records: Sequence[SweepData]) -> Picture:
     """Draw the validation accuracy of all trials over their parameters."""
     picture = Picture(
         "sizes",
@@ -226,11 +226,11 @@ def sizes(records: Sequence[SweepRecord]) -> Picture:
     return picture
 
 
-def _evaluated(record: SweepRecord) -> list[TrialRecord]:
+def _evaluated(record: SweepData) -> list[TrialRecord]:
     return [trial for trial in record.ranked if ACCURACY in trial.metrics]
 
 
-def _tooltip(record: SweepRecord, trial: TrialRecord) -> str:
+def _tooltip(record: SweepData, trial: TrialRecord) -> str:
     return (
         f"{record.name}: {trial.name}\nvalid/accuracy {trial.metrics[ACCURACY]:.4f}\n"
         f"{settings_text(record.settings_of(trial))}"

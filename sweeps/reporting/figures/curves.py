@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.drawing import (
     OUTCOME_COLOURS,
     OUTCOME_MARKS,
@@ -17,7 +17,7 @@ from sweeps.reporting.figures.trial_points import not_drawn, tooltip
 from sweeps.trials.outcomes import label_of
 
 
-def curves(record: SweepRecord) -> Picture:
+def curves(record: SweepData) -> Picture:
     """Draw the objective of all trials over the training examples seen."""
     picture = Picture(
         "curves",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.drawing import (
     INK,
     Picture,
@@ -14,7 +14,7 @@ from sweeps.reporting.figures.trial_points import not_drawn, scatter
 from sweeps.trials.outcomes import RANKED
 
 
-def history(record: SweepRecord) -> Picture:
+def history(record: SweepData) -> Picture:
     """Draw each trial's best value in the order of the trials, and the best so far."""
     picture = Picture(
         "history",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sentiment.wording import counted
 from sweeps.analysis.importance import BEST_SHARE, LEAST_TRIALS, importances
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.drawing import (
     BLUE,
     GROUND,
@@ -16,7 +16,7 @@ from sweeps.reporting.figures.drawing import (
 )
 
 
-def importance(record: SweepRecord) -> Picture:
+def importance(record: SweepData) -> Picture:
     """Draw the importance of each hyperparameter, for each budget that has enough trials."""
     picture = Picture(
         "importance",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.drawing import (
     GROUND,
     INK,
@@ -26,7 +26,7 @@ HIGHLIGHTED = 5
 """Trials that the parallel coordinates bring out."""
 
 
-def parallel(record: SweepRecord) -> Picture:
+def parallel(record: SweepData) -> Picture:
     """Draw each trial as a line through its settings."""
     picture = Picture(
         "parallel",
@@ -128,7 +128,7 @@ def _marks(dimension: Dimension) -> list[tuple[str, float]]:
     return [(setting_text(value), height(value)) for value in values]
 
 
-def _stretched(record: SweepRecord, value: float, low: float, high: float) -> float:
+def _stretched(record: SweepData, value: float, low: float, high: float) -> float:
     """Return the height of a result, 0 to 1, the better the higher."""
     if high == low:
         return 0.5
@@ -138,7 +138,7 @@ def _stretched(record: SweepRecord, value: float, low: float, high: float) -> fl
     return math.log((full - low) / (full - value)) / math.log((full - low) / (full - high))
 
 
-def _result_marks(record: SweepRecord, low: float, high: float) -> list[float]:
+def _result_marks(record: SweepData, low: float, high: float) -> list[float]:
     """Return results to write beside the last axis, apart from one another."""
     candidates = [high, low, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.98]
     if record.objective == "valid/loss":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.curves import curves
 from sweeps.reporting.figures.drawing import Picture, styled
 from sweeps.reporting.figures.history import history
@@ -13,7 +13,7 @@ from sweeps.reporting.figures.timeline import timeline
 from sweeps.reporting.figures.tradeoffs import parameters, seconds
 
 
-def search_pictures(record: SweepRecord) -> list[Picture]:
+def search_pictures(record: SweepData) -> list[Picture]:
     """Return the pictures of a search, in the order of a report."""
     with styled():
         return [

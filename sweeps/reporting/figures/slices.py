@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.drawing import (
     MUTED,
     Picture,
@@ -28,7 +28,7 @@ _LETTERS_OF_A_SLICE = 30  # more of them do not fit under it side by side
 _SPREAD = 0.35  # of a slice's width, how far equal values are spread
 
 
-def slices(record: SweepRecord) -> Picture:
+def slices(record: SweepData) -> Picture:
     """Draw the objective over each hyperparameter by itself."""
     picture = Picture(
         "slices",
@@ -100,7 +100,7 @@ def _spread(places: dict[str, float], step: float) -> dict[str, float]:
 
 def _medians(
     axes: Axes,
-    record: SweepRecord,
+    record: SweepData,
     dimension: Dimension,
     trials: Sequence[TrialRecord],
     values: dict[str, Any],

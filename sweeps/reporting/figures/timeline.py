@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.drawing import (
     GROUND,
     OUTCOME_COLOURS,
@@ -20,7 +20,7 @@ _SECOND_MS = 1000.0
 _LANE_SLACK_MS = 500  # a worker's next trial may be noted before its last one's end is
 
 
-def timeline(record: SweepRecord) -> Picture:
+def timeline(record: SweepData) -> Picture:
     """Draw when each trial ran, in as many lanes as ran at once."""
     picture = Picture(
         "timeline",

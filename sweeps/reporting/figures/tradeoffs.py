@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.drawing import (
     GREEN,
     Picture,
@@ -20,7 +20,7 @@ from sweeps.reporting.figures.trial_points import not_drawn, scatter
 from sweeps.tracking.queries import TrialRecord
 
 
-def parameters(record: SweepRecord) -> Picture:
+def parameters(record: SweepData) -> Picture:
     """Draw validation accuracy over the size of the model, with the Pareto front."""
     picture = Picture(
         "parameters",
@@ -50,7 +50,7 @@ def parameters(record: SweepRecord) -> Picture:
     return picture
 
 
-def seconds(record: SweepRecord) -> Picture:
+def seconds(record: SweepData) -> Picture:
     """Draw validation accuracy over the seconds of training, with the Pareto front."""
     picture = Picture(
         "seconds",
@@ -82,7 +82,7 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def _tradeoff(
-    picture: Picture, axes: Axes, record: SweepRecord, trials: Sequence[TrialRecord], cost: Any
+    picture: Picture, axes: Axes, record: SweepData, trials: Sequence[TrialRecord], cost: Any
 ) -> None:
     metric = "best/valid/accuracy"
     shown = [trial for trial in trials if metric in trial.metrics]

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from sweeps.analysis.sweep_data import SweepRecord
+from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.drawing import (
     GROUND,
     INK,
@@ -27,7 +27,7 @@ def not_drawn(picture: Picture, why: str) -> Picture:
     return picture
 
 
-def tooltip(record: SweepRecord, trial: TrialRecord) -> str:
+def tooltip(record: SweepData, trial: TrialRecord) -> str:
     """Return what a trial's mark says of it: name, result, outcome, settings."""
     value = trial.metrics.get(record.best_key)
     shown = "not evaluated" if value is None else f"{record.objective} {value:.4f}"
@@ -44,7 +44,7 @@ def tooltip(record: SweepRecord, trial: TrialRecord) -> str:
 def scatter(
     picture: Picture,
     axes: Axes,
-    record: SweepRecord,
+    record: SweepData,
     trials: Sequence[TrialRecord],
     place: Any,
     size: float = 30,
