@@ -17,7 +17,17 @@ OLD = {
 EVERYTHING = [
     *("--data", "a.csv", "--data", "b*.csv:test", "--text-column", "title"),
     *("--text-column", "body", "--label-column", "stars", "--delimiter", ";"),
-    *("--encoding", "cp1252", "--no-header", "--quoting", "none", "--escape", "\\"),
+    *(
+        "--group-column",
+        "author",
+        "--encoding",
+        "cp1252",
+        "--no-header",
+        "--quoting",
+        "none",
+        "--escape",
+        "\\",
+    ),
     *("--label-map", "0=neg,4=pos", "--label-map", "2=", "--skip-incomplete"),
     *("--rare-labels", "join:other", "--min-label-count", "7", "--validation-share", "0.2"),
 ]
