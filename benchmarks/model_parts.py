@@ -83,8 +83,7 @@ def _train(prepared: PreparedData, config: Config) -> dict[str, np.ndarray]:
     dataset = prepared.dataset
     trainer = _trained(prepared, config)
     bundle = trainer.best
-    found = dict(split_parts(bundle, dataset, "test"))
-    found["blend"] = split_log_probabilities(bundle, dataset, "test")
+    found = split_parts(bundle, dataset, "test")
     again = refit_config(config, trainer.best_examples, trainer.train_texts.size)
     refit = _trained(refit_data(prepared, again, bundle.metadata), again).best
     found["refit"] = split_log_probabilities(refit, dataset, "test")

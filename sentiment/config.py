@@ -130,6 +130,10 @@ class ModelConfig(Section):
         description="scale of the n-grams: their naive-Bayes log-count ratios, or alike",
     )
 
+    def is_binary(self, classes: int) -> bool:
+        """Whether one logit tells two classes apart; otherwise there is a logit a class."""
+        return self.loss == "bce" or (self.loss == "auto" and classes == 2)
+
 
 class TrainingConfig(Section):
     """The optimisation of one model."""

@@ -27,8 +27,3 @@ def predict_logits(model: Classifier, texts: TextDataset, tokens: int = BATCH_TO
 def to_log_probabilities(model: Classifier, logits: np.ndarray) -> np.ndarray:
     """Return float32 log probabilities (n, C) of logits as `predict_logits` gives them."""
     return model.log_probabilities(torch.from_numpy(logits)).numpy()
-
-
-def log_probabilities(model: Classifier, texts: TextDataset) -> np.ndarray:
-    """Return float32 log probabilities (n, C) of all texts, in their own order."""
-    return to_log_probabilities(model, predict_logits(model, texts))

@@ -190,7 +190,7 @@ class Bundle:
         return predict_logits(self.model, view), ngrams
 
     def part_log_probabilities(self, texts: list[str]) -> dict[str, np.ndarray]:
-        """Return float32 log probabilities (n, C) of the RNN and of the n-grams, each by itself.
+        """Return float32 log probabilities (n, C) of the RNN, of the n-grams, and of the `blend`.
 
         Empty for a model without an n-gram branch.
         """
@@ -201,6 +201,7 @@ class Bundle:
         return {
             "RNN": to_log_probabilities(self.model, recurrent),
             "n-grams": to_log_probabilities(self.model, ngrams),
+            "blend": to_log_probabilities(self.model, recurrent + ngrams),
         }
 
     def heaviest_ngrams(self, count: int) -> dict[str, list[tuple[str, float]]]:

@@ -68,7 +68,7 @@ def ngram_key(config: Config) -> str | None:
 
 def outputs(config: Config, classes: int) -> int:
     """Return K, the number of logits of a model."""
-    return 1 if config.model.loss != "cross_entropy" and classes == 2 else classes
+    return 1 if classes == 2 and config.model.is_binary(classes) else classes
 
 
 def load_ngrams(

@@ -41,7 +41,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.config = config
         self.classes = classes
-        self.binary = config.loss == "bce" or (config.loss == "auto" and classes == 2)
+        self.binary = config.is_binary(classes)
         start = torch.zeros(words, dim) if matrix is None else matrix
         self.embedding = nn.Embedding.from_pretrained(
             start, freeze=config.freeze_embedding, padding_idx=PAD_ID

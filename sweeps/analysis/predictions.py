@@ -116,13 +116,16 @@ def bundle_predictions(bundle: Bundle, dataset: Dataset, split: str) -> Predicti
     small = bundle.config.model.hidden_dim <= SMALL_HIDDEN
     configure_threads(1 if small else available_cores())
     texts = dataset.splits[split]
+    parts = split_parts(bundle, dataset, split)
     return Predictions(
         split=split,
         texts=texts.texts,
         labels=texts.labels,
-        log_probabilities=split_log_probabilities(bundle, dataset, split),
+        log_probabilities=(
+            parts.pop("blend") if parts else split_log_probabilities(bundle, dataset, split)
+        ),
         label_names=dataset.label_names,
-        parts=split_parts(bundle, dataset, split),
+        parts=parts,
         ngrams=bundle.heaviest_ngrams(HEAVIEST),
     )
 

@@ -193,13 +193,7 @@ def best_trials(trials: Sequence[TrialRecord], objective: Objective) -> list[Tri
 
     Of equals the one with the lower number is first.
     """
-    key = best_key(objective)
-    able = [
-        trial
-        for trial in trials
-        if trial.role == "trial" and trial.outcome in RANKED and key in trial.metrics
-    ]
-    return sorted(able, key=lambda trial: (-merit(objective, trial.metrics[key]), trial.key))
+    return _ranked(trials, "trial", objective, best_key(objective))
 
 
 def best_finalists(trials: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
@@ -207,19 +201,26 @@ def best_finalists(trials: Sequence[TrialRecord], objective: Objective) -> list[
 
     They go by the objective of their RNNs: the branch of n-grams is the same in all of them.
     """
+    return _ranked(trials, "finalist", objective, f"best/{recurrent_name(objective)}")
 
-    def value(trial: TrialRecord) -> float:
-        whole = trial.metrics[best_key(objective)]
-        return trial.metrics.get(f"best/{recurrent_name(objective)}", whole)
 
+def _ranked(
+    trials: Sequence[TrialRecord], role: str, objective: Objective, name: str
+) -> list[TrialRecord]:
+    """Return the runs of a role by a metric, by the objective of those that lack it."""
+    key = best_key(objective)
     able = [
         trial
         for trial in trials
-        if trial.role == "finalist"
-        and trial.outcome in RANKED
-        and best_key(objective) in trial.metrics
+        if trial.role == role and trial.outcome in RANKED and key in trial.metrics
     ]
-    return sorted(able, key=lambda trial: (-merit(objective, value(trial)), str(trial.key)))
+    return sorted(
+        able,
+        key=lambda trial: (
+            -merit(objective, trial.metrics.get(name, trial.metrics[key])),
+            trial.key,
+        ),
+    )
 
 
 def chosen_run(trials: Sequence[TrialRecord], objective: Objective) -> TrialRecord | None:

@@ -47,7 +47,7 @@ def run(wheel: Path, folder: Path, *arguments: str) -> subprocess.CompletedProce
     packages = [path for path in sys.path if path.endswith("site-packages")]
     packages.append(sysconfig.get_path("purelib"))
     # -S: the checkout's own .pth is not read.
-    code = f"import sys; sys.path[1:1] = {[str(target), *packages]!r}; "
+    code = f"import sys; sys.path[1:1] = {[str(target), *packages, str(folder)]!r}; "
     module, *rest = arguments
     code += f"sys.argv = {[module, *rest]!r}; import runpy; "
     code += f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
@@ -87,7 +87,9 @@ def test_it_works_away_from_the_checkout(wheel: Path, tmp_path: Path, make_bundl
     said = run(wheel, tmp_path, "sweeps", "predict", "--model", str(model), "this film is great")
     assert said.returncode == 0, said.stderr
     assert said.stdout.split()[0] in ("neg", "pos")
-    where = run(wheel, tmp_path, "sentiment.installation")
-    assert str(ROOT) not in where.stderr
+    (tmp_path / "where.py").write_text("import sentiment, sweeps\nprint(sentiment, sweeps)\n")
+    where = run(wheel, tmp_path, "where")
+    assert where.stdout.count(str(tmp_path / "installed")) == 2, where.stderr
+    assert str(ROOT) not in where.stdout
     listed = run(wheel, tmp_path, "sentiment.train", "--list-recipes")
     assert "bilstm-1" in listed.stdout, listed.stderr
