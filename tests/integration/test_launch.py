@@ -366,7 +366,14 @@ def test_warm_start_and_time_budget(swept, monkeypatch, capsys):
 
 
 def best_of(runs):
-    return max(runs, key=lambda run: run.data.metrics["best/valid/accuracy"])
+    """Return the best run; of equals the one with the lower number, as the sweep chooses it."""
+    return max(
+        runs,
+        key=lambda run: (
+            run.data.metrics["best/valid/accuracy"],
+            -int(run.data.tags["sweep.trial"]),
+        ),
+    )
 
 
 def test_trials_that_blow_up_are_recorded_as_failed(swept):
