@@ -20,7 +20,8 @@ from sweeps.errors import InsufficientMemoryError
 from sweeps.execution.trial_recorder import TrialRecorder
 from sweeps.execution.worker_monitor import WorkerMonitor, error_text
 from sweeps.search.optuna_searcher import EndedTrial
-from sweeps.tracking.tracker import Role, SweepTracker
+from sweeps.tracking.roles import Role
+from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.fail_fast import FailFastMonitor
 from sweeps.trials.outcomes import Outcome
 from sweeps.trials.protocol import FAILURE, evaluations

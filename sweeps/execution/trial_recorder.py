@@ -10,7 +10,8 @@ from sentiment.tracking.runs import run_parameters
 from sentiment.training.checkpoint import MODEL_FOLDER, read_notes
 from sweeps.console.progress import Progress, TrialState
 from sweeps.search.optuna_searcher import EndedTrial
-from sweeps.tracking.tracker import Role, SweepTracker
+from sweeps.tracking.roles import Role
+from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.outcomes import Outcome
 from sweeps.trials.protocol import EXAMPLES, FINISHED, PRECISION
 from sweeps.trials.retry import RetryTracker

@@ -17,7 +17,8 @@ from sweeps.pipeline.context import SweepContext
 from sweeps.search.asha import make_scheduler
 from sweeps.search.list_searcher import ListSearcher
 from sweeps.search.optuna_searcher import OptunaSearcher
-from sweeps.tracking.tracker import Role, SweepTracker
+from sweeps.tracking.roles import Role
+from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.retry import RetryTracker
 from sweeps.trials.watchdog import Watchdog

@@ -21,6 +21,7 @@ from sentiment.tracking.logged_model import save_mlflow_model
 from sentiment.tracking.runs import close_run
 from sweeps.tracking.outbox import Entry, Outbox
 from sweeps.tracking.queries import search_runs
+from sweeps.tracking.roles import ROLES
 
 T = TypeVar("T")
 Point = tuple[str, float, int, int, bool]
@@ -272,7 +273,7 @@ class MlflowSink:
     def _search(self, key: int | str) -> list[Run]:
         """Return the runs of a trial, the oldest first; there is one, or none yet."""
         found: list[Run] = []
-        for role in ("trial",) if isinstance(key, int) else ("confirmation", "baseline"):
+        for role in ROLES[:1] if isinstance(key, int) else ROLES[1:]:
             found += search_runs(
                 self.client,
                 [self._experiment_id],

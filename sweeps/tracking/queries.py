@@ -20,6 +20,7 @@ from sentiment.errors import InputError
 from sentiment.objective import best_key, merit, recurrent_name
 from sentiment.tracking.model_uri import MODEL_TAG, REMOVED
 from sentiment.tracking.runs import hyperparameters
+from sweeps.tracking.roles import ROLES
 from sweeps.trials.outcomes import RANKED
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ def trials_of(client: MlflowClient, sweep: Run) -> list[TrialRecord]:
         [sweep.info.experiment_id],
         f"tags.`mlflow.parentRunId` = '{sweep.info.run_id}'",
     )
-    trials = [_trial(run) for run in runs if run.data.tags.get("sweep.role") in _ROLES]
-    return sorted(trials, key=lambda trial: (_ROLES.index(trial.role), trial.key))
+    trials = [_trial(run) for run in runs if run.data.tags.get("sweep.role") in ROLES]
+    return sorted(trials, key=lambda trial: (ROLES.index(trial.role), trial.key))
 
 
 def intermediate_values(client: MlflowClient, run_id: str, objective: str) -> dict[int, float]:
@@ -286,9 +287,6 @@ def leaderboard(trials: Sequence[TrialRecord], objective: Objective) -> pd.DataF
     if rows:
         table["rank"] = table["rank"].astype("Int64")
     return table
-
-
-_ROLES = ("trial", "finalist", "refit", "confirmation", "baseline")
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:

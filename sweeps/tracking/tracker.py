@@ -35,11 +35,11 @@ from sweeps.signals import shielded
 from sweeps.tracking.mlflow_sink import MlflowSink, Point
 from sweeps.tracking.outbox import Kind, Outbox
 from sweeps.tracking.queries import TrialRecord, search_runs, sweep_run, trials_of
+from sweeps.tracking.roles import Role
 from sweeps.tracking.writer import BatchWriter, UndeliveredError
 from sweeps.trials.outcomes import ENDED, STATUS, Outcome
 
 SweepState = Literal["finished", "interrupted"]
-Role = Literal["trial", "finalist", "refit", "confirmation", "baseline"]
 
 DESCRIPTION_TAG = "mlflow.note.content"
 """Where MLflow keeps the description of a run."""

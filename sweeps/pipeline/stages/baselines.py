@@ -6,7 +6,7 @@ from sweeps.pipeline.classical import TFIDF, FittedBaseline, fit_tfidf, record
 from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.estimate import Estimator, StagePlan, tfidf_seconds
 from sweeps.pipeline.running import RunningSweep
-from sweeps.tracking.tracker import Role
+from sweeps.tracking.roles import Role
 
 ROLE: Role = "baseline"
 

@@ -9,7 +9,7 @@ from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.estimate import Estimator, StagePlan, nb_logistic_seconds
 from sweeps.pipeline.running import RunningSweep
 from sweeps.pipeline.stages.choice import Choice, describe_version
-from sweeps.tracking.tracker import Role
+from sweeps.tracking.roles import Role
 
 ROLE: Role = "baseline"
 MOST_CHARACTERS = 100_000_000

@@ -16,7 +16,7 @@ from sweeps.pipeline.estimate import Estimator, StagePlan
 from sweeps.pipeline.running import RunningSweep
 from sweeps.space.dimensions import FloatRange
 from sweeps.tracking.queries import TrialRecord, best_trials, finalist_key, trial_number
-from sweeps.tracking.tracker import Role
+from sweeps.tracking.roles import Role
 
 ROLE: Role = "finalist"
 EVALUATIONS = {"evaluations_per_epoch": 4, "early_evaluations": 0}

@@ -9,7 +9,7 @@ from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.estimate import Estimator, StagePlan
 from sweeps.pipeline.running import RunningSweep
 from sweeps.tracking.queries import best_finalists, refit_key, trial_number
-from sweeps.tracking.tracker import Role
+from sweeps.tracking.roles import Role
 
 ROLE: Role = "refit"
 

@@ -24,6 +24,8 @@ from sentiment.errors import InputError
 from sentiment.tracking.provenance import process_tags
 from sentiment.tracking.runs import create_run, run_parameters
 from sweeps.tracking import writer
+from sweeps.tracking.mlflow_sink import MlflowSink
+from sweeps.tracking.outbox import Entry, Outbox
 from sweeps.tracking.queries import (
     best_trials,
     find_sweep,
@@ -32,6 +34,7 @@ from sweeps.tracking.queries import (
     leaderboard,
     trials_of,
 )
+from sweeps.tracking.roles import ROLES, Role
 from sweeps.tracking.tracker import SweepTracker, check_sweep_name, close_orphans, new_sweep_name
 from sweeps.tracking.writer import RecordError
 
@@ -526,6 +529,23 @@ def test_what_a_kill_cut_off_is_recorded_once(
     assert sorted((m.step, m.value) for m in counts) == [(1, 1.0), (2, 1.0)]
     ended = client.get_run(run_id)
     assert (ended.info.status, ended.info.end_time) == ("FINISHED", 5_000)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_run_of_every_role_is_found_again(store: Store, tmp_path: Path, role: Role) -> None:
+    """A kill came after a run was made, and before the outbox knew of it."""
+    client, _ = store
+    key = 0 if role == "trial" else f"{role}-000"
+    tracker = start(store)
+    tracker.start_trial(key, parameters(), "x", role=role)
+    run_id = tracker.run_of(key)
+    sink = MlflowSink(client, tracker.run_id, Outbox(tmp_path))
+    tags = client.get_run(run_id).data.tags
+    entry = Entry(1, "start", key, {"name": "x", "tags": tags, "at": 1_000})
+    sink.deliver(entry, True, lambda request, again=False: request(again))
+    assert sink.run_of(key) == run_id
+    tracker.end("interrupted")
+    assert [trial.run_id for trial in trials_of(client, client.get_run(tracker.run_id))] == [run_id]
 
 
 def dead(client: MlflowClient, run: Run) -> Run:
