@@ -150,6 +150,12 @@ class TrainingConfig(Section):
     gradient_clip: float = Field(
         1.0, ge=0, description="largest norm of the gradient; 0: not clipped"
     )
+    adversarial_epsilon: float = Field(
+        0.0,
+        ge=0,
+        description="train also on each text's word vectors moved this far in the direction that "
+        "raises its loss, in norms of a word vector; 0: not; doubles a step",
+    )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: weigh classes by the inverse of their frequency"
     )

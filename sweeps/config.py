@@ -166,6 +166,16 @@ class SweepSettings:
             "search", "longest n-grams of the finalists' linear branch; 0: no branch", "N", least=0
         ),
     )
+    adversarial_epsilon: float = field(
+        default=0.3,
+        metadata=_flag(
+            "search",
+            "train the finalists also on word vectors moved by X of their norm to where the loss "
+            "is higher; 0: not",
+            "X",
+            least=0,
+        ),
+    )
     refit: bool = field(
         default=True,
         metadata=_flag("search", "train the best finalist once more on train and validation"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from typing import Any, get_args, get_type_hints
 
 from sentiment import cli
-from sentiment.config import likeliest, parse_assignments
+from sentiment.config import SECTION_OF, Config, likeliest, parse_assignments
 from sentiment.data.config import flag
 from sentiment.errors import InputError
 from sweeps.config import TRIALS, Flag, SweepSettings
@@ -54,10 +55,14 @@ def read_settings(args: argparse.Namespace) -> SweepSettings:
     """
     for setting, described in _flags():
         value = getattr(args, setting.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{flag(setting.name)} {value}: give a finite number")
         if described.least is not None and value is not None and value < described.least:
             raise InputError(f"{flag(setting.name)} {value}: give {described.least} or more")
         if described.above is not None and value is not None and not value > described.above:
             raise InputError(f"{flag(setting.name)} {value}: give more than {described.above}")
+        if setting.name in SECTION_OF and described.choices is None and value is not None:
+            _check_hyperparameter(setting.name, value)
     overrides: dict[str, Any] = parse_assignments(args.set)
     if args.language is not None:
         overrides["language"] = args.language
@@ -101,6 +106,14 @@ def _flags() -> Iterator[tuple[Field[Any], Flag]]:
     for setting in fields(SweepSettings):
         if "flag" in setting.metadata:
             yield setting, setting.metadata["flag"]
+
+
+def _check_hyperparameter(name: str, value: Any) -> None:
+    """Check a setting that trials get as the hyperparameter of the same name."""
+    try:
+        Config.from_flat({name: value})
+    except InputError as error:
+        raise InputError(str(error).replace(f"{name}={value}", f"{flag(name)} {value}")) from None
 
 
 def _value(args: argparse.Namespace, name: str, described: Flag) -> Any:

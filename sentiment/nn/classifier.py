@@ -62,13 +62,33 @@ class Classifier(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return logits: (B, 1) for a binary model, else (B, C)."""
-        own, ids = batch.layout, batch.ids
-        padded = self.config.packing == "padded"
-        read = own.filled() if padded else own
-        if padded:
-            ids = torch.full((read.rows,), PAD_ID, device=ids.device).index_copy(0, own.cell, ids)
-        outputs = self.recurrent(self._drop_embedded(self.embedding(ids), read), read)
-        if padded and self.config.pooling != "last":
+        embedded, read = self.embed(batch)
+        return self.classify(embedded, read, batch.layout)
+
+    def embed(self, batch: Batch) -> tuple[torch.Tensor, PackedLayout]:
+        """Return the word vectors after dropout, (N, E), and the layout of their rows.
+
+        With `packing: padded` the padding has rows too.
+        """
+        read, ids = batch.layout, batch.ids
+        if self.config.packing == "padded":
+            read = batch.layout.filled()
+            padding = torch.full((read.rows,), PAD_ID, device=ids.device)
+            ids = padding.index_copy(0, batch.layout.cell, ids)
+        return self._drop_embedded(self.embedding(ids), read), read
+
+    def classify(
+        self, embedded: torch.Tensor, read: PackedLayout, own: PackedLayout
+    ) -> torch.Tensor:
+        """Return the logits of word vectors.
+
+        Args:
+            embedded: (N, E), from `embed`.
+            read: the layout of its rows.
+            own: the layout of the batch, without padding.
+        """
+        outputs = self.recurrent(embedded, read)
+        if read is not own and self.config.pooling != "last":
             outputs, read = outputs.index_select(0, own.cell), own
         pooled = POOLINGS[self.config.pooling](outputs.flatten(1), read)
         return self.head(functional.dropout(pooled, self.head_dropout, self.training))

@@ -32,6 +32,7 @@ from sentiment.nn.devices import (
     release_memory,
 )
 from sentiment.objective import is_better
+from sentiment.training.adversarial import mean_norm, perturbation, tracked
 from sentiment.training.batch_plan import BatchPlan
 from sentiment.training.evaluation import (
     Evaluation,
@@ -130,6 +131,7 @@ class Trainer:
             vectors, known, dim, config.model.init_std, torch.default_generator
         )
         self.model = Classifier(config.model, len(self.vocabulary), dim, classes, matrix)
+        self._perturbation = training.adversarial_epsilon * mean_norm(self.model.embedding.weight)
         self.model.to(self.device)
         if self.dtype != torch.float32:
             self.model.recurrent.compute_dtype = self.dtype
@@ -271,9 +273,18 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         total = self._class_weights[torch.cat([part.labels for part in parts])].sum()
         for part in parts:
-            logits = self.model(part)
+            embedded, read = self.model.embed(part)
+            if self._perturbation:
+                embedded = tracked(embedded)
+            logits = self.model.classify(embedded, read, part.layout)
             loss = self._loss(logits, part.labels)
             (loss / total).backward()
+            if self._perturbation:
+                assert embedded.grad is not None
+                moved = perturbation(embedded.grad, read, self._perturbation)
+                moved = moved + self.model.embed(part)[0]
+                again = self.model.classify(moved, read, part.layout)
+                (self._loss(again, part.labels) / total).backward()
             with torch.no_grad():
                 running.loss += loss
                 running.hits += _hits(logits, part.labels)

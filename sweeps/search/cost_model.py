@@ -17,6 +17,8 @@ OTHER_WEIGHTS = 80_000
 Measured on 100 trials of the space for the CPU: from it and the recurrent weights follow their
 seconds within a factor of 1.4, two times out of three.
 """
+ADVERSARIAL_PASSES = 2
+"""How many times as long a step takes with a perturbed copy of each text."""
 _DEFAULTS = Config().flat()
 
 
@@ -43,4 +45,5 @@ class TrialCost:
         directions = 1 + known["bidirectional"]
         inputs = known["embedding_dim"] + (layers - 1) * hidden * directions
         weights = directions * GATES[known["cell"]] * hidden * (inputs + layers * hidden)
-        return float(6 * tokens * (weights + OTHER_WEIGHTS))
+        passes = ADVERSARIAL_PASSES if known["adversarial_epsilon"] else 1
+        return float(6 * passes * tokens * (weights + OTHER_WEIGHTS))

@@ -70,8 +70,9 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
         **context.rungs.evaluations,
         "objective": settings.objective,
         "precision": settings.precision,
-        # The branch joins the finalists.
+        # For the finalists alone.
         "ngrams": 0,
+        "adversarial_epsilon": 0.0,
     }
     deadline = None
     if settings.time_budget is not None:

@@ -231,7 +231,7 @@ def test_damaged_tables(
         ("utf16.csv", "text,label\na,b\n".encode("utf-16-le")),
         ("bomb.json", b'[{"text": "a", "label": ' + b"[" * 100_000),
         ("swallowed.csv", b'text,label\na,0\n"b,1\nc,0\nd",1\n'),
-        ("torn.csv.gz", gzip.compress(b"text,label\n" + b"a,0\n" * 500)[:-9]),
+        ("torn.csv.gz", gzip.compress(b"text,label\n" + b"a,0\n" * 500, mtime=0)[:-9]),
         ("half.jsonl", b'{"text": "\\ud800", "label": 1}\n{"text": "a", "label": 0}\n'),
         ("packed.csv", b"\x1f\x8b" + b"0" * 100),
         ("empty.csv", b""),

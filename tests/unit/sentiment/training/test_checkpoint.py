@@ -53,6 +53,7 @@ def told(evaluations):
             "epochs": st.sampled_from([0.7, 1.0, 2.3]),
             "evaluations_per_epoch": st.sampled_from([1.0, 2.5, 7.0]),
             "early_evaluations": st.sampled_from([0, 1]),
+            "adversarial_epsilon": st.sampled_from([0.0, 0.3]),
         }
     ),
     part=st.integers(0, 99),  # in hundredths; training flushes the denormals that floats draws
