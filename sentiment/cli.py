@@ -254,8 +254,8 @@ def checked_data_config(values: Mapping[str, Any]) -> DataConfig:
 
 def as_typed(flag: str, value: Any) -> str:
     """Return a flag with a value that the parser made, as it stands on a command line."""
-    if value is True:
-        return flag
+    if isinstance(value, bool):
+        return flag if value else f"--no-{flag.removeprefix('--')}"
     return shlex.join([flag, *map(str, value)] if isinstance(value, list) else [flag, str(value)])
 
 

@@ -87,9 +87,7 @@ def test_interrupted_sweep_resumes_and_its_version_is_promoted(folder: Path) -> 
         None,
         "interrupted",  # closed by the report
     }
-    result = json.loads(
-        run(folder, "sweeps.launch", "--resume", "halted", "--no-baseline", "--json")
-    )
+    result = json.loads(run(folder, "sweeps.launch", "--resume", "halted", "--json"))
     after = runs_of(folder, "halted", "trial")
     assert {n: each.info.run_id for n, each in before.items()} == {
         n: each.info.run_id for n, each in after.items()

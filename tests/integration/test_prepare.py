@@ -218,6 +218,7 @@ def test_flags_are_shown_as_they_are_typed() -> None:
     )
     assert cli.as_typed("--baselines", True) == "--baselines"
     assert cli.as_typed("--seed", 7) == "--seed 7"
+    assert cli.as_typed("--baseline", False) == "--no-baseline"
 
 
 def test_values_of_any_source_become_the_configuration() -> None:
