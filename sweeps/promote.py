@@ -116,14 +116,15 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
     from sentiment.tracking.model_uri import CHAMPION, MODEL_NAME, model_of_version
     from sweeps.registry import versions
     from sweeps.registry.candidate_scoring import CandidateError, CandidateScoring
+    from sweeps.registry.champion import ChampionMovedError, champion_state, promote
     from sweeps.registry.look_count import count_looks
 
     name = args.model_name
     candidate = versions.find_candidate(
         client, name, sweep=args.sweep, run_id=args.run, version=args.version
     )
-    stood = versions.standing(client, name)
-    champion = stood.champion
+    state = champion_state(client, name)
+    champion = state.champion
     if champion is not None and model_of_version(champion) == candidate.model_id:
         newer = _newer(client, candidate, name)
         print(f"{candidate.title} of {name} is the champion already{newer}")
@@ -169,8 +170,8 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
         )
         version = int(registered.version)
     try:
-        versions.promote(client, name, version, stood, verdict.figures())
-    except versions.ChampionMovedError as error:
+        promote(client, name, version, state, verdict.figures())
+    except ChampionMovedError as error:
         return _refused(str(error))
     print(f"version {version} of {name} is the champion")
     model = "" if name == MODEL_NAME else f" --model {shlex.quote(f'models:/{name}@{CHAMPION}')}"
@@ -214,16 +215,21 @@ def _times(count: int) -> str:
 
 
 def _roll_back(client: MlflowClient, args: argparse.Namespace) -> int:
-    from sweeps.registry import versions
+    from sweeps.registry.champion import (
+        ChampionMovedError,
+        champion_state,
+        rollback,
+        rollback_step,
+    )
 
     name = args.model_name
-    stood = versions.standing(client, name)
-    before, after = versions.rollback_step(client, name, stood)
+    state = champion_state(client, name)
+    before, after = rollback_step(client, name, state)
     print(f"champion of {name}: version {before} -> version {after}")
     if _agreed(args, f"make version {after} the champion again"):
         try:
-            versions.rollback(client, name, stood)
-        except versions.ChampionMovedError as error:
+            rollback(client, name, state)
+        except ChampionMovedError as error:
             return _refused(str(error))
         print(f"version {after} of {name} is the champion")
     return 0
