@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--rescore", action="store_true", help="score the test split again (counted as a look)"
     )
-    parser.add_argument("--dry-run", action="store_true", help="tell, but move nothing")
+    parser.add_argument("--dry-run", action="store_true", help="report, but move nothing")
     parser.add_argument("--yes", action="store_true", help="don't ask")
     parser.add_argument("--model-name", default="sentiment", metavar="NAME", help="the model")
     parser.add_argument(
@@ -149,11 +149,11 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
     print(f"this test split was scored {_times(looks)} for models of {name}")
     refusals = [*verdict.refusals]
     if champion is not None and not dataset.is_known_as(champion.tags.get("dataset_fingerprint")):
-        told = _other_data(champion, dataset)
+        difference = _other_data(champion, dataset)
         if named_data:
-            print(f"note: {told}")
+            print(f"note: {difference}")
         else:
-            refusals.append(f"{told}; if that is fair, name the data: {_data_flag(dataset)}")
+            refusals.append(f"{difference}; if that is fair, name the data: {_data_flag(dataset)}")
     if refusals:
         return _refused(*refusals)
     if not _agreed(args, f"make {candidate.title} the champion of {name}"):
@@ -261,7 +261,7 @@ def _data_flag(dataset: Dataset) -> str:
 
 
 def _data_config(candidate: Candidate, args: argparse.Namespace) -> DataConfig:
-    """Return where the candidate's data is: as the flags say, or as it was when it was trained."""
+    """Return where the candidate's data is: by the flags, else as recorded at its training."""
     from sentiment.data.datasets import DATASETS, DataConfig
     from sentiment.tracking.model_uri import DATA_TAG
 

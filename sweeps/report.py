@@ -286,9 +286,9 @@ def _plain(record: SweepData, table: Any) -> dict[str, Any]:
 
 
 def _notify(console: Console, text: str) -> None:
-    from sweeps.terminal import say
+    from sweeps.terminal import notify
 
-    say(console, text)
+    notify(console, text)
 
 
 if __name__ == "__main__":

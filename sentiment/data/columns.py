@@ -12,7 +12,7 @@ from sentiment.data.config import DataConfig, flag
 
 
 class _Missing:
-    """What stands in a column where a row does not have it."""
+    """The value of a column that a row lacks."""
 
     def __repr__(self) -> str:
         return "nothing"

@@ -1,6 +1,6 @@
 """What is likely to be wrong with texts or with a model, in a line that says what to do about it.
 
-Each warning stands for figures that sound data hardly shows: false alarms would make users pass
+Each warning is for figures that sound data hardly shows: false alarms would make users pass
 over the others.
 """
 

@@ -159,7 +159,7 @@ def check_lookalikes(where: str, counts: Counter[str], kept_apart: frozenset[str
     Args:
         where: file and column, for messages.
         counts: rows of each label.
-        kept_apart: labels of which the user has said that they are as they should be.
+        kept_apart: labels that the user has confirmed.
 
     Raises:
         InputError: there are some; it names the flag for both answers.

@@ -74,7 +74,7 @@ class PackedLayout:
 
     @cached_property
     def cell(self) -> Tensor:
-        """(N,) where each row stands in a padded (T, B) array, flattened."""
+        """(N,) index of each row in a padded (T, B) array, flattened."""
         return self.step * self.sequences + self.sequence
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Parts of a data set, and how one is drawn from another so that no text stands in both.
+"""Parts of a data set, and how one is drawn from another so that no text is in both.
 
 What is drawn depends on nothing but the texts, their labels and `SEED`: not on the order of
 the rows, and not on the version of a library's random generator.

@@ -174,7 +174,7 @@ def _alone(uri: str) -> Iterator[None]:
 
 
 def _opened(uri: str) -> MlflowClient:
-    """Open a store that nobody else of us is opening; an SQLite file is made if it isn't there."""
+    """Open a store under its lock; create its SQLite file if it isn't there."""
     database = sqlite_file(uri)
     if database is not None and not database.exists():
         _make_database(database)

@@ -75,13 +75,13 @@ def judge(
     recorded: Mapping[str, float],
     requirements: Requirements = Requirements(),
 ) -> Verdict:
-    """Score what a candidate and the champion say of the same texts, and compare.
+    """Score the predictions of a candidate and the champion on the same texts, and compare.
 
     Args:
         candidate: log probabilities (n, C) of the model that would become champion.
         champion: the same of the present one, for the same labels; None if there is none.
         labels: (n,) of the texts.
-        recorded: metrics that the candidate is said to have, such as `test/accuracy`.
+        recorded: the candidate's recorded metrics, such as `test/accuracy`.
         requirements: what the candidate must reach.
     """
     scores = score(candidate, labels)

@@ -66,7 +66,7 @@ def unneeded_versions(
 
 
 def _is_ours(version: ModelVersion) -> bool:
-    """Tell whether a sweep or a promotion has registered a version."""
+    """Return whether a sweep or a promotion has registered a version."""
     ours = str(version.source or "").startswith("models:/m-")
     return ours and "dataset_fingerprint" in version.tags
 

@@ -16,7 +16,7 @@ from sweeps.tracking.queries import TrialRecord
 from sweeps.trials.outcomes import label_of
 
 _NAMED = ("cell", "layers", "bidirectional", "hidden_dim", "embedding", "optimizer")
-"""Settings that a run's name tells already."""
+"""Settings that a run's name contains already."""
 NAME_WIDTH = 32
 """Characters that the name of a trial takes at most; those of confirmations are longer."""
 TRAINED, BEST_AT = "epochs trained", "best epoch"

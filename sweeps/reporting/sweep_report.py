@@ -78,7 +78,7 @@ def sweep_report(
             *winner_sections(record, predictions),
             Section(
                 "reproduce",
-                "Going on, and doing it again",
+                "Continuing, and doing it again",
                 tables=[_provenance(record)],
                 commands=_commands(record, store, experiment),
             ),
@@ -221,7 +221,7 @@ def _state(record: SweepData) -> str:
 def _warnings(record: SweepData) -> list[str]:
     warnings = []
     if _state(record) != "finished":
-        warnings.append(f"The sweep is {_state(record)}: this is how it stood when this was made.")
+        warnings.append(f"The sweep is {_state(record)}: its state when this was made.")
     if record.cut_short:
         warnings.append(record.cut_short)
     failed = record.outcomes.get("failed", 0)

@@ -23,7 +23,7 @@ def confusion(predictions: Predictions) -> ReportFigure:
         "confusion",
         "Confusion matrix",
         f"{predictions.split} split, {counted(scores.count, 'text')}. Rows are labels, columns "
-        "what the model said; shares are of a row. The diagonal is what it got right.",
+        "what the model predicted; shares are of a row. The diagonal is what it got right.",
     )
     names = [printable(name, 16) for name in predictions.label_names]
     if len(names) > MATRIX_CLASSES:
@@ -37,14 +37,14 @@ def confusion(predictions: Predictions) -> ReportFigure:
     axes.set_ylim(len(names) - 0.5, -0.5)
     # Drawn as rectangles, whose colours the page can change; an image's it can't.
     for row, label in enumerate(names):
-        for column, said in enumerate(names):
+        for column, predicted in enumerate(names):
             share = float(shares[row, column])
             count = int(scores.confusion[row, column])
             colour = BLUE if row == column else VERMILLION
             cell = axes.bar(
                 column, 0.96, 0.96, row - 0.48, color=colour, alpha=0.08 + 0.72 * share, lw=0
             )[0]
-            figure.add_tooltips(cell, [f"{label}, taken for {said}: {count:,} ({share:.1%})"])
+            figure.add_tooltips(cell, [f"{label}, taken for {predicted}: {count:,} ({share:.1%})"])
             if len(names) <= _NUMBERED_CLASSES:
                 axes.text(
                     column, row, f"{count:,}\n{share:.1%}", ha="center", va="center", fontsize=10,

@@ -29,7 +29,7 @@ def importance(record: SweepData) -> ReportFigure:
         if result is None:
             few = counted(count, "comparable trial is", "comparable trials are")
             figure.notes.append(
-                f"{which}: {few} too few or too alike to tell; {LEAST_TRIALS} are needed."
+                f"{which}: {few} too few or too alike to judge; {LEAST_TRIALS} are needed."
             )
             continue
         found.append(result)

@@ -14,7 +14,7 @@ def model_figures(predictions: Predictions, name: str) -> list[ReportFigure]:
     """Return the figures of one model, in the order of a report.
 
     Args:
-        predictions: what it says of a split.
+        predictions: its predictions of a split.
         name: what to call the model.
     """
     with styled():

@@ -103,7 +103,7 @@ def _height(dimension: Dimension) -> Any:
 
 
 def _marks(dimension: Dimension) -> list[tuple[str, float]]:
-    """Return what stands beside an axis of the parallel coordinates, and where."""
+    """Return the labels of an axis of the parallel coordinates, and their heights."""
     height = _height(dimension)
     if isinstance(dimension, Choice):
         return [(setting_text(value), height(value)) for value in dimension.values]
