@@ -185,7 +185,7 @@ def relocated(tracking_uri: str | None, dry_run: bool) -> str:
 def survey(
     tracking_uri: str | None, former_champions: bool = False
 ) -> tuple[list[Item], dict[str, str]]:
-    """Return all that lies on the disk, and how each sweep stands by its name.
+    """Return all that lies on the disk, and the state of each sweep by its name.
 
     A store that isn't there holds nothing.
 
@@ -224,7 +224,7 @@ def chosen(
 
     Args:
         items: what lies on the disk.
-        states: how each sweep stands by its name.
+        states: the state of each sweep by its name.
         args: the flags.
 
     Raises:

@@ -131,7 +131,7 @@ class _Chunk:
 
     Attributes:
         types: the word types by local number.
-        tokens: int32 (t,), local numbers; -1 stands for a text without a token.
+        tokens: int32 (t,), local numbers; -1 for a text without a token.
         lengths: int64 (n,), tokens of each text.
     """
 

@@ -180,7 +180,7 @@ def _from_file(config: DataConfig, progress: Progress | None, key: TextKey) -> D
                 )
                 break
             except RareLabelsError as error:
-                # Of repeated texts, or such that stand with other labels too.
+                # Of repeated texts, or such that have other labels too.
                 texts = [
                     {*given["train"].where(given["train"].labels == label).texts}
                     for label in error.labels

@@ -44,7 +44,7 @@ def read_delimited(
         config: delimiter, quoting and the like.
 
     Raises:
-        InputError: a column is not there or stands twice, a row has too few or too many fields
+        InputError: a column is not there or is repeated, a row has too few or too many fields
             or can't be read, or a quotation mark seems to swallow rows.
     """
     with _long_fields():

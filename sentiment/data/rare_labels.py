@@ -1,4 +1,4 @@
-"""Labels with too few texts to stand in every split: refused all at once, dropped or joined."""
+"""Labels with too few texts to be in every split: refused all at once, dropped or joined."""
 
 from __future__ import annotations
 

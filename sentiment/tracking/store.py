@@ -57,7 +57,7 @@ def tracking_uri(explicit: str | None = None) -> str:
         database = uri.partition("///")[2]
         if not database or database == ":memory:":
             raise InputError(f"{uri}: write the store as sqlite:///FILE")
-        # MLflow takes the path as it stands, so nothing in it is quoted.
+        # MLflow takes the path literally, so nothing in it is quoted.
         return f"sqlite:///{Path(database).absolute()}"
     if scheme not in (*_DATABASES, "http", "https", "databricks"):
         raise InputError(

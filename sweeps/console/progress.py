@@ -1,4 +1,4 @@
-"""How a sweep stands, for those who watch it: trials by outcome, the best, the time left."""
+"""Progress of a sweep, for its display: trials by outcome, the best, the time left."""
 
 from __future__ import annotations
 

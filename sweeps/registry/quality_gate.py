@@ -15,7 +15,7 @@ from sweeps.analysis.significance import mcnemar, p_value_text
 
 TOLERANCE = 1e-3
 """By how much a metric may differ from the recorded one: other kernels round otherwise, and
-flip a review or two that stand on the edge."""
+flip a review or two near the threshold."""
 SIGNIFICANCE = 0.05
 """The p value below which a gain counts as significant."""
 _ROUNDING = 1e-9

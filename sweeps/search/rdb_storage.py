@@ -72,7 +72,7 @@ class StudyStorage(RDBStorage):
         super().set_trial_param(trial_id, *arguments, **options)
 
     def set_trial_state_values(self, trial_id: int, *arguments: Any, **options: Any) -> bool:
-        """Set how a trial stands."""
+        """Set the state of a trial."""
         self._running.pop(trial_id, None)
         return super().set_trial_state_values(trial_id, *arguments, **options)
 

@@ -159,7 +159,7 @@ def _from_split(value: Any) -> list[Any]:
 
 
 def _from_rows(form: str, value: Any) -> list[Any]:
-    """Read a list of objects with a text each; in TensorFlow's forms also what stands for it."""
+    """Read a list of objects with a text each; in TensorFlow's forms also its equivalents."""
     if form == "inputs" and isinstance(value, dict):
         if not isinstance(value.get("text"), list):
             raise RequestError(400, "`inputs` needs a column `text`, a list of strings")

@@ -15,7 +15,7 @@ _LETTERS_AN_INCH, _LETTERS_OF_A_MARK = 12, 7  # of a legend
 
 # Of accuracies: an error of this much less is about as good.
 _LEAST_ERROR = 0.004
-# The first of those that would stand too close together stays.
+# Of ticks that would be too close together the first is kept.
 _ACCURACY_TICKS = (
     *(1.0, 0.9, 0.5, 0.8, 0.7, 0.6, 0.95, 0.99, 0.98, 0.85, 0.97, 0.96, 0.94, 0.92, 0.0, 0.3),
     *(0.93, 0.91, 0.89, 0.88, 0.87, 0.86, 0.75, 0.65, 0.4, 0.2, 0.1),
@@ -54,7 +54,7 @@ def stretch_accuracy(axis: Axis, low: float, high: float) -> None:
 
 
 def _apart(ticks: Iterable[float], full: float, span: float) -> list[float]:
-    """Return the ticks that stand far enough from those before them on a stretched axis."""
+    """Return the ticks that are far enough from those before them on a stretched axis."""
     kept: list[float] = []
     for tick in ticks:
         places = [math.log((full - tick) / (full - other)) for other in kept]

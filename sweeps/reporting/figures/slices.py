@@ -60,7 +60,7 @@ def slices(record: SweepData) -> ReportFigure:
 
 
 def _places(axes: Axes, dimension: Dimension, values: dict[str, Any]) -> dict[str, float]:
-    """Set up the horizontal axis of a slice, and return where each trial stands on it."""
+    """Set up the horizontal axis of a slice, and return the place of each trial on it."""
     if isinstance(dimension, Choice):
         order = list(dimension.values)
         labels = [printable(setting_text(value), 12) for value in order]

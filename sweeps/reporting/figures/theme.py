@@ -55,7 +55,7 @@ CSS_NAMES = {
 WIDTH = 9.2
 """Inches of a figure."""
 HALF_WIDTH = 4.6
-"""Inches of a figure that may stand beside another."""
+"""Inches of a figure that fits beside another."""
 
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
