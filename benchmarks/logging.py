@@ -131,7 +131,7 @@ def sweep(
                 tracker,
                 Progress(len(configs), workers.count, "valid/accuracy"),
                 Silent(),
-                say=print,
+                notify=print,
                 dataset=dataset.name,
                 dataset_fingerprint=dataset.fingerprint,
                 attempts=RetryTracker(storage),

@@ -203,7 +203,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def data_config(args: argparse.Namespace) -> DataConfig:
-    """Return what the flags of `add_data_arguments` say.
+    """Return the settings that the flags of `add_data_arguments` give.
 
     Raises:
         InputError: a value does not fit its field.
@@ -213,7 +213,7 @@ def data_config(args: argparse.Namespace) -> DataConfig:
 
 
 def data_flags(config: DataConfig) -> list[str]:
-    """Return the arguments that say what differs from the defaults, as `data_config` reads them."""
+    """Return the arguments that differ from the defaults, as `data_config` reads them."""
     words: list[str] = []
     for name, value in config.model_dump(exclude_defaults=True).items():
         if value is True:
@@ -253,7 +253,7 @@ def checked_data_config(values: Mapping[str, Any]) -> DataConfig:
 
 
 def as_typed(flag: str, value: Any) -> str:
-    """Return a flag with a value that the parser made, as it stands on a command line."""
+    """Return a flag with a value that the parser made, as it is written on a command line."""
     if isinstance(value, bool):
         return flag if value else f"--no-{flag.removeprefix('--')}"
     return shlex.join([flag, *map(str, value)] if isinstance(value, list) else [flag, str(value)])
@@ -339,7 +339,7 @@ def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
         # Python flushes once more on its way out, and would complain then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
-    except Exception as error:  # noqa: BLE001 - told in full
+    except Exception as error:  # noqa: BLE001 - printed in full
         if full := full_disk(error):
             status = _fail(f"{full}; free some room and start again", 1)
         elif refused := store_error(error):
@@ -363,7 +363,7 @@ def _printable(message: str) -> str:
 
 
 def _reader_is_gone() -> bool:
-    """Whether standard output is a pipe that nobody reads any more, as after `| head`."""
+    """Whether standard output is a pipe without a reader, as after `| head`."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return bool(poll.poll(0))

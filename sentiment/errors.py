@@ -11,4 +11,4 @@ class InputError(ValueError):
 
 
 class TrainingError(RuntimeError):
-    """Training can't go on, for instance because the loss is not finite."""
+    """Training can't continue, for instance because the loss is not finite."""

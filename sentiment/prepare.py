@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Build what the settings need, and say what it is."""
+    """Build what the settings need, and print a summary."""
     parser = cli.Parser(
         prog="python -m sentiment.prepare",
         description="Build a data set's encoded corpus and word vectors once, into the cache.",
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def summary(prepared: PreparedData, config: Config) -> Iterator[str]:
-    """Yield lines that say what was built."""
+    """Yield lines that describe what was built."""
     from sentiment.data.diagnosis import TRAIN, tokenization_warning
     from sentiment.data.vocabulary import build_vocabulary
     from sentiment.embeddings.sources import coverage

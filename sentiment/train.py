@@ -177,7 +177,7 @@ def train(trainer: Trainer, record: RunRecord, unsplit: bool) -> tuple[Bundle, l
     Args:
         trainer: trains the model.
         record: of the run.
-        unsplit: whether the texts were not split into words, which was said before.
+        unsplit: whether the texts were not split into words, which was reported before.
 
     Returns:
         The best model, and what is likely to be wrong with it.

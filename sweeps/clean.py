@@ -47,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if not args.yes:
         if not sys.stdin.isatty():
-            raise InputError("removing takes --yes where nobody can be asked; --dry-run only tells")
+            raise InputError(
+                "removing takes --yes where nobody can be asked; --dry-run only reports"
+            )
         if input("remove these? [y/N] ").strip().lower() not in ("y", "yes"):
             return 0
     print(f"removed {megabytes(remove(wanted))}")
@@ -139,11 +141,11 @@ def remove(items: Sequence[Item]) -> int:
 
 
 def relocated(tracking_uri: str | None, dry_run: bool) -> str:
-    """Let a moved or copied store's record name the files beside it; say what was corrected.
+    """Correct the paths in a moved or copied store; return what was corrected.
 
     Args:
         tracking_uri: the store as it was asked for.
-        dry_run: only say what would be.
+        dry_run: only report what would be.
 
     Raises:
         InputError: it is no SQLite store, a sweep is running in its folder, its files are not
@@ -183,7 +185,7 @@ def relocated(tracking_uri: str | None, dry_run: bool) -> str:
 def survey(
     tracking_uri: str | None, former_champions: bool = False
 ) -> tuple[list[Item], dict[str, str]]:
-    """Return all that lies on the disk, and how each sweep stands by its name.
+    """Return all that lies on the disk, and the state of each sweep by its name.
 
     A store that isn't there holds nothing.
 
@@ -210,7 +212,7 @@ def survey(
         items += unneeded_versions(client, record, former_champions)
     items += disk_usage.states(STATE_FOLDER, record)
     states = record.states()
-    # The lock of a folder tells of a sweep that has no run yet.
+    # The lock of a folder may belong to a sweep that has no run yet.
     states |= {item.name: item.state for item in items if item.kind == "state"}
     return [*items, *disk_usage.caches(busy="running" in states.values())], states
 
@@ -222,7 +224,7 @@ def chosen(
 
     Args:
         items: what lies on the disk.
-        states: how each sweep stands by its name.
+        states: the state of each sweep by its name.
         args: the flags.
 
     Raises:

@@ -27,7 +27,7 @@ class Flag:
     """The flag of a setting.
 
     Attributes:
-        group: the flags that it stands among in the help.
+        group: its group of flags in the help.
         help: what the setting is.
         metavar: placeholder of the value; None: argparse's own, or a switch without a value.
         choices: the values that there are; None: any.

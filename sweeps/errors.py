@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class SweepError(RuntimeError):
-    """A sweep can't go on: its trials can't be run, or most fail in the same way."""
+    """A sweep can't continue: its trials can't be run, or most fail in the same way."""
 
 
 class InsufficientMemoryError(SweepError):

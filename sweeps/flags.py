@@ -19,7 +19,7 @@ def add_flags(parser: argparse._ArgumentGroup, group: str) -> None:
     """Add the flags of a group, one a setting.
 
     Args:
-        parser: where they stand in the help.
+        parser: receives the flags.
         group: their `Flag.group`.
     """
     hints = get_type_hints(SweepSettings)

@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--rescore", action="store_true", help="score the test split again (counted as a look)"
     )
-    parser.add_argument("--dry-run", action="store_true", help="tell, but move nothing")
+    parser.add_argument("--dry-run", action="store_true", help="report, but move nothing")
     parser.add_argument("--yes", action="store_true", help="don't ask")
     parser.add_argument("--model-name", default="sentiment", metavar="NAME", help="the model")
     parser.add_argument(
@@ -116,14 +116,15 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
     from sentiment.tracking.model_uri import CHAMPION, MODEL_NAME, model_of_version
     from sweeps.registry import versions
     from sweeps.registry.candidate_scoring import CandidateError, CandidateScoring
+    from sweeps.registry.champion import ChampionMovedError, champion_state, promote
     from sweeps.registry.look_count import count_looks
 
     name = args.model_name
     candidate = versions.find_candidate(
         client, name, sweep=args.sweep, run_id=args.run, version=args.version
     )
-    stood = versions.standing(client, name)
-    champion = stood.champion
+    state = champion_state(client, name)
+    champion = state.champion
     if champion is not None and model_of_version(champion) == candidate.model_id:
         newer = _newer(client, candidate, name)
         print(f"{candidate.title} of {name} is the champion already{newer}")
@@ -148,11 +149,11 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
     print(f"this test split was scored {_times(looks)} for models of {name}")
     refusals = [*verdict.refusals]
     if champion is not None and not dataset.is_known_as(champion.tags.get("dataset_fingerprint")):
-        told = _other_data(champion, dataset)
+        difference = _other_data(champion, dataset)
         if named_data:
-            print(f"note: {told}")
+            print(f"note: {difference}")
         else:
-            refusals.append(f"{told}; if that is fair, name the data: {_data_flag(dataset)}")
+            refusals.append(f"{difference}; if that is fair, name the data: {_data_flag(dataset)}")
     if refusals:
         return _refused(*refusals)
     if not _agreed(args, f"make {candidate.title} the champion of {name}"):
@@ -169,8 +170,8 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
         )
         version = int(registered.version)
     try:
-        versions.promote(client, name, version, stood, verdict.figures())
-    except versions.ChampionMovedError as error:
+        promote(client, name, version, state, verdict.figures())
+    except ChampionMovedError as error:
         return _refused(str(error))
     print(f"version {version} of {name} is the champion")
     model = "" if name == MODEL_NAME else f" --model {shlex.quote(f'models:/{name}@{CHAMPION}')}"
@@ -214,16 +215,21 @@ def _times(count: int) -> str:
 
 
 def _roll_back(client: MlflowClient, args: argparse.Namespace) -> int:
-    from sweeps.registry import versions
+    from sweeps.registry.champion import (
+        ChampionMovedError,
+        champion_state,
+        rollback,
+        rollback_step,
+    )
 
     name = args.model_name
-    stood = versions.standing(client, name)
-    before, after = versions.rollback_step(client, name, stood)
+    state = champion_state(client, name)
+    before, after = rollback_step(client, name, state)
     print(f"champion of {name}: version {before} -> version {after}")
     if _agreed(args, f"make version {after} the champion again"):
         try:
-            versions.rollback(client, name, stood)
-        except versions.ChampionMovedError as error:
+            rollback(client, name, state)
+        except ChampionMovedError as error:
             return _refused(str(error))
         print(f"version {after} of {name} is the champion")
     return 0
@@ -255,7 +261,7 @@ def _data_flag(dataset: Dataset) -> str:
 
 
 def _data_config(candidate: Candidate, args: argparse.Namespace) -> DataConfig:
-    """Return where the candidate's data is: as the flags say, or as it was when it was trained."""
+    """Return where the candidate's data is: by the flags, else as recorded at its training."""
     from sentiment.data.datasets import DATASETS, DataConfig
     from sentiment.tracking.model_uri import DATA_TAG
 

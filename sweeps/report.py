@@ -248,8 +248,8 @@ def _print_sweeps(console: Console, records: list[SweepData], args: argparse.Nam
 def _print_runs(console: Console, comparison: Comparison, args: argparse.Namespace) -> None:
     import pandas as pd
 
-    from sweeps.reporting.comparison_report import metrics_grid, pairs_grid, settings_grid
-    from sweeps.reporting.leaderboard import grid_table
+    from sweeps.reporting.comparison_report import metrics_table, pairs_table, settings_table
+    from sweeps.reporting.leaderboard import fitted_page_table
 
     if args.csv:
         columns = [
@@ -261,14 +261,14 @@ def _print_runs(console: Console, comparison: Comparison, args: argparse.Namespa
     if args.json:
         print(json.dumps(comparison.plain()))
         return
-    console.print(grid_table(metrics_grid(comparison), console.width))
-    console.print(grid_table(settings_grid(comparison), console.width))
+    console.print(fitted_page_table(metrics_table(comparison), console.width))
+    console.print(fitted_page_table(settings_table(comparison), console.width))
     for note in comparison.notes:
         _notify(console, note)
     if comparison.pairs:
         texts = counted(comparison.pairs[0].counts.count, "text")
         _notify(console, f"McNemar's exact test, {comparison.split} split, {texts}, float32:")
-        console.print(grid_table(pairs_grid(comparison), console.width))
+        console.print(fitted_page_table(pairs_table(comparison), console.width))
 
 
 def _plain(record: SweepData, table: Any) -> dict[str, Any]:
@@ -286,9 +286,9 @@ def _plain(record: SweepData, table: Any) -> dict[str, Any]:
 
 
 def _notify(console: Console, text: str) -> None:
-    from sweeps.terminal import say
+    from sweeps.terminal import notify
 
-    say(console, text)
+    notify(console, text)
 
 
 if __name__ == "__main__":

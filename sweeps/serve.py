@@ -70,7 +70,7 @@ def load(reference: str | None, store: str | None = None) -> PyFuncModel:
     from sentiment.tracking.model_uri import resolve_model
 
     bundle = resolve_model(reference, store)
-    # MLflow would tell what is wrong with the files less clearly.
+    # MLflow would report what is wrong with the files less clearly.
     cli.warn_of_padding(Bundle.load(bundle).config)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "model")

@@ -16,7 +16,7 @@ _LAST_COMMAND = re.compile(r": (python -m .+)$")
 _BETWEEN = 2  # blanks between the two columns of a record
 
 
-def say(console: Console, text: str) -> None:
+def notify(console: Console, text: str) -> None:
     """Print text: wrapped at words on a terminal, each line whole in a log.
 
     Lines that start with two blanks are commands and the like. They are never wrapped, so that

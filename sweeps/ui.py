@@ -71,7 +71,7 @@ def pages(client: MlflowClient, experiment: str) -> dict[str, str]:
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return {"": to_end}
-    # MLflow opens an experiment with the traces of agents unless it is told otherwise.
+    # MLflow opens an experiment with the traces of agents unless the address names its runs.
     shown = {f"/{runs_page(found.experiment_id)}": to_end}
     newest = sweep_run(client, [found.experiment_id], None)
     name = "" if newest is None else newest.data.tags.get("sweep.name", "")

@@ -119,6 +119,14 @@ def better_and_worse(make_bundle, reviews):
 
 
 @pytest.fixture
+def registry(store, reviews, better_and_worse, make_bundle, only_store):
+    """An empty registry, with two models and the data to register versions of them."""
+    from winners import Registry
+
+    return Registry(*store, reviews, *better_and_worse, make_bundle)
+
+
+@pytest.fixture
 def in_process(monkeypatch):
     """Have models judged in this process: the tests of `isolated_scoring` start one for each."""
     from winners import answers_here

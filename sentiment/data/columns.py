@@ -12,7 +12,7 @@ from sentiment.data.config import DataConfig, flag
 
 
 class _Missing:
-    """What stands in a column where a row does not have it."""
+    """The value of a column that a row lacks."""
 
     def __repr__(self) -> str:
         return "nothing"
@@ -24,12 +24,12 @@ _SHOWN = 500
 
 @dataclass
 class RawTable:
-    """The wanted columns of one file, as they stand there.
+    """The wanted columns of one file, as read.
 
     Attributes:
         unit: what the numbers count: `line`, `row` or `object`.
         values: of each wanted column, one a row; `MISSING` where a row does not have it.
-        numbers: where each row stands, from 1.
+        numbers: the place of each row, from 1.
         counted: rows of the file by a second count, which does not go by the parser.
         form: what was detected or differs from the usual, for people.
     """

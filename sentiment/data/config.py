@@ -12,7 +12,7 @@ from sentiment.config import Section
 DATASETS = ("imdb-25k", "imdb", "rotten-tomatoes")
 
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "\\t": "\t"}
-"""Delimiters by their names; any other single character stands for itself."""
+"""Delimiters by their names; any other single character is taken literally."""
 
 JOIN = "join:"
 """What `rare_labels` starts with where it names the label that the rare ones become."""

@@ -62,7 +62,7 @@ class Corpus:
 
     Attributes:
         words: word types of train, commonest first, ties alphabetical.
-        counts: int64 (len(words),), how often each stands in train.
+        counts: int64 (len(words),), how often each occurs in train.
         splits: by name: train, valid, test, and unsup where the data set has it.
         label_names: names of the classes by label.
         dataset: name of the data set.
@@ -99,7 +99,7 @@ def load_corpus(
         dataset: texts, labels and splits.
         text: only what changes the tokens counts here, see `text_key`.
         workers: processes that tokenise; None: one a core.
-        progress: is told what is going on.
+        progress: called with a line on what is being done.
     """
     key = fingerprint([_FORMAT, dataset.fingerprint, text_key(text)])
 
@@ -127,11 +127,11 @@ def load_corpus(
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Some texts of one split, encoded by a worker with numbers of its own.
+    """Some texts of one split, encoded by a worker with its own numbering.
 
     Attributes:
         types: the word types by local number.
-        tokens: int32 (t,), local numbers; -1 stands for a text without a token.
+        tokens: int32 (t,), local numbers; -1 for a text without a token.
         lengths: int64 (n,), tokens of each text.
     """
 

@@ -78,7 +78,7 @@ def load_dataset(
 
     Args:
         config: which one.
-        progress: is told in a line what was done or takes time.
+        progress: called with a line on what was done or takes time.
         version: of the splits, a key of `sentiment.data.splits.KEYS`.
 
     Raises:
@@ -180,7 +180,7 @@ def _from_file(config: DataConfig, progress: Progress | None, key: TextKey) -> D
                 )
                 break
             except RareLabelsError as error:
-                # Of repeated texts, or such that stand with other labels too.
+                # Of repeated texts, or such that have other labels too.
                 texts = [
                     {*given["train"].where(given["train"].labels == label).texts}
                     for label in error.labels
@@ -239,7 +239,7 @@ def _divide(
     progress: Progress | None,
     key: TextKey,
 ) -> Dataset:
-    """Draw the splits that are not given, and keep twins from standing in two.
+    """Draw the splits that are not given, and keep twins in one split.
 
     A test split that is given stays whole, and its twins leave the others; then the same goes
     for validation.

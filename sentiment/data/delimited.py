@@ -44,7 +44,7 @@ def read_delimited(
         config: delimiter, quoting and the like.
 
     Raises:
-        InputError: a column is not there or stands twice, a row has too few or too many fields
+        InputError: a column is not there or is repeated, a row has too few or too many fields
             or can't be read, or a quotation mark seems to swallow rows.
     """
     with _long_fields():
@@ -62,7 +62,7 @@ def read_delimited(
 
 
 class _Dialect:
-    """How the fields of a file are told apart.
+    """How the fields of a file are separated and quoted.
 
     Attributes:
         delimiter: one character.
@@ -161,7 +161,7 @@ def _indices(
     if missing:
         hint = "" if config.no_header else "; if the first row is data: --no-header"
         if len(header) == 1:
-            hint += "; if the columns are not told apart: --delimiter"
+            hint += "; if the columns are not separated: --delimiter"
         raise InputError(f"{path}: {no_columns(wanted, missing, header, hint)}")
     return [header.index(column) for column in wanted]
 

@@ -1,6 +1,6 @@
 """What is likely to be wrong with texts or with a model, in a line that says what to do about it.
 
-Each warning stands for figures that sound data hardly shows: false alarms would make users pass
+Each warning is for figures that sound data hardly shows: false alarms would make users pass
 over the others.
 """
 
@@ -174,7 +174,7 @@ def _named(text: TextConfig) -> str:
 
 
 def _sampled(corpus: Corpus) -> tuple[list[str], list[int]]:
-    """Return words of all frequencies, with how often they stand in train."""
+    """Return words of all frequencies, with how often they occur in train."""
     step = max(1, len(corpus.words) // SAMPLED_WORDS)
     return list(corpus.words[::step]), corpus.counts[::step].tolist()
 

@@ -47,7 +47,7 @@ def load(
     Args:
         data_dir: the folder `aclImdb`, a folder that holds it or its tarball, or the tarball;
             None: the tarball in the cache, which is downloaded first if it isn't there.
-        progress: is told what is being done; a download then draws a bar.
+        progress: called with a line on what is being done; a download then draws a bar.
         groups: read which film each labelled review is of.
         url: where to download from; None: `$SENTIMENT_IMDB_URL`, for a mirror, else `URL`.
         checksum: of what is downloaded.

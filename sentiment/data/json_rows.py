@@ -44,7 +44,7 @@ def read_json(path: Path, text: str, wanted: Mapping[str, str]) -> RawTable:
 
 
 def _once_each(names: Iterable[str]) -> Any:
-    """Return a hook that refuses an object in which a wanted field stands twice."""
+    """Return a hook that refuses an object in which a wanted field is repeated."""
     parts = {part for name in names for part in (name, *name.split("."))}
 
     def to_dict(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class LabelMap:
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> LabelMap:
-        """Read entries such as `0=neg,4=pos`; one with a comma stands in quotes.
+        """Read entries such as `0=neg,4=pos`; one with a comma is in quotes.
 
         Raises:
             InputError: an entry is no pair, or names a label twice.
@@ -159,7 +159,7 @@ def check_lookalikes(where: str, counts: Counter[str], kept_apart: frozenset[str
     Args:
         where: file and column, for messages.
         counts: rows of each label.
-        kept_apart: labels of which the user has said that they are as they should be.
+        kept_apart: labels that the user has confirmed.
 
     Raises:
         InputError: there are some; it names the flag for both answers.
@@ -196,7 +196,7 @@ def _look(label: str) -> str:
 
 
 def class_order(model: Sequence[str], data: Sequence[str]) -> list[int] | None:
-    """Return where each class of the data stands among a model's; None if they differ.
+    """Return the place of each class of the data among a model's; None if they differ.
 
     Labels are compared by value: a model of an earlier version may call 0.0 what is 0, or neg.
     """

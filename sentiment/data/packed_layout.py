@@ -1,6 +1,6 @@
 """The packed order of a batch: which row holds which token of which sequence.
 
-Sequences stand by falling length. First come the first tokens of all of them, then the second
+Sequences are sorted by falling length. First come the first tokens of all of them, then the second
 tokens of those that have one, and so on: no padding, and the rows of a step lie side by side.
 It is the order of torch's `PackedSequence`.
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class PackedLayout:
-    """Where each token of a batch stands. All tensors are on one device; none waits for it."""
+    """The place of each token of a batch. All tensors are on one device; none waits for it."""
 
     def __init__(self, lengths: Tensor, steps: int, rows: int) -> None:
         """Describe a batch.
@@ -74,7 +74,7 @@ class PackedLayout:
 
     @cached_property
     def cell(self) -> Tensor:
-        """(N,) where each row stands in a padded (T, B) array, flattened."""
+        """(N,) index of each row in a padded (T, B) array, flattened."""
         return self.step * self.sequences + self.sequence
 
     @cached_property

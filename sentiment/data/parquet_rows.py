@@ -78,7 +78,7 @@ def read_folder(
 ) -> Iterator[tuple[Path, RawTable]]:
     """Yield the wanted columns of each of a folder's Parquet files.
 
-    Columns may also stand in the names of subfolders, such as `label=1` (hive partitions).
+    Columns may also be in the names of subfolders, such as `label=1` (hive partitions).
 
     Raises:
         InputError: a file is damaged, or the folder has no such column.

@@ -1,4 +1,4 @@
-"""Labels with too few texts to stand in every split: refused all at once, dropped or joined."""
+"""Labels with too few texts to be in every split: refused all at once, dropped or joined."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def find_rare(table: Table, minimum: int | None) -> dict[str, int]:
     Args:
         table: texts with labels, and splits if they are given.
         minimum: different texts that a label must have at least; None, or less than that: one for
-            train and one for each split that is to be drawn from it.
+            train and one for each split to draw from it.
     """
     splits = table.splits or ["train"] * len(table.texts)
     held = {text for text, split in zip(table.texts, splits, strict=True) if split in _HELD}

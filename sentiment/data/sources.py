@@ -31,7 +31,7 @@ class Source:
 
     Attributes:
         path: where it is.
-        split: the split that all its texts are in; None if that is not said.
+        split: the split that all its texts are in; None if it is not given.
     """
 
     path: Path

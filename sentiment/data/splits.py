@@ -1,4 +1,4 @@
-"""Parts of a data set, and how one is drawn from another so that no text stands in both.
+"""Parts of a data set, and how one is drawn from another so that no text is in both.
 
 What is drawn depends on nothing but the texts, their labels and `SEED`: not on the order of
 the rows, and not on the version of a library's random generator.
@@ -53,7 +53,7 @@ KEYS: dict[int, TextKey] = {1: same_text, SPLITS_VERSION: twin_key}
 
 
 class RareLabelsError(InputError):
-    """Classes that have too few texts to stand in every split.
+    """Classes that have too few texts to be in every split.
 
     Attributes:
         labels: their numbers.
@@ -74,7 +74,7 @@ class Split:
         texts: the texts, whole and as they came.
         labels: int64 (len(texts),), indexes into the data set's label names; empty for texts
             without labels.
-        groups: of each text what must stand in one split with it, such as a film; None for a text
+        groups: of each text what must be in one split with it, such as a film; None for a text
             of no group. None where there are no groups.
     """
 
@@ -104,7 +104,7 @@ class Split:
         return self.where(apart)
 
     def together(self, key: TextKey = twin_key) -> list[list[int]]:
-        """Return the rows that must stand in one split, twins and texts of one group, in lists."""
+        """Return the rows that must be in one split, twins and texts of one group, in lists."""
         rows_of: dict[tuple[str, str], list[int]] = defaultdict(list)
         for row, text in enumerate(self.texts):
             rows_of["text", key(text)].append(row)
@@ -133,7 +133,7 @@ def hold_out(
     """Draw a part of a split, of each class the same share, twins and groups together.
 
     A class gives `round(share * size)` texts, and at least one. That many is what is drawn
-    unless most of its texts are repeated ones or stand in groups.
+    unless most of its texts are repeated ones or in groups.
 
     Args:
         whole: labelled texts.
@@ -146,14 +146,14 @@ def hold_out(
         What is left, and what was drawn; each in the order of `whole`.
 
     Raises:
-        RareLabelsError: classes have too few different texts to stand in both.
+        RareLabelsError: classes have too few different texts to be in both.
     """
     labels: list[int] = whole.labels.tolist()
     wanted = {
         label: min(max(round(share * size), 1), size - 1) for label, size in Counter(labels).items()
     }
     together = whole.together(key)
-    # By one of the texts as it stands, not by the key: what has no twins keeps its place whatever
+    # By one of the original texts, not by the key: what has no twins keeps its place whatever
     # the key is, and a data set without any keeps its fingerprint.
     lot = {rows[0]: _lot(min(whole.texts[row] for row in rows), purpose) for rows in together}
     groups = sorted(together, key=lambda rows: lot[rows[0]])

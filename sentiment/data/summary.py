@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sentiment.data.datasets import Dataset
 
 EXTREMES = 3
-"""How many of the shortest and of the longest texts are told."""
+"""How many of the shortest and of the longest texts are shown."""
 
 _SHOWN = 12
 

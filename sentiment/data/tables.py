@@ -70,7 +70,7 @@ class Table:
     Attributes:
         texts: none of them blank.
         labels: in their normal form or under the names of the label map, none of them blank.
-        splits: `train`, `valid` or `test` for each text; None if that is not said.
+        splits: `train`, `valid` or `test` for each text; None if it is not given.
         groups: what must stay together, None for a text of no group; None without a column.
         account: what became of the rows.
     """
@@ -86,7 +86,7 @@ def read_table(config: DataConfig) -> Table:
     """Read the files of `config.data` into one table.
 
     Raises:
-        InputError: a file can't be read, is torn or of another form than it is said to be; a
+        InputError: a file can't be read, is incomplete or of another format than declared; a
             column is missing; a text or label is missing, unless such rows are left out; a split
             has an unknown name; labels look like one written in two ways.
     """

@@ -47,8 +47,8 @@ _REMEMBERED_RUNS = 2**18
 def tokenizer(config: TextConfig) -> Tokenizer:
     """Return the function from a text to its tokens that the settings describe.
 
-    It drops a byte order mark, replaces markup and lower-cases if told to, then splits. No token
-    is empty or white space alone; a text may have no token.
+    It drops a byte order mark, replaces markup and, by the settings, lower-cases, then splits. No
+    token is empty or white space alone; a text may have no token.
 
     Raises:
         InputError: spaCy has no such language, or lacks a package that the language needs.

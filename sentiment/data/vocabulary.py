@@ -58,7 +58,7 @@ def build_vocabulary(
 
     Args:
         words: word types of the train split, commonest first, ties alphabetical.
-        counts: int64 (len(words),), how often each stands in train.
+        counts: int64 (len(words),), how often each occurs in train.
         size: keep at most that many words.
         min_count: keep only words seen at least that often.
 

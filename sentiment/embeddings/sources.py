@@ -101,7 +101,7 @@ def load_vectors(
         model: names the source.
         corpus: its words get the vectors.
         text: the settings that the corpus was tokenized with.
-        progress: is told what is going on.
+        progress: called with a line on what is being done.
         seed: for sources that are trained; not that of the model, so that models of several
             seeds share the vectors.
 

@@ -75,7 +75,7 @@ class InDomain:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What gensim is told."""
+        """The settings for gensim."""
         tokens = sum(len(split.tokens) for split in _splits(self.corpus))
         epochs = min(max(round(_TOKENS[self.kind] / tokens), _FEWEST_EPOCHS), _MOST_EPOCHS)
         return {**_SETTINGS[self.kind], "min_count": _MIN_COUNT, "epochs": epochs}
@@ -142,7 +142,7 @@ def _train(task: InDomain, scratch: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _names(task: InDomain) -> list[str]:
-    """Return what stands for each word in the file: white space must not stand in it."""
+    """Return the token written for each word to the file, which must not contain white space."""
     if task.kind == "fasttext":  # looks at the characters
         return [re.sub(r"\s", "_", word) for word in task.corpus.words]
     return [str(rank) for rank in range(len(task.corpus.words))]

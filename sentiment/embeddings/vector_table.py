@@ -25,7 +25,7 @@ class VectorTable:
     """All vectors of a source.
 
     Attributes:
-        words: a word may stand twice; the first counts.
+        words: a word may be repeated; the first counts.
         vectors: float32 (len(words), d), mapped from disk where it is large.
     """
 

@@ -34,7 +34,7 @@ class Prediction:
 
 
 def check_output(path: Path, source: Path | None = None) -> None:
-    """Check where predictions are to be written, before any work is done.
+    """Check the output path of the predictions, before any work is done.
 
     Args:
         path: the file.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MATRIX_CLASSES = 7
 """Up to so many classes the confusion matrix is printed."""
 ROWS = 10
-"""Rows of the tables that stand for the matrix of more classes."""
+"""Rows of the tables that replace the matrix of more classes."""
 NAME_WIDTH = 24
 """Characters of a label in a table."""
 

@@ -116,7 +116,7 @@ def _of_file(config: DataConfig, bundle: Bundle, split: str | None) -> ScoredTex
         dataset = load_dataset(config)
     except InputError as error:
         # One class alone or no text for train is enough to be scored; what can't be read at all
-        # is told below.
+        # is reported below.
         problem = error
     own = dataset is not None and _is_own(dataset, bundle)
     note = None if dataset is None else _note(dataset, bundle)

@@ -1,4 +1,4 @@
-"""The saved model: a folder of JSON and safetensors, and what it says of texts.
+"""The saved model: a folder of JSON and safetensors, and its predictions of texts.
 
 Nothing in it is a pickle. It holds the text settings and the vocabulary beside the weights, so a
 text is read in serving as it was in training.

@@ -28,7 +28,7 @@ def split_log_probabilities(
 ) -> np.ndarray:
     """Return a saved model's float32 log probabilities (n, C) of a split's n raw texts.
 
-    The classes stand in the data's order, and are compared by the values of their labels.
+    The classes are in the data's order, and are compared by the values of their labels.
 
     Args:
         bundle: the model.

@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ClassScores:
-    """How well one class is told from the others.
+    """How well one class is distinguished from the others.
 
     Attributes:
         count: texts of it.

@@ -37,7 +37,7 @@ def read_members(path: Path, wanted: re.Pattern[str], limit: int) -> dict[str, b
             with tarfile.open(fileobj=limited, mode="r|", bufsize=_BUFFER) as archive:
                 contents = _read(archive, path, wanted)
             while limited.read(_BUFFER):
-                pass  # to the end, where gzip's checksum stands
+                pass  # to the end, where gzip's checksum is
             return contents
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         reason = getattr(error, "strerror", None) or error

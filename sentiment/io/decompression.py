@@ -87,7 +87,7 @@ def _zstandard(data: bytes, limit: int) -> tuple[None, bytes]:
 def _streams(
     make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor],
 ) -> Callable[[bytes, int], tuple[None, bytes]]:
-    # Not the file objects of bz2 and lzma, which end without a word at a damaged second stream.
+    # Not the file objects of bz2 and lzma, which end silently at a damaged second stream.
     def decompress(data: bytes, limit: int) -> tuple[None, bytes]:
         parts, left = [], limit + 1
         while True:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# numpy, safetensors, pyarrow, SQLAlchemy and Ray tell it in words alone.
+# numpy, safetensors, pyarrow, SQLAlchemy and Ray report it in their message alone.
 _IN_WORDS = re.compile(
     r"No space left on device|database or disk is full|Disk quota exceeded|Local disk is full|"
     r"\d+ requested and \d+ written"
@@ -16,7 +16,7 @@ _IN_WORDS = re.compile(
 
 
 def full_disk(error: BaseException) -> str | None:
-    """Say in words that a disk is full, if that is what an exception or a cause of it tells.
+    """Return a message that a disk is full, if an exception or a cause of it means that.
 
     Returns:
         Which file could not be written, where that is known; None if it is something else.

@@ -27,7 +27,7 @@ _CHUNK = 1 << 14  # what a break can cost: requests drops a chunk that is not wh
 def fetch(url: str, checksum: str | None, folder: Path, progress: bool) -> Path:
     """Return the file at an address, downloaded into a folder unless it is there and intact.
 
-    A transfer that breaks is taken up where it stopped, in this call and, where the checksum
+    A transfer that breaks is resumed where it stopped, in this call and, where the checksum
     is known, in a later one; what came so far lies beside the file as `NAME.part`. Processes
     that want the same file wait for the first.
 
@@ -99,14 +99,14 @@ def _retrieve(url: str, known: str | None, target: Path, progress: bool) -> None
 
 
 class _Download:
-    """A downloader for pooch that goes on after a break where the transfer stopped."""
+    """A downloader for pooch that resumes an interrupted transfer."""
 
     def __init__(self, part: Path, checked: bool, progress: bool) -> None:
         self._part = part
         self._progress = progress
         self._validator: str | None = None
         if not checked:
-            # Nothing would tell whether an old part belongs to the file of today.
+            # Without a checksum an old part may be of another file.
             part.unlink(missing_ok=True)
 
     def __call__(self, url: str, output_file: str, _pooch: Any) -> None:

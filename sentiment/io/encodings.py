@@ -90,7 +90,7 @@ def _not_decodable(path: Path, data: bytes, chosen: str, mark: str | None, error
 def is_unicode(text: str) -> bool:
     """Whether a string holds characters alone, no half of a surrogate pair.
 
-    Such halves stand for the bytes of names that are not UTF-8, and may be escaped in JSON.
+    Such halves represent the bytes of names that are not UTF-8, and may be escaped in JSON.
     """
     if text.isascii():
         return True

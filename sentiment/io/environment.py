@@ -21,5 +21,5 @@ def complete_environment() -> None:
         home = Path("/")
         os.environ["HOME"] = str(home)
     if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
-        # It takes a temporary folder for its settings, and says so in a paragraph of warnings.
+        # It takes a temporary folder for its settings, and prints a paragraph of warnings.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -33,7 +33,7 @@ def in_processes(
     task is being sent to it.)
 
     Args:
-        function: stands at the top of a module other than the script that runs.
+        function: defined at the top level of a module other than the script that runs.
         tasks: its arguments.
         workers: processes, at most.
 
@@ -97,7 +97,7 @@ def _alive() -> Iterator[None]:
 
 
 def _serve(connection: Connection, function: Callable[..., Any]) -> None:
-    # An interrupt reaches the whole group of processes; the parent alone has something to say.
+    # An interrupt reaches the whole group of processes; the parent alone reports it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_follow_parent, daemon=True).start()
     with suppress(EOFError, ConnectionError):  # the caller wants no more

@@ -53,7 +53,7 @@ def fit_blend(recurrent: np.ndarray, ngrams: np.ndarray, labels: np.ndarray) -> 
 
 
 def log_probabilities(logits: np.ndarray) -> np.ndarray:
-    """Return log probabilities (n, C) of logits (n, K), as the classifier does of its own."""
+    """Return log probabilities (n, C) of logits (n, K), as the classifier does from its logits."""
     if logits.shape[1] == 1:
         return log_expit(np.concatenate([-logits, logits], axis=1))
     return log_softmax(logits, axis=1)

@@ -49,7 +49,7 @@ class FittedNgrams:
         model: the weights, trained on train.
         strength: inverse strength of the regularization.
         valid_logits: float32 (n, K) of the validation split; None where there is none.
-        blend: how the branch is blended with the RNN where no validation split can tell.
+        blend: how the branch is blended with the RNN where there is no validation split.
     """
 
     model: NgramModel

@@ -74,7 +74,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Tell whether matrix products in bfloat16 are faster than in float32 on the device."""
+    """Return whether matrix products in bfloat16 are faster than in float32 on the device."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     cpu = torch.cpu.get_capabilities()

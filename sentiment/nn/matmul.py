@@ -102,7 +102,7 @@ def _kernel(onednn: bool) -> Iterator[None]:
 
 @cache
 def _onednn_is_better() -> bool:
-    """Tell whether MKL is slow on this CPU, and oneDNN is there and rounds nothing."""
+    """Return whether MKL is slow on this CPU, and oneDNN is there and rounds nothing."""
     if not torch.backends.mkldnn.is_available() or not torch.backends.mkl.is_available():
         return False
     cpu = Path("/proc/cpuinfo")

@@ -145,7 +145,7 @@ class PackedRNN(nn.Module):
         return [f"l{layer}", f"l{layer}_reverse"][: self.directions]
 
     def _takes_torchs_packed(self, inputs: Tensor, layout: PackedLayout) -> bool:
-        """Tell whether torch's packed kernel has the least overhead for a batch this small."""
+        """Return whether torch's packed kernel has the least overhead for a batch this small."""
         if inputs.device.type != "cpu" or self.compute_dtype is not None or not self.few_steps:
             return False
         return layout.sequences == 1 if self.cell == "lstm" else layout.steps <= self.few_steps

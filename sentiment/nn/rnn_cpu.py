@@ -249,7 +249,7 @@ def _steps(rows: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
 
 
 def _shrunk(steps: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensor]:
-    """Return of the step before each those rows whose sequences go on; the first has none."""
+    """Return the rows of the step before each whose sequences continue; the first has none."""
     pairs = zip(steps, sizes[1:], strict=False)
     return [steps[0][:0], *(rows if len(rows) == size else rows[:size] for rows, size in pairs)]
 

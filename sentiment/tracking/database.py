@@ -29,7 +29,7 @@ def sqlite_read_only(database: Path) -> str:
 
 
 def is_database(uri: str) -> bool:
-    """Tell whether a store is a database server, rather than a file or a tracking server."""
+    """Return whether a store is a database server, rather than a file or a tracking server."""
     return _kind(uri) in _SCHEMES
 
 

@@ -1,7 +1,7 @@
 """Tracking servers that may be away: asking whether one is there, what it is, and asking it once.
 
 MLflow's client repeats a failed request for minutes. Nothing of MLflow is imported before it is
-needed, so that a command can tell within seconds that there is no server.
+needed, so that a command can report within seconds that there is no server.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def check_is_mlflow(uri: str) -> None:
 def one_try_each() -> Iterator[None]:
     """Keep MLflow from repeating requests by itself: some count twice when they go through twice.
 
-    It would besides try for minutes before it tells that a server is down. The setting is the
+    It would besides try for minutes before it reports that a server is down. The setting is the
     whole process's.
     """
     with _tries(0):
@@ -136,7 +136,7 @@ def _tries(repetitions: int) -> Iterator[None]:
 
 
 def _is_search_result(text: str) -> bool:
-    """Tell whether an answer is that of a search of experiments; it leaves out what is empty."""
+    """Return whether an answer is that of a search of experiments; it leaves out what is empty."""
     try:
         answer = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where the data is that a model was trained on, as far as its record tells.
+"""Where the data is that a model was trained on, as far as it is recorded.
 
 A bundle travels to other machines and other people, so it names files without their folders; the
 store that the model was trained in knows where they were.
@@ -30,7 +30,7 @@ _PARENT_TAG = "mlflow.parentRunId"
 def own_data(model: SavedModel, metadata: Mapping[str, Any]) -> DataConfig:
     """Return where the data is that a model was trained on.
 
-    Taken from the first of these that tells: the tag of the registered version; the bundle, with
+    Taken from the first of these that has it: the tag of the registered version; the bundle, with
     the folder that the run recorded; the settings of the sweep; the run's parameters and its input.
 
     Args:
@@ -38,7 +38,7 @@ def own_data(model: SavedModel, metadata: Mapping[str, Any]) -> DataConfig:
         metadata: of its bundle.
 
     Raises:
-        InputError: nothing tells, or what tells is damaged.
+        InputError: none has it, or the record is damaged.
     """
     if model.version is not None and DATA_TAG in model.version.tags:
         return _checked(model.version.tags[DATA_TAG], "the version's tag `data`")
@@ -57,7 +57,7 @@ def own_data(model: SavedModel, metadata: Mapping[str, Any]) -> DataConfig:
         return DataConfig.model_validate({"data": place})
     what = f"a file called {name}" if name else "data that is not recorded"
     raise InputError(
-        f"the model was trained on {what}, and where that is can't be told: give it by --data, "
+        f"the model was trained on {what}, and where that is isn't recorded: give it by --data, "
         "with the same options, or name other data by --dataset or --data"
     )
 
@@ -87,7 +87,7 @@ def _recorded_place(run: Run | None) -> str | None:
 
 
 def _located(config: DataConfig, place: str | None) -> DataConfig:
-    """Put the folder back that a bundle leaves out, where the run's input tells it."""
+    """Restore the folder that a bundle leaves out, where the run's input has it."""
     if place is None:
         return config
     folder = Path(place).parent

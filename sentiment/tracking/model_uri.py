@@ -24,7 +24,7 @@ from sentiment.tracking.logged_model import BUNDLE_ARTIFACT
 from sentiment.tracking.store import read_store, tracking_uri
 
 MODEL_NAME = "sentiment"
-"""The registered model, unless told otherwise."""
+"""The registered model's default name."""
 CHAMPION = "champion"
 """The alias of the model that answers; only a promotion moves it."""
 
@@ -162,7 +162,7 @@ def version_of_alias(client: MlflowClient, name: str, alias: str) -> ModelVersio
     try:
         return client.get_model_version_by_alias(name, alias)
     except MlflowException as error:
-        # MLflow tells a missing alias as a bad parameter, and a missing model as this.
+        # MLflow reports a missing alias as a bad parameter, and a missing model as this.
         if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
             return None
         raise

@@ -74,7 +74,7 @@ def provenance_tags(precision: str) -> dict[str, str]:
 def command_line() -> str:
     """Return the command that started this process, as one would type it.
 
-    `python -m package.module` is told by the module's name, which `sys.argv` hides.
+    `python -m package.module` is recognised by the module's name, which `sys.argv` hides.
     """
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is None or not spec.name:
@@ -116,7 +116,7 @@ def package_versions() -> dict[str, str]:
 
 
 def cpu_model() -> str:
-    """Return the name of the CPU, as the operating system tells it."""
+    """Return the name of the CPU, as the operating system reports it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -134,7 +134,7 @@ def gpu_models() -> list[str]:
 
 
 def process_tags() -> dict[str, str]:
-    """Return the tags that tell which process writes a run; see `is_alive`."""
+    """Return the tags that identify the process that writes a run; see `is_alive`."""
     return {
         "process.host": socket.gethostname(),
         "process.pid": str(os.getpid()),
@@ -143,7 +143,7 @@ def process_tags() -> dict[str, str]:
 
 
 def is_alive(tags: dict[str, str]) -> bool | None:
-    """Tell whether the process of `process_tags` still runs; None if this machine can't know."""
+    """Return whether the process of `process_tags` still runs; None if this machine can't know."""
     if tags.get("process.host") != socket.gethostname():
         return None
     try:

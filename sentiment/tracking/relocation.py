@@ -93,7 +93,7 @@ def check_location(database: Path) -> None:
 
 
 def displacement(database: Path) -> Displacement | None:
-    """Tell whether a store was moved or copied since its record was written.
+    """Return whether a store was moved or copied since its record was written.
 
     It was if the recorded folder is gone, if artifacts of its runs lie beside the database, or if
     the recorded folder holds the same experiment in a database of the same name.
@@ -253,7 +253,7 @@ def _artifact_ids(connection: sqlite3.Connection, experiment_id: str) -> list[st
 
 
 def _holds(database: Path, experiment: _Experiment) -> bool:
-    """Tell whether a database that may be another store's has the same experiment."""
+    """Return whether a database that may be another store's has the same experiment."""
     if not _exists(database):
         return False
     try:
@@ -283,7 +283,7 @@ def _local(location: str | None) -> Path | None:
 
 
 def _exists(path: Path) -> bool:
-    """Tell whether a path leads anywhere that this user may look at."""
+    """Return whether a path leads anywhere that this user may look at."""
     return os.path.exists(path)  # noqa: PTH110 - Path.exists raises where it may not look
 
 

@@ -92,7 +92,7 @@ def ended_on_failure(
             client.set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
             if tags:
                 log_batch(client, run_id, tags=tags)
-        except Exception as further:  # noqa: BLE001 - the first error is the one to tell
+        except Exception as further:  # noqa: BLE001 - the first error is the one to report
             error.add_note(f"the run {run_id} could not be ended: {further}")
         raise
 
@@ -124,7 +124,7 @@ def close_run(
 
 
 class RunRecord:
-    """One run of its own, such as `sentiment.train` makes.
+    """A single run outside any sweep, such as `sentiment.train` makes.
 
     As a context it ends the run: FINISHED, KILLED on Control-C, else FAILED with the traceback
     in `error.txt`.

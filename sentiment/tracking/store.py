@@ -57,7 +57,7 @@ def tracking_uri(explicit: str | None = None) -> str:
         database = uri.partition("///")[2]
         if not database or database == ":memory:":
             raise InputError(f"{uri}: write the store as sqlite:///FILE")
-        # MLflow takes the path as it stands, so nothing in it is quoted.
+        # MLflow takes the path literally, so nothing in it is quoted.
         return f"sqlite:///{Path(database).absolute()}"
     if scheme not in (*_DATABASES, "http", "https", "databricks"):
         raise InputError(
@@ -174,7 +174,7 @@ def _alone(uri: str) -> Iterator[None]:
 
 
 def _opened(uri: str) -> MlflowClient:
-    """Open a store that nobody else of us is opening; an SQLite file is made if it isn't there."""
+    """Open a store under its lock; create its SQLite file if it isn't there."""
     database = sqlite_file(uri)
     if database is not None and not database.exists():
         _make_database(database)

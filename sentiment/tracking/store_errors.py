@@ -72,7 +72,7 @@ def store_error(error: BaseException) -> str | None:
 
 
 def is_read_only(error: BaseException) -> bool:
-    """Tell whether an exception says that this user may read a store but not write it."""
+    """Return whether an exception means that this user may read a store but not write it."""
     for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return True
@@ -169,7 +169,7 @@ def _schema(found: str) -> str:
 
 
 def _in_request(trace: TracebackType | None) -> bool:
-    """Tell whether an exception came out of MLflow's client while it read an answer."""
+    """Return whether an exception came out of MLflow's client while it read an answer."""
     while trace is not None:
         file = PurePath(trace.tb_frame.f_code.co_filename)
         if file.name in _REQUESTS and "mlflow" in file.parts:

@@ -1,7 +1,7 @@
-"""A training on disk, to go on with it later: JSON and safetensors, no pickle.
+"""Checkpoints of a training, to resume it later: JSON and safetensors, no pickle.
 
 A checkpoint is a folder: the best model so far as a bundle, the state of the trainer, and a
-manifest of sizes and checksums. One without a manifest that fits is torn, and nobody reads it.
+manifest of sizes and checksums. One without a matching manifest is incomplete and ignored.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ TENSORS_FILE = "training.safetensors"
 def save_checkpoint(trainer: Trainer, folder: Path, notes: dict[str, Any]) -> None:
     """Write a training between two evaluations, the first of which is over.
 
-    Frozen embeddings stand in the bundle alone.
+    Frozen embeddings are saved in the bundle alone.
 
     Args:
         trainer: at an evaluation.
-        folder: an empty folder; whoever moves it elsewhere may be cut off, see `is_whole`.
+        folder: an empty folder; a later move of it may be interrupted, see `is_whole`.
         notes: what the caller wants to find again; JSON.
     """
     trainer.best.save(folder / MODEL_FOLDER)
@@ -56,7 +56,7 @@ def read_notes(folder: Path) -> dict[str, Any]:
 
 
 def load_checkpoint(trainer: Trainer, folder: Path) -> dict[str, Any]:
-    """Let a new trainer go on from a whole checkpoint, and return the notes.
+    """Resume a new trainer from a whole checkpoint, and return the notes.
 
     Raises:
         InputError: the checkpoint is of other settings or other data.
@@ -70,7 +70,7 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> dict[str, Any]:
 
 
 def _is_same(written: dict[str, Any], own: dict[str, Any]) -> bool:
-    """Tell whether two identities are alike; a setting that is newer counts with its default."""
+    """Return whether two identities are alike; a setting that is newer counts with its default."""
     try:
         settings = Config.model_validate(written["settings"]).model_dump(mode="json")
     except (KeyError, ValueError):
@@ -79,7 +79,7 @@ def _is_same(written: dict[str, Any], own: dict[str, Any]) -> bool:
 
 
 def _identity(trainer: Trainer) -> dict[str, Any]:
-    """Return what two trainers must share for one to go on where the other was."""
+    """Return what two trainers must share for one to resume the other's training."""
     return {
         "settings": trainer.config.model_dump(mode="json"),
         "data": trainer.corpus.dataset_fingerprint,

@@ -14,7 +14,7 @@ from sentiment.ngrams.fit import FittedNgrams, load_ngrams, ngram_key
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A data set, ready for every configuration that `prepare` was told of.
+    """A data set, ready for every configuration that `prepare` was given.
 
     Attributes:
         dataset: texts, labels and splits.
@@ -32,7 +32,7 @@ class PreparedData:
         """Return what a model of these settings is trained on.
 
         Raises:
-            KeyError: `prepare` was not told of settings like these.
+            KeyError: `prepare` was not given such settings.
         """
         key = text_key(config.text)
         return self.corpora[key], self.vectors[key, VectorSpec.of(config.model)]
@@ -41,7 +41,7 @@ class PreparedData:
         """Return the n-gram branch of a model of these settings; None if it has none.
 
         Raises:
-            KeyError: `prepare` was not told of settings like these.
+            KeyError: `prepare` was not given such settings.
         """
         key = ngram_key(config)
         return None if key is None else self.ngrams[key]
@@ -58,9 +58,9 @@ def prepare(
     texts are trained side by side.
 
     Args:
-        data: the data set, or where it is to be loaded from.
+        data: the data set, or where to load it from.
         configs: of the models to be trained.
-        progress: told what is being done.
+        progress: called with a line on what is being done.
 
     Raises:
         InputError: the data or a source of vectors is not as it should be.

@@ -232,7 +232,7 @@ class Trainer:
         return TrainerState(progress, tensors)
 
     def restore(self, state: TrainerState, best_weights: dict[str, torch.Tensor]) -> None:
-        """Go on from a state of a trainer of the same settings and data, before any training.
+        """Resume from the state of a trainer of the same settings and data, before any training.
 
         What follows is what would have followed there, to the bit on the same kind of device.
 

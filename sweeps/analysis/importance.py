@@ -1,7 +1,7 @@
 """How much each hyperparameter matters, judged from trials that compare.
 
-Trials that a scheduler stopped have seen a part of the training that others have seen; a value
-after a quarter of an epoch and one after two say nothing together. So importances are taken among
+Trials that a scheduler stopped have seen a part of the training that others have seen; values
+after a quarter of an epoch and after two do not compare. So importances are taken among
 trials of one budget, and by two of Optuna's evaluators, which ask different questions.
 """
 
@@ -24,7 +24,7 @@ from optuna.trial import create_trial
 from sweeps.analysis.sweep_data import Budget, SweepData
 
 LEAST_TRIALS = 10
-"""Fewer trials of one budget say nothing of many hyperparameters."""
+"""Fewer trials of one budget are too few to judge many hyperparameters."""
 BEST_SHARE = 0.25
 """The share of trials that PED-ANOVA sets apart from the rest."""
 
@@ -54,7 +54,8 @@ class Importances:
 
 
 def importances(record: SweepData, budget: Budget) -> Importances | None:
-    """Return the importances among the trials of a budget; None where they can't be told.
+    """Return the importances among the trials of a budget; None where they can't be
+    estimated.
 
     They can't for fewer than `LEAST_TRIALS`, for values that are all the same, and where nothing
     was searched.

@@ -51,7 +51,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class SweepData:
-    """A sweep as its runs tell it.
+    """A sweep as read from its runs.
 
     Attributes:
         run: the sweep's own run.
@@ -94,7 +94,7 @@ class SweepData:
 
     @property
     def sign(self) -> int:
-        """1 if the objective is to be large, -1 if it is to be small."""
+        """1 if the objective is maximized, -1 if it is minimized."""
         return -1 if self.objective == "valid/loss" else 1
 
     @cached_property
@@ -190,7 +190,7 @@ def read_sweep(client: MlflowClient, run: Run) -> SweepData:
     """
     name = run.data.tags["sweep.name"]
     if "objective" not in run.data.params:
-        raise InputError(f"the sweep {name} was cut off before it wrote what it goes by")
+        raise InputError(f"the sweep {name} was interrupted before it wrote its objective")
     objective = cast(Objective, run.data.params["objective"])
     everything = trials_of(client, run)
     trials = [trial for trial in everything if trial.role == "trial"]
@@ -209,7 +209,7 @@ def read_sweep(client: MlflowClient, run: Run) -> SweepData:
             for trial in everything
             if trial.role == "confirmation"
             and trial.outcome == "completed"
-            # A sweep that went on may have had another winner before.
+            # A resumed sweep may have had another winner before.
             and str(trial.key).startswith(confirms)
         ],
         curves={

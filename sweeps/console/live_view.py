@@ -28,7 +28,7 @@ _WRAPPED: dict[str, Any] = {"no_wrap": False, "overflow": "fold"}
 
 
 class View(Protocol):
-    """Shows how a sweep stands until it is closed."""
+    """Shows the progress of a sweep until it is closed."""
 
     def update(self) -> None:
         """Take note that something may have changed."""
@@ -100,7 +100,7 @@ def make_view(progress: Progress, console: Console, quiet: bool) -> View:
 
 
 def line(progress: Progress) -> str:
-    """Say in one line how a sweep stands."""
+    """Return the progress of a sweep in one line."""
     counts = progress.counts
     parts = [
         _clock(time.monotonic() - progress.started),
@@ -119,7 +119,7 @@ def line(progress: Progress) -> str:
 
 
 def panel(progress: Progress, width: int = 80, height: int = 24) -> RenderableType:
-    """Draw how a sweep stands.
+    """Render the progress of a sweep.
 
     Args:
         progress: of the sweep.

@@ -1,4 +1,4 @@
-"""How a sweep stands, for those who watch it: trials by outcome, the best, the time left."""
+"""Progress of a sweep, for its display: trials by outcome, the best, the time left."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sentiment.objective import merit
 from sweeps.tracking.queries import TrialRecord
 from sweeps.trials.outcomes import Outcome
 
-# Trials that tell what the next ones cost. On the records of five sweeps of 50 trials a dozen was
-# best, but 8 and 20 were nearly as good.
+# Trials by which the cost of the next ones is estimated. On the records of five sweeps of 50
+# trials a dozen was best, but 8 and 20 were nearly as good.
 _LATEST = 12
 
 
@@ -74,7 +74,7 @@ class Progress:
             workers: trials at once.
             objective: what the best goes by.
             deadline: `time.monotonic()` at which no more trials start, if there is a budget.
-            searched: hyperparameters that tell the trials apart.
+            searched: hyperparameters in which the trials differ.
         """
         self.total = total
         self.workers = workers

@@ -23,7 +23,7 @@ from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.config import SweepSettings
 from sweeps.registry.challenger import RegisteredWinner
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, number_text
-from sweeps.terminal import Column, command_lines, fitted_table, say
+from sweeps.terminal import Column, command_lines, fitted_table, notify
 from sweeps.tracking.queries import TrialRecord, best_finalists, best_trials, trial_number
 from sweeps.tracking.retention import Removed
 from sweeps.tracking.runs_view import LOCAL_PAGES, trials_page
@@ -44,7 +44,7 @@ class SweepResult:
         trials: the search's trials by number, then the baselines.
         winner: the best by validation; None if no trial got that far.
         test: the winner's metrics on the test split.
-        registered: its version, and how it stands in the registry; None if it has none.
+        registered: its version and its state in the registry; None if it has none.
         champion: the version that is the champion; None if there is none.
         seconds: from the launch to the end.
         asked: trials that the search was to have.
@@ -126,17 +126,17 @@ def print_result(
         examples: texts of the train split.
     """
     counts = ", ".join(count_parts(counts_of(result.outcomes)))
-    say(console, f"sweep {result.name} ended after {duration(result.seconds)}: {counts}")
+    notify(console, f"sweep {result.name} ended after {duration(result.seconds)}: {counts}")
     for line in _budget_lines(result, settings):
-        say(console, line)
+        notify(console, line)
     if result.winner is None:
-        say(
+        notify(
             console,
             "no trial got as far as an evaluation; error.txt among a failed run's artifacts says "
             f"why: {_browse(settings, uri)}",
         )
         for warning in result.warnings:
-            say(console, f"warning: {warning}")
+            notify(console, f"warning: {warning}")
         return
     ranked = best_trials(result.trials, settings.objective)
     console.print(_table(ranked, settings, examples, console.width))
@@ -144,30 +144,30 @@ def print_result(
     if finalists:
         console.print(_table(finalists, settings, examples, console.width, "finalist"))
     test = result.test
-    say(
+    notify(
         console,
         f"test split, scored once, of {_named(result.winner)}: accuracy "
         f"{test['test/accuracy']:.4f}, f1 {test['test/f1']:.4f}, loss {test['test/loss']:.4f}",
     )
     if result.comparison is not None:
-        say(console, result.comparison.sentence())
+        notify(console, result.comparison.sentence())
     if result.confirmation is not None:
-        say(console, result.confirmation.sentence())
+        notify(console, result.confirmation.sentence())
     note = _better_baseline(result, settings.objective)
     if note:
-        say(console, note)
+        notify(console, note)
     for line in _registered(result.registered, settings):
-        say(console, line)
+        notify(console, line)
     if result.removed.models:
-        say(console, str(result.removed))
+        notify(console, str(result.removed))
     for warning in result.warnings:
-        say(console, f"warning: {warning}")
-    say(console, "next:")
+        notify(console, f"warning: {warning}")
+    notify(console, "next:")
     for line in command_lines(_next_commands(result, settings, uri), console.width):
-        say(console, line)
+        notify(console, line)
     browse, page = _browse(settings, uri), trials_page(experiment_id, result.name)
     runs = "" if is_server(uri) else f", while {browse} runs"
-    say(console, f"all trials in MLflow, the best first{runs}:")
+    notify(console, f"all trials in MLflow, the best first{runs}:")
     # An address must stay whole to be opened, however narrow the terminal is.
     console.print(
         f"  {browse if is_server(uri) else LOCAL_PAGES}/{page}",
@@ -271,7 +271,7 @@ def _table(
 
 
 def _registered(registered: RegisteredWinner | None, settings: SweepSettings) -> Iterator[str]:
-    """Yield how the winner stands in the registry."""
+    """Yield the winner's state in the registry."""
     name = settings.model_name
     if registered is None:
         yield f"the winner's version of {name} was removed; nothing is registered"

@@ -58,7 +58,7 @@ class TrackingCallback(tune.Callback):
         progress: Progress,
         view: View,
         *,
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
         dataset: str,
         dataset_fingerprint: str,
         attempts: RetryTracker,
@@ -73,12 +73,12 @@ class TrackingCallback(tune.Callback):
         Args:
             tracker: writes the record.
             progress: what the view shows.
-            view: told of changes.
-            say: prints a line, of a trial that failed.
+            view: updated at each change.
+            notify: prints a line, on a trial that failed.
             dataset: the data set's name.
             dataset_fingerprint: its fingerprint.
-            attempts: knows which trials are tried again, and their checkpoints.
-            watchdog: tells which workers hang; the default, if None.
+            attempts: decides which trials are retried, and finds their checkpoints.
+            watchdog: finds the workers that hang; the default, if None.
             role: what the trials are to the sweep.
             keys: of trials that are known by a name rather than by their number.
             tags: further tags of their runs.
@@ -96,7 +96,7 @@ class TrackingCallback(tune.Callback):
         )
         self._tracker = tracker
         self._view = view
-        self._say = say
+        self._notify = notify
         self._attempts = attempts
         self._monitor = WorkerMonitor(watchdog or Watchdog())
         self._fail_fast = FailFastMonitor()
@@ -104,7 +104,7 @@ class TrackingCallback(tune.Callback):
         self.failure: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Keep clients, threads and terminals out of Ray's snapshot, which nobody reads."""
+        """Keep clients, threads and terminals out of Ray's snapshot, which is never restored."""
         return {}
 
     def finish(self, ended: Sequence[EndedTrial]) -> None:
@@ -180,13 +180,13 @@ class TrackingCallback(tune.Callback):
         error = self._monitor.error_of(trial)
         number = int(trial.config["trial"])
         if self._attempts.is_pending_retry(number):
-            on = "it goes on from its last checkpoint"
+            on = "it resumes from its last checkpoint"
             if is_lost_node(error):
-                self._say(f"trial {state.key} lost its node; {on}, on another")
+                self._notify(f"trial {state.key} lost its node; {on}, on another")
             elif self._attempts.memory_error is None:
                 count = self._attempts.failures(number)
                 self._tracker.note_failure(state.key, count, error)
-                self._say(
+                self._notify(
                     f"trial {state.key} failed: {_last_line(error)}; {on}, retry {count} of "
                     f"{self._attempts.retries}"
                 )
@@ -212,7 +212,7 @@ class TrackingCallback(tune.Callback):
     def _fail(self, state: TrialState, error: str) -> None:
         """Record that a trial has failed for good."""
         self._recorder.end(state, "failed", error)
-        self._say(f"trial {state.key} failed: {_last_line(error)}")
+        self._notify(f"trial {state.key} failed: {_last_line(error)}")
         self._fail_fast.end(_last_line(error))
 
     def _outcome(self, state: TrialState, trial_id: str) -> Outcome:

@@ -22,7 +22,7 @@ class DynamicConcurrencyLimiter(ConcurrencyLimiter):
         self._room = room
 
     def __getstate__(self) -> dict[str, Any]:
-        """Keep what asks the cluster out of Ray's snapshot, which nobody reads."""
+        """Keep the cluster's client out of Ray's snapshot, which is never restored."""
         return {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]

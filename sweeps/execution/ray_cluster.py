@@ -153,7 +153,7 @@ def joined_ray(address: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _until_the_end() -> Iterator[None]:
     try:
-        # Ray ends the process at SIGTERM with a status of its own; to us it is Control-C.
+        # Ray ends the process at SIGTERM with its own status; here it is handled as Control-C.
         with interruptible():
             yield
     finally:
@@ -161,7 +161,7 @@ def _until_the_end() -> Iterator[None]:
 
 
 def _silence() -> None:
-    # A trial's failure is told and recorded by us; Ray would print its traceback three times.
+    # A trial's failure is logged and recorded by us; Ray would print its traceback three times.
     for name in ("ray", "ray.tune", "ray.air", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -208,7 +208,7 @@ def cluster_nodes() -> list[Node]:
 
 
 def room_in_cluster(workers: Workers) -> Callable[[], int]:
-    """Return what tells how many workers fit now: nodes join a cluster and leave it."""
+    """Return a function that counts the workers that fit now: nodes join and leave a cluster."""
     asked, room = -float("inf"), workers.count
 
     def look() -> int:

@@ -1,7 +1,7 @@
 """Where the Ray that a sweep starts keeps its files: writable, with room, and short enough.
 
-Ray writes logs and sockets below `$RAY_TMPDIR`, else `$TMPDIR`, else `/tmp`. Of a folder that is
-full or too deep it would tell only after its own timeouts, when the sweep is recorded already.
+Ray writes logs and sockets below `$RAY_TMPDIR`, else `$TMPDIR`, else `/tmp`. It
+reports a folder that is full or too deep only after its timeouts, when the sweep is recorded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHORT = "/tmp"
 
 
 def choose_directory() -> Path:
-    """Return the folder that is to be `$RAY_TMPDIR`; nothing is written.
+    """Return the folder to set `$RAY_TMPDIR` to; nothing is written.
 
     It is the one that is given there, or else the first of `$TMPDIR` and `/tmp` that will do.
 

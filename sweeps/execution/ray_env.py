@@ -1,4 +1,4 @@
-"""What Ray is told through the environment; to be imported before it."""
+"""Ray's settings in the environment; import this before Ray."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 # experiment's state and its figures of use are not wanted: the record is MLflow's.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Ray prints a paragraph on standard output when a worker dies; the callback tells of it in a line.
+# Ray prints a paragraph on standard output when a worker dies; the callback logs it in a line.
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -30,7 +30,7 @@ def _has_token() -> bool:
         return False
 
 
-# A cluster started where there is a token asks for it; whoever joins one sends none unless told to.
+# A cluster started where there is a token asks for it; whoever joins one sends none by default.
 # Its compiled part reads this when it is imported, its processes when they are started: set in
 # between, they would not agree.
 if _has_token() and "ray" not in sys.modules:

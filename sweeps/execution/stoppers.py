@@ -24,11 +24,11 @@ class TimeBudget(Stopper):
         self._search = search
 
     def __getstate__(self) -> dict[str, Any]:
-        """Keep the search out of Ray's snapshot, which nobody reads."""
+        """Keep the searcher out of Ray's snapshot, which is never restored."""
         return {}
 
     def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Tell whether a trial that has just been evaluated ends."""
+        """Return whether a trial that has just been evaluated ends."""
         if not self._over():
             return False
         if not result.get(FINISHED) and FAILURE not in result:

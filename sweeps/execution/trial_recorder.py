@@ -126,7 +126,7 @@ class TrialRecorder:
             precision=state.precision,
         )
         if isinstance(state.key, int):
-            # The journal has the model now; what goes on needs no more.
+            # The journal has the model now; a resumed sweep needs no checkpoint of it.
             self._attempts.delete_checkpoints(state.key)
 
     def complete(self, trial: EndedTrial) -> None:
@@ -146,7 +146,7 @@ class TrialRecorder:
                 self.add_evaluation(state, {**result, "facts": notes["facts"]})
         error = None
         if trial.outcome == "failed":
-            error = "the sweep was cut off as it failed; its other failures are beside this"
+            error = "the sweep was interrupted: the trial's other failures are beside this"
         self.end(state, trial.outcome, error)
 
     def _key(self, config: Mapping[str, Any]) -> int | str:

@@ -44,13 +44,13 @@ def run_trials(
     """Run what the search suggests until it has no more.
 
     Args:
-        search: gives the trials and hears how they end.
-        scheduler: decides which go on.
+        search: suggests the trials and is notified how they end.
+        scheduler: decides which trials continue.
         prepared: data and word vectors; each node keeps one copy of them.
         workers: how many at once, and what each gets.
-        callback: hears of every event.
+        callback: is notified of every event.
         storage: folder of Ray's own files, the trials' checkpoints among them.
-        room: tells how many workers fit now; as many as `workers` says, if None.
+        room: returns how many workers fit now; None: always the count of `workers`.
         stopper: ends trials at an evaluation.
         system_metrics: whether workers measure how busy they and their machines are.
         worker: what each process runs, set up as `TrialWorker` is; that one, if None.

@@ -36,7 +36,7 @@ from sweeps.search.rungs import plan_rungs
 from sweeps.search.samplers import make_sampler
 from sweeps.search.study_location import StudyLocation
 from sweeps.space.space import SearchSpace
-from sweeps.terminal import say
+from sweeps.terminal import notify
 from sweeps.tracking.queries import sweep_run
 from sweeps.tracking.tracker import check_sweep_name
 from sweeps.trials.checkpoint_storage import Storage
@@ -86,9 +86,9 @@ def check(
     uri = tracking_uri(settings.tracking_uri)
     _check_store(settings, uri, studies, new=resumed is None)
     for line in _machine_lines(settings, nodes, workers, name, resumed is not None):
-        say(console, line)
+        notify(console, line)
     dtype = pick_precision(settings.precision, torch.device("cuda" if on_gpu else "cpu"))
-    dataset = load_dataset(settings.data, lambda line: say(console, line))
+    dataset = load_dataset(settings.data, lambda line: notify(console, line))
     if resumed and resumed.dataset_fingerprint is not None:
         check_same_data(dataset, resumed.dataset_fingerprint, resumed.name)
     texts = dataset.splits["train"].texts
@@ -116,7 +116,7 @@ def check(
 
 
 def recipes_for(dataset: Dataset) -> list[Recipe]:
-    """Return the recipes that can tell the data's classes apart."""
+    """Return the recipes whose loss suits the number of the data's classes."""
     two = len(dataset.label_names) == 2
     return [recipe for recipe in baseline_recipes() if two or recipe.settings["loss"] != "bce"]
 

@@ -21,7 +21,7 @@ from sweeps.search.rungs import Rungs
 from sweeps.search.study_location import StudyLocation
 from sweeps.space.hyperparameters import NOT_RANGES
 from sweeps.space.space import SearchSpace
-from sweeps.terminal import say
+from sweeps.terminal import notify
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.workspace import Workspace
 
@@ -107,7 +107,7 @@ class SweepContext:
 
     def notify(self, text: str) -> None:
         """Print a line for the user."""
-        say(self.console, text)
+        notify(self.console, text)
 
 
 def check_same_data(dataset: Dataset, fingerprint: str, sweep: str) -> None:

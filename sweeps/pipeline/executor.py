@@ -160,7 +160,7 @@ class Executor:
             self._tracker,
             progress,
             view,
-            say=context.notify,
+            notify=context.notify,
             dataset=context.dataset.name,
             dataset_fingerprint=context.dataset.fingerprint,
             attempts=attempts,

@@ -1,4 +1,4 @@
-"""What a candidate and the champion say of a test split, and the verdict of the gate on it.
+"""Predictions of a candidate and the champion on a test split, and the gate's verdict.
 
 A test split is scored once for a model: its predictions are recorded and read the next time. Each
 model has to run without this checkout once, on a sample of the texts where it was scored before.
@@ -73,8 +73,8 @@ class CandidateScoring:
             requirements: what the candidate must reach.
 
         Raises:
-            InputError: a model can't be had, the champion is damaged, or the two tell different
-                labels apart.
+            InputError: a model can't be had, the champion is damaged, or the two have different
+                labels.
             CandidateError: the candidate's files are not those that were registered, or don't run
                 elsewhere.
         """
@@ -207,7 +207,7 @@ def _in_isolation(folder: Path, texts: list[str], title: str) -> IsolatedPredict
 
 
 def _agree(known: IsolatedPredictions, again: IsolatedPredictions, sample: list[int]) -> bool:
-    """Tell whether recorded predictions are those of a sample scored now."""
+    """Return whether recorded predictions are those of a sample scored now."""
     if known.label_names != again.label_names:
         return False
     if again.padded:

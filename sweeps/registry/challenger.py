@@ -35,7 +35,7 @@ class ChallengerState:
         before: the version that was the challenger; None if none was.
         reason: `first`: there was none; `better`, `not_better`: on validation of the same data;
             `other_data`: the one before was trained on other data; `unknown`: its validation is not
-            recorded; `asked`: `--as-challenger`; `kept`: nothing was to be decided.
+            recorded; `asked`: `--as-challenger`; `kept`: there was nothing to decide.
         objective: the validation metric that decides.
         value: the winner's.
         value_before: that of the version before; None if it isn't known.
@@ -61,7 +61,7 @@ class ChallengerState:
         return self.moved or self.before == self.winner
 
     def sentence(self) -> str:
-        """Say which version is the challenger, and why, after `registered as version …`."""
+        """Return which version is the challenger, and why, to follow `registered as version …`."""
         if self.before is None or self.before == self.winner:
             return f", alias {CHALLENGER}" if self.is_winner else f"; there is no {CHALLENGER}"
         if not self.moved:
@@ -170,7 +170,7 @@ def register_winner(
 def registered_winner(
     client: MlflowClient, name: str, version: ModelVersion, objective: Objective
 ) -> RegisteredWinner:
-    """Return how a winner stands that was registered before; nothing is moved."""
+    """Return the state of a winner that was registered before; nothing is moved."""
     state = _decided(client, name, version, objective, "kept")
     looks = count_looks(client, name, version.tags.get("dataset_fingerprint", ""))
     return RegisteredWinner(int(version.version), state, looks)

@@ -46,7 +46,7 @@ def record_digests(
 
 
 def has_digests(tags: Mapping[str, str]) -> bool:
-    """Tell whether a version's tags hold what its files can be checked against."""
+    """Return whether a version's tags hold checksums of its files."""
     return CHECKSUM_TAG in tags or LIST_TAG in tags
 
 

@@ -46,8 +46,8 @@ def main(model: Path, exchange: Path, threads: int) -> None:
     if not padded and (first["label"].tolist() != names or not near.all()):
         raise ValueError("MLflow's answers are not those of the bundle within")
     np.save(exchange / "log_probabilities.npy", scores, allow_pickle=False)
-    told = {"label_names": bundle.label_names, "padded": padded}
-    (exchange / "model.json").write_text(json.dumps(told), encoding="ascii")
+    description = {"label_names": bundle.label_names, "padded": padded}
+    (exchange / "model.json").write_text(json.dumps(description), encoding="ascii")
 
 
 if __name__ == "__main__":

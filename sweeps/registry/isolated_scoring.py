@@ -1,4 +1,4 @@
-"""A saved model loaded in isolation: in a process of its own, without this checkout.
+"""A saved model loaded in isolation: in a subprocess, without this checkout.
 
 What counts for a promotion is what others will get: the model as MLflow loads it, by its own copy
 of `sentiment`, where neither this checkout nor Ray nor Optuna is.
@@ -25,12 +25,12 @@ class IsolatedScoringError(RuntimeError):
 
 @dataclass(frozen=True)
 class IsolatedPredictions:
-    """What a model says of texts.
+    """A model's predictions of texts.
 
     Attributes:
         label_names: its labels, by their index.
         log_probabilities: float32 (n, C).
-        padded: what it says of a text depends on the other texts of its batch.
+        padded: the prediction of a text depends on the other texts of its batch.
     """
 
     label_names: tuple[str, ...]
@@ -39,7 +39,7 @@ class IsolatedPredictions:
 
 
 def score_in_subprocess(model: Path, texts: Sequence[str]) -> IsolatedPredictions:
-    """Load a model as MLflow saves it in a process of its own, and have it judge texts.
+    """Load a model as MLflow saves it in a subprocess, and return its predictions.
 
     Nothing is written into the model's folder.
 
@@ -65,6 +65,6 @@ def score_in_subprocess(model: Path, texts: Sequence[str]) -> IsolatedPrediction
         if done.returncode:
             reason = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
             raise IsolatedScoringError(reason[-1])
-        told = json.loads(Path(exchange, "model.json").read_text(encoding="ascii"))
+        description = json.loads(Path(exchange, "model.json").read_text(encoding="ascii"))
         scores = np.load(Path(exchange, "log_probabilities.npy"), allow_pickle=False)
-    return IsolatedPredictions(tuple(told["label_names"]), scores, told["padded"])
+    return IsolatedPredictions(tuple(description["label_names"]), scores, description["padded"])

@@ -1,6 +1,6 @@
 """How often models of a name were scored on the test split of a data set.
 
-The more often results on a test split are seen before a choice, the less they say of new texts.
+The more often results on a test split are seen before a choice, the less they predict of new texts.
 A registered model's tag `test_looks.` with the start of the data's fingerprint counts them: one
 for each scoring of a sweep's winner, and of a model by a promotion. Baselines and confirmations are
 not counted, since nothing is chosen by them, nor are promotions that read recorded predictions.

@@ -15,7 +15,7 @@ from sweeps.analysis.significance import mcnemar, p_value_text
 
 TOLERANCE = 1e-3
 """By how much a metric may differ from the recorded one: other kernels round otherwise, and
-flip a review or two that stand on the edge."""
+flip a review or two near the threshold."""
 SIGNIFICANCE = 0.05
 """The p value below which a gain counts as significant."""
 _ROUNDING = 1e-9
@@ -75,13 +75,13 @@ def judge(
     recorded: Mapping[str, float],
     requirements: Requirements = Requirements(),
 ) -> Verdict:
-    """Score what a candidate and the champion say of the same texts, and compare.
+    """Score the predictions of a candidate and the champion on the same texts, and compare.
 
     Args:
         candidate: log probabilities (n, C) of the model that would become champion.
         champion: the same of the present one, for the same labels; None if there is none.
         labels: (n,) of the texts.
-        recorded: metrics that the candidate is said to have, such as `test/accuracy`.
+        recorded: the candidate's recorded metrics, such as `test/accuracy`.
         requirements: what the candidate must reach.
     """
     scores = score(candidate, labels)

@@ -52,7 +52,7 @@ def record_predictions(
         client: client of the store.
         run_id: the run that trained the model.
         model_id: the logged model.
-        predictions: what it says of the split's texts.
+        predictions: of the split's texts.
         fingerprint: the data set's.
         model_checksum: of the model's files, from `sweeps.registry.checksums`.
         split: the split.
@@ -149,7 +149,7 @@ def read_predictions(
 
 
 def ran_in_isolation(client: MlflowClient, model_id: str, model_checksum: str) -> bool:
-    """Tell whether a model with these files has run without this checkout."""
+    """Return whether a model with these files has run without this checkout."""
     return bool(client.get_logged_model(model_id).tags.get(ISOLATED_TAG) == model_checksum)
 
 

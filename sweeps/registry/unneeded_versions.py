@@ -10,7 +10,8 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from sentiment.errors import InputError
 from sentiment.tracking.model_uri import MODEL_TAG, REMOVED, model_of_version
-from sweeps.registry.versions import VERSIONS_TAG, rollback_targets, standing
+from sweeps.registry.champion import champion_state, rollback_targets
+from sweeps.registry.versions import VERSIONS_TAG
 from sweeps.tracking.disk_usage import Item, Record, is_deleted, is_running, pages
 from sweeps.tracking.retention import artifact_size, remove_model
 
@@ -65,7 +66,7 @@ def unneeded_versions(
 
 
 def _is_ours(version: ModelVersion) -> bool:
-    """Tell whether a sweep or a promotion has registered a version."""
+    """Return whether a sweep or a promotion has registered a version."""
     ours = str(version.source or "").startswith("models:/m-")
     return ours and "dataset_fingerprint" in version.tags
 
@@ -80,7 +81,7 @@ def _unneeded(
     """
     needed = {int(number) for number in model.aliases.values()}
     if not former_champions:
-        needed |= set(rollback_targets(standing(client, model.name)))
+        needed |= set(rollback_targets(champion_state(client, model.name)))
     return sorted(
         (
             version

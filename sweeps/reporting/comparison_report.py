@@ -8,11 +8,12 @@ from sentiment.wording import counted
 from sweeps.analysis.comparison import ComparedRun, Comparison
 from sweeps.analysis.significance import p_value_text
 from sweeps.analysis.sweep_data import SweepData, differing
-from sweeps.reporting.figures.comparison import ACCURACY, run_pictures, sweep_pictures
+from sweeps.reporting.figures.comparison import run_figures, sweep_figures
+from sweeps.reporting.figures.sweep_points import ACCURACY
 from sweeps.reporting.leaderboard import number_text, setting_text
 from sweeps.reporting.page import Fact, Report, Section
-from sweeps.reporting.sweep_report import leaderboard_grid
-from sweeps.reporting.tables import Cell, Grid
+from sweeps.reporting.sweep_report import leaderboard_table
+from sweeps.reporting.tables import Cell, PageTable
 from sweeps.reporting.winner_sections import confirmed
 from sweeps.trials.outcomes import present_counts
 
@@ -25,7 +26,7 @@ TEST_WARNING = (
 def runs_report(comparison: Comparison) -> Report:
     """Return the report that compares runs."""
     runs = comparison.runs
-    pictures = {picture.name: picture for picture in run_pictures(comparison)}
+    figures = {figure.name: figure for figure in run_figures(comparison)}
     pairs = comparison.pairs
     tested = pairs[0].counts.count if pairs else 0
     return Report(
@@ -39,10 +40,10 @@ def runs_report(comparison: Comparison) -> Report:
             Section(
                 "runs",
                 "Side by side",
-                grids=[
-                    metrics_grid(comparison),
-                    settings_grid(comparison),
-                    Grid(
+                tables=[
+                    metrics_table(comparison),
+                    settings_table(comparison),
+                    PageTable(
                         ["setting", "value"],
                         [[Cell(n), Cell(setting_text(v))] for n, v in comparison.common.items()],
                         caption="Settings that are the same in all",
@@ -67,14 +68,14 @@ def runs_report(comparison: Comparison) -> Report:
                         else []
                     ),
                 ],
-                grids=[pairs_grid(comparison)] if pairs else [],
-                pictures=[pictures[name] for name in ("differences",) if name in pictures],
+                tables=[pairs_table(comparison)] if pairs else [],
+                figures=[figures[name] for name in ("differences",) if name in figures],
             ),
             Section(
-                "pictures",
+                "figures",
                 "How they learnt and how they judge",
-                pictures=[
-                    pictures[name] for name in ("curves", "roc", "calibration") if name in pictures
+                figures=[
+                    figures[name] for name in ("curves", "roc", "calibration") if name in figures
                 ],
             ),
         ],
@@ -82,7 +83,7 @@ def runs_report(comparison: Comparison) -> Report:
     )
 
 
-def metrics_grid(comparison: Comparison) -> Grid:
+def metrics_table(comparison: Comparison) -> PageTable:
     """Return the recorded metrics, a column a run."""
     rows = []
     for name in comparison.metric_names:
@@ -90,14 +91,14 @@ def metrics_grid(comparison: Comparison) -> Grid:
         form = ",.0f" if whole else ".1f" if name.startswith("seconds/") else ".4f"
         values = [run.metrics.get(name) for run in comparison.runs]
         rows.append([Cell(name), *(Cell(number_text(value, form)) for value in values)])
-    return Grid(
+    return PageTable(
         ["metric", *(f"#{run.label}" for run in comparison.runs)], rows, caption="Recorded metrics"
     )
 
 
-def settings_grid(comparison: Comparison) -> Grid:
+def settings_table(comparison: Comparison) -> PageTable:
     """Return the settings that differ, a column a run."""
-    return Grid(
+    return PageTable(
         ["setting", *(run.label for run in comparison.runs)],
         [
             [Cell(name), *(Cell(_setting(run, name)) for run in comparison.runs)]
@@ -107,7 +108,7 @@ def settings_grid(comparison: Comparison) -> Grid:
     )
 
 
-def pairs_grid(comparison: Comparison) -> Grid:
+def pairs_table(comparison: Comparison) -> PageTable:
     """Return the paired tests, a row a pair."""
     rows = []
     for pair in comparison.pairs:
@@ -125,7 +126,7 @@ def pairs_grid(comparison: Comparison) -> Grid:
                 Cell(p_value_text(pair.adjusted), pair.adjusted),
             ]
         )
-    return Grid(
+    return PageTable(
         [
             "first",
             "second",
@@ -159,8 +160,8 @@ def sweeps_report(records: Sequence[SweepData], store: str, experiment: str) -> 
             Section(
                 "sweeps",
                 "Side by side",
-                grids=[sweeps_grid(records), winners_grid(records)],
-                pictures=sweep_pictures(records),
+                tables=[sweeps_table(records), winners_table(records)],
+                figures=sweep_figures(records),
                 commands=[
                     (
                         f"python -m sweeps.report {' '.join(best)}{store}{experiment}",
@@ -174,7 +175,7 @@ def sweeps_report(records: Sequence[SweepData], store: str, experiment: str) -> 
                 Section(
                     f"leaderboard-{number}",
                     f"Leaderboard of {record.name}",
-                    grids=[leaderboard_grid(record)],
+                    tables=[leaderboard_table(record)],
                 )
                 for number, record in enumerate(records, start=1)
             ),
@@ -198,7 +199,7 @@ def comparability(records: Sequence[SweepData]) -> list[str]:
     return warnings
 
 
-def sweeps_grid(records: Sequence[SweepData]) -> Grid:
+def sweeps_table(records: Sequence[SweepData]) -> PageTable:
     """Return the sweeps, a row a sweep."""
     rows = []
     for record in records:
@@ -224,7 +225,7 @@ def sweeps_grid(records: Sequence[SweepData]) -> Grid:
                 Cell(str(record.run.data.tags.get("sweep.state", ""))),
             ]
         )
-    return Grid(
+    return PageTable(
         [
             "sweep",
             "#best valid/accuracy",
@@ -246,12 +247,12 @@ def sweeps_grid(records: Sequence[SweepData]) -> Grid:
     )
 
 
-def winners_grid(records: Sequence[SweepData]) -> Grid:
+def winners_table(records: Sequence[SweepData]) -> PageTable:
     """Return the settings in which the winners differ, a column a sweep."""
     shown = [record for record in records if record.winner is not None]
     settings = [record.winner.parameters for record in shown if record.winner is not None]
     names = differing(settings, list(dict.fromkeys(name for each in settings for name in each)))
-    return Grid(
+    return PageTable(
         ["setting", *(record.name for record in shown)],
         [
             [Cell(name), *(Cell(setting_text(s[name]) if name in s else "") for s in settings)]

@@ -10,13 +10,13 @@ from typing import Any
 from rich.table import Table
 
 from sweeps.analysis.sweep_data import SweepData
-from sweeps.reporting.tables import Grid
+from sweeps.reporting.tables import PageTable
 from sweeps.terminal import Column, FittedTable, fitted_table
 from sweeps.tracking.queries import TrialRecord
 from sweeps.trials.outcomes import label_of
 
 _NAMED = ("cell", "layers", "bidirectional", "hidden_dim", "embedding", "optimizer")
-"""Settings that a run's name tells already."""
+"""Settings that a run's name contains already."""
 NAME_WIDTH = 32
 """Characters that the name of a trial takes at most; those of confirmations are longer."""
 TRAINED, BEST_AT = "epochs trained", "best epoch"
@@ -106,16 +106,16 @@ def terminal_table(record: SweepData, limit: int, width: int) -> FittedTable:
     return fitted_table(columns, width, gap=1)
 
 
-def grid_table(grid: Grid, width: int) -> Table:
+def fitted_page_table(table: PageTable, width: int) -> Table:
     """Return a page's table for a terminal of that width."""
     return fitted_table(
         [
             Column(
                 heading.removeprefix("#"),
-                [row[place].text for row in grid.rows],
+                [row[place].text for row in table.rows],
                 right=heading.startswith("#"),
             )
-            for place, heading in enumerate(grid.columns)
+            for place, heading in enumerate(table.columns)
         ],
         width,
     ).table

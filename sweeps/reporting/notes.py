@@ -1,4 +1,4 @@
-"""What stands beside the figures on MLflow's pages: descriptions in Markdown.
+"""The descriptions of sweeps, trials and versions on MLflow's pages, in Markdown.
 
 Links are relative to the page, so they hold under whatever address the store is served.
 """
@@ -77,7 +77,7 @@ def running_sweep(subject: Subject) -> str:
     """Describe a sweep that has not ended."""
     return _joined(
         f"{_asked_for(subject)} It has not ended. If its state (`sweep.state`) is interrupted, "
-        "this goes on with it:",
+        "this resumes it:",
         _code(
             f"python -m sweeps.launch --resume {subject.name}{_store(subject.settings)}"
             f"{experiment_flag(subject.settings.experiment)}"

@@ -1,7 +1,7 @@
 """The report's page: one HTML file with all in it, that opens anywhere and asks for nothing.
 
 Texts, labels and names come from data that anyone may have written. The template escapes all of
-them; what is put in as it stands is the pictures' SVG, which an XML writer made. The page's own
+them; only the figures' SVG is inserted unescaped, which an XML writer made. The page's own
 policy lets no script run but the one below, and nothing be fetched.
 """
 
@@ -18,8 +18,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from sweeps.analysis.predictions import Mistake
-from sweeps.reporting.figures.drawing import Picture
-from sweeps.reporting.tables import Grid
+from sweeps.reporting.figures.report_figure import ReportFigure
+from sweeps.reporting.tables import PageTable
 
 _FOLDER = Path(__file__).parent / "templates"
 
@@ -32,8 +32,8 @@ class Section:
         anchor: its address within the page.
         title: its heading.
         text: paragraphs.
-        grids: tables.
-        pictures: drawn, or with notes that say why not.
+        tables: shown before the figures.
+        figures: drawn, or with notes that say why not.
         mistakes: texts that a model got wrong.
         commands: what to type, and what for.
     """
@@ -41,15 +41,15 @@ class Section:
     anchor: str
     title: str
     text: Sequence[str] = ()
-    grids: Sequence[Grid] = ()
-    pictures: Sequence[Picture] = ()
+    tables: Sequence[PageTable] = ()
+    figures: Sequence[ReportFigure] = ()
     mistakes: Sequence[Mistake] = ()
     commands: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A figure at the head of a report: its name, its value, and a word on it."""
+    """A value at the head of a report: its name, its text, and a note on it."""
 
     name: str
     value: str
@@ -58,14 +58,14 @@ class Fact:
 
 @dataclass(frozen=True)
 class Report:
-    """What a page shows.
+    """The contents of a page.
 
     Attributes:
         title: of the page.
         subtitle: one line under it.
-        facts: the figures that come first.
+        facts: the values at its head.
         sections: in their order.
-        warnings: said before all else.
+        warnings: shown before all else.
     """
 
     title: str
@@ -75,20 +75,20 @@ class Report:
     warnings: Sequence[str] = field(default_factory=tuple)
 
     @property
-    def pictures(self) -> list[Picture]:
-        """All pictures that are drawn."""
+    def figures(self) -> list[ReportFigure]:
+        """All figures that are drawn."""
         return [
-            picture
+            figure
             for section in self.sections
-            for picture in section.pictures
-            if picture.figure is not None
+            for figure in section.figures
+            if figure.drawing is not None
         ]
 
     def html(self) -> bytes:
         """Return the page, UTF-8."""
         script = (_FOLDER / "report.js").read_text("utf-8")
         style = (_FOLDER / "report.css").read_text("utf-8")
-        drawn = {picture.name: Markup(picture.svg()) for picture in self.pictures}
+        drawn = {figure.name: Markup(figure.svg()) for figure in self.figures}
         page = _template().render(
             report=self,
             drawn=drawn,

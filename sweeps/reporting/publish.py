@@ -23,7 +23,7 @@ from sweeps.reporting.winner_sections import winner_predictions
 REPORT_FILE = "report.html"
 """Among the artifacts of a sweep's run: the page."""
 PLOTS_FOLDER = "plots"
-"""Among the artifacts of a sweep's run: the page's pictures as PNG."""
+"""Among the artifacts of a sweep's run: the page's figures as PNG."""
 
 
 def publish(
@@ -33,7 +33,7 @@ def publish(
     dataset: Dataset | None = None,
     predictions: Predictions | None = None,
 ) -> bytes:
-    """Make a sweep's report and keep it with the sweep's run: the page, and its pictures as PNG.
+    """Make a sweep's report and keep it with the sweep's run: the page, and its figures as PNG.
 
     Args:
         client: client of the store.
@@ -69,13 +69,13 @@ def make_report(
 
 
 def record_report(client: MlflowClient, run_id: str, report: Report, html: bytes) -> None:
-    """Keep a report with a sweep's run: the page, and its pictures as PNG."""
+    """Keep a report with a sweep's run: the page, and its figures as PNG."""
     with tempfile.TemporaryDirectory() as scratch:
         page, plots = Path(scratch, REPORT_FILE), Path(scratch, PLOTS_FOLDER)
         page.write_bytes(html)
         plots.mkdir()
-        for picture in report.pictures:
-            (plots / f"{picture.name}.png").write_bytes(picture.png())
+        for figure in report.figures:
+            (plots / f"{figure.name}.png").write_bytes(figure.png())
         client.log_artifact(run_id, str(page))
         client.log_artifacts(run_id, str(plots), PLOTS_FOLDER)
 

@@ -13,11 +13,11 @@ from sweeps.analysis.predictions import (
 )
 from sweeps.analysis.significance import p_value_text, wilson
 from sweeps.analysis.sweep_data import SweepData
-from sweeps.reporting.figures.drawing import Picture
-from sweeps.reporting.figures.search import search_pictures
+from sweeps.reporting.figures.report_figure import ReportFigure
+from sweeps.reporting.figures.search import search_figures
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, Row, number_text, rows, setting_text
 from sweeps.reporting.page import Fact, Report, Section
-from sweeps.reporting.tables import Cell, Grid
+from sweeps.reporting.tables import Cell, PageTable
 from sweeps.reporting.winner_sections import (
     confirmed,
     winner_sections,
@@ -49,7 +49,7 @@ def sweep_report(
         store: the flag that finds the store again, for the commands that the page names.
         experiment: the flag that finds the experiment again.
     """
-    pictures = {picture.name: picture for picture in search_pictures(record)}
+    figures = {figure.name: figure for figure in search_figures(record)}
     return Report(
         title=f"Sweep {record.name}",
         subtitle=_subtitle(record),
@@ -62,24 +62,24 @@ def sweep_report(
                     f"All trials, the best by {record.objective} first; baselines come last. A "
                     "click on a heading sorts. A setting that had no effect in a trial is empty."
                 ],
-                grids=[leaderboard_grid(record)],
+                tables=[leaderboard_table(record)],
             ),
-            Section("search", "How the search went", pictures=_of(pictures, "history", "curves")),
+            Section("search", "How the search went", figures=_of(figures, "history", "curves")),
             Section(
                 "hyperparameters",
                 "What mattered",
-                pictures=_of(pictures, "importance", "slices", "parallel"),
+                figures=_of(figures, "importance", "slices", "parallel"),
             ),
             Section(
                 "cost",
                 "What accuracy costs",
-                pictures=_of(pictures, "parameters", "seconds", "timeline"),
+                figures=_of(figures, "parameters", "seconds", "timeline"),
             ),
             *winner_sections(record, predictions),
             Section(
                 "reproduce",
-                "Going on, and doing it again",
-                grids=[_provenance(record)],
+                "Continuing, and doing it again",
+                tables=[_provenance(record)],
                 commands=_commands(record, store, experiment),
             ),
         ],
@@ -87,7 +87,7 @@ def sweep_report(
     )
 
 
-def leaderboard_grid(record: SweepData) -> Grid:
+def leaderboard_table(record: SweepData) -> PageTable:
     """Return the leaderboard of a page."""
     names = list(record.space.dimensions)
     table = rows(record)
@@ -98,7 +98,7 @@ def leaderboard_grid(record: SweepData) -> Grid:
     }
     if tested:
         metrics["test/accuracy"] = "test/accuracy"
-    return Grid(
+    return PageTable(
         columns=[
             "#rank",
             "trial",
@@ -147,8 +147,8 @@ def _order(value: object) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _of(pictures: Mapping[str, Picture], *names: str) -> list[Picture]:
-    return [pictures[name] for name in names]
+def _of(figures: Mapping[str, ReportFigure], *names: str) -> list[ReportFigure]:
+    return [figures[name] for name in names]
 
 
 def _subtitle(record: SweepData) -> str:
@@ -221,7 +221,7 @@ def _state(record: SweepData) -> str:
 def _warnings(record: SweepData) -> list[str]:
     warnings = []
     if _state(record) != "finished":
-        warnings.append(f"The sweep is {_state(record)}: this is how it stood when this was made.")
+        warnings.append(f"The sweep is {_state(record)}: its state when this was made.")
     if record.cut_short:
         warnings.append(record.cut_short)
     failed = record.outcomes.get("failed", 0)
@@ -231,7 +231,7 @@ def _warnings(record: SweepData) -> list[str]:
     return warnings
 
 
-def _provenance(record: SweepData) -> Grid:
+def _provenance(record: SweepData) -> PageTable:
     tags, params = record.run.data.tags, record.run.data.params
     known = [(label, tags[tag]) for tag, label in _PROVENANCE.items() if tag in tags]
     known += [("run", record.run.info.run_id)]
@@ -239,7 +239,7 @@ def _provenance(record: SweepData) -> Grid:
     asked = {"trials": record.asked, "time_budget": record.time_budget}
     now = {name: parameter_text(value) for name, value in asked.items() if value is not None}
     known += sorted({**params, **now}.items())
-    return Grid(["", "value"], [[Cell(label), Cell(value)] for label, value in known])
+    return PageTable(["", "value"], [[Cell(label), Cell(value)] for label, value in known])
 
 
 def _commands(record: SweepData, store: str, experiment: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""A table as plain cells, for a page and for a terminal."""
+"""A table of plain cells, for a page and for a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Grid:
+class PageTable:
     """A table.
 
     Attributes:
@@ -30,7 +30,7 @@ class Grid:
         rows: a cell a column.
         sortable: whether a click on a heading sorts it.
         caption: what it shows.
-        folded: whether it is shown only when asked for.
+        folded: whether it is shown only when it is unfolded.
     """
 
     columns: Sequence[str]

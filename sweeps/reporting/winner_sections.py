@@ -18,10 +18,11 @@ from sweeps.analysis.predictions import (
 )
 from sweeps.analysis.seed_replicates import Confirmation, summarize
 from sweeps.analysis.sweep_data import SweepData
-from sweeps.reporting.figures.model import MATRIX_CLASSES, model_pictures
+from sweeps.reporting.figures.confusion import MATRIX_CLASSES
+from sweeps.reporting.figures.model import model_figures
 from sweeps.reporting.leaderboard import number_text, setting_text
 from sweeps.reporting.page import Section
-from sweeps.reporting.tables import Cell, Grid
+from sweeps.reporting.tables import Cell, PageTable
 from sweeps.tracking.queries import TrialRecord
 
 CONFUSIONS = 20
@@ -57,7 +58,7 @@ def confirmed(record: SweepData) -> Confirmation:
     return summarize(record.confirmations, [str(run.key) for run in record.confirmations])
 
 
-def confirmation_grid(record: SweepData) -> Grid:
+def seed_replicates_table(record: SweepData) -> PageTable:
     """Return mean and spread of the runs that trained the winner's settings again."""
     winner = record.winner
     table = []
@@ -74,18 +75,18 @@ def confirmation_grid(record: SweepData) -> Grid:
                 Cell(f"{min(values):.4f} to {max(values):.4f}"),
             ]
         )
-    return Grid(
+    return PageTable(
         ["metric", "#the winner", "#other seeds", "#mean", "#standard deviation", "#range"],
         table,
         caption="The winner's settings trained again with other seeds",
     )
 
 
-def confused_grid(predictions: Predictions) -> Grid:
+def confused_table(predictions: Predictions) -> PageTable:
     """Return the most frequent confusions, for more classes than a matrix shows."""
     names = predictions.label_names
     found = frequent_confusions(predictions.scores().confusion, CONFUSIONS)
-    return Grid(
+    return PageTable(
         ["label", "taken for", "#texts"],
         [
             [Cell(short(names[label])), Cell(short(names[taken])), Cell(f"{count:,}", count)]
@@ -95,10 +96,10 @@ def confused_grid(predictions: Predictions) -> Grid:
     )
 
 
-def classes_grid(predictions: Predictions) -> Grid:
+def classes_table(predictions: Predictions) -> PageTable:
     """Return the metrics of every class."""
     classes = zip(predictions.label_names, predictions.scores().classes(), strict=True)
-    return Grid(
+    return PageTable(
         ["label", "#texts", "#predicted", "#precision", "#recall", "#f1"],
         [
             [
@@ -125,7 +126,7 @@ def _erred(predictions: Predictions) -> str:
     return f" Of {sum(counts.values()) + both:,} mistakes in all both parts made {both:,}, {alone}."
 
 
-def ngrams_grid(predictions: Predictions) -> Grid:
+def ngrams_table(predictions: Predictions) -> PageTable:
     """Return the n-grams with the largest weights for each class."""
     columns = [(label, rows) for label, rows in predictions.ngrams.items()]
     longest = max(len(rows) for _, rows in columns)
@@ -137,7 +138,7 @@ def ngrams_grid(predictions: Predictions) -> Grid:
         ]
         for place in range(longest)
     ]
-    return Grid(
+    return PageTable(
         [label for label, _ in columns],
         rows,
         caption="N-grams with the largest weights for each class",
@@ -162,17 +163,17 @@ def winner_sections(record: SweepData, predictions: Predictions | str) -> list[S
         predictions: from `winner_predictions`.
     """
     winner = record.winner
-    grids = [] if winner is None else _settings_grids(record, winner)
+    tables = [] if winner is None else _settings_tables(record, winner)
     if record.confirmations:
-        grids.append(confirmation_grid(record))
+        tables.append(seed_replicates_table(record))
     if isinstance(predictions, str):
-        return [Section("winner", "The winner", text=[predictions], grids=grids)]
+        return [Section("winner", "The winner", text=[predictions], tables=tables)]
     assert winner is not None and record.chosen is not None
     scores = predictions.scores()
     if len(predictions.label_names) > MATRIX_CLASSES:
-        grids += [confused_grid(predictions), classes_grid(predictions)]
+        tables += [confused_table(predictions), classes_table(predictions)]
     if predictions.ngrams:
-        grids.append(ngrams_grid(predictions))
+        tables.append(ngrams_table(predictions))
     mistakes = surest_mistakes(predictions, MISTAKES)
     return [
         Section(
@@ -186,8 +187,8 @@ def winner_sections(record: SweepData, predictions: Predictions | str) -> list[S
                 "chosen on these texts, so they flatter it; the test split is not used here."
                 + _refit_note(record)
             ],
-            grids=grids,
-            pictures=model_pictures(predictions, "the winner"),
+            tables=tables,
+            figures=model_figures(predictions, "the winner"),
         ),
         Section(
             "mistakes",
@@ -204,16 +205,16 @@ def winner_sections(record: SweepData, predictions: Predictions | str) -> list[S
     ]
 
 
-def _settings_grids(record: SweepData, winner: TrialRecord) -> list[Grid]:
+def _settings_tables(record: SweepData, winner: TrialRecord) -> list[PageTable]:
     searched = record.settings_of(winner)
     fixed = {n: v for n, v in winner.parameters.items() if n not in record.space.dimensions}
     return [
-        Grid(
+        PageTable(
             list(searched),
             [[Cell(setting_text(value)) for value in searched.values()]],
             caption=f"What was searched of {winner.name}",
         ),
-        Grid(
+        PageTable(
             ["setting", "value"],
             [[Cell(name), Cell(setting_text(value))] for name, value in sorted(fixed.items())],
             caption="What was fixed for all trials, and the seed",

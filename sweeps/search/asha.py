@@ -17,7 +17,7 @@ from sweeps.trials.protocol import EXAMPLES
 class ResumableASHA(AsyncHyperBandScheduler):
     """Asynchronous successive halving (Li et al., 2020, arXiv:1810.05934) for resumed trials.
 
-    A trial that starts again stands in the rungs that let it continue, and in no other.
+    A resumed trial is put back only into the rungs from which it was promoted.
     """
 
     def __init__(self, known: Callable[[str], Mapping[int, float]], **options: Any) -> None:

@@ -21,8 +21,8 @@ class ListSearcher(StatelessSearcher):
 
         Args:
             configs: by the trials' numbers.
-            attempts: decides on failures, and knows from where a trial goes on; None: a failure
-                is final, and a trial starts afresh.
+            attempts: decides on retries, and finds the checkpoints that trials resume from; None:
+                a failure is final, and a trial starts afresh.
         """
         super().__init__(metric="valid/loss", mode="min")
         self._attempts = attempts
@@ -43,7 +43,7 @@ class ListSearcher(StatelessSearcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Hand the trial out once more, if it has failed and is to be tried again."""
+        """Queue the trial again, if it has failed and has retries left."""
         config = self._running.pop(trial_id, None)
         if config and error and self._attempts and self._attempts.fail(config["trial"]):
             self._waiting.append(config)

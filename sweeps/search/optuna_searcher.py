@@ -1,8 +1,8 @@
 """Optuna behind Ray Tune: suggest, report, tell.
 
-The study in its storage is the only state. A sweep that goes on after an interruption opens the
-study again and builds a fresh `OptunaSearcher` over it; Ray's own snapshots of a searcher are not
-used, because they lag behind the storage.
+The study in its storage is the only state. A resumed sweep opens the study again and builds a
+fresh `OptunaSearcher` over it; Ray's own snapshots of a searcher are not used, because they lag
+behind the storage.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class EndedTrial:
 
 
 class OptunaSearcher(StatelessSearcher):
-    """Gives Ray the trials of a study, and tells the study how they ended.
+    """Suggests the trials of a study to Ray, and reports to the study how they ended.
 
     How a trial ends decides what Optuna learns:
 
@@ -64,8 +64,8 @@ class OptunaSearcher(StatelessSearcher):
     - it failed for good, or ended without a finite value: FAIL.
 
     Trials of this search that the storage shows as running have lost their process; they are
-    suggested again first, under their numbers and with their settings, and so are those that fail
-    and are to be tried again. So one study may have one search at a time.
+    suggested again first, under their numbers and with their settings, and so are failed trials
+    that will be retried. So one study may have one search at a time.
 
     Args:
         study: of `make_study`.
@@ -75,8 +75,8 @@ class OptunaSearcher(StatelessSearcher):
         budget: training examples after which a trial has run to its end.
         seed: the trial with number n gets the seed `seed + n`.
         base: settings and whatever else all trials' configurations share.
-        attempts: decides on failures, and knows from where a trial goes on; None: a failure is
-            final, and a trial starts afresh.
+        attempts: decides on retries, and finds the checkpoints that trials resume from; None: a
+            failure is final, and a trial starts afresh.
         run_of: of a trial's number, the id of its MLflow run; None while the run is not made.
             It becomes the user attribute `mlflow_run_id`.
 
@@ -167,7 +167,7 @@ class OptunaSearcher(StatelessSearcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the study how a trial ended; a second call for a trial changes nothing."""
+        """Report to the study how a trial ended; a second call for a trial changes nothing."""
         if trial_id not in self._trials:
             return
         if error and self._tried_again(trial_id):
@@ -179,7 +179,7 @@ class OptunaSearcher(StatelessSearcher):
         self._tell(trial_id, finished=finished, error=error or FAILURE in last)
 
     def known_values(self, trial_id: str) -> Mapping[int, float]:
-        """Return the values, by examples seen, at which a trial of Ray's was let go on."""
+        """Return the values, by examples seen, at which a trial of Ray's was continued."""
         return self._values.get(trial_id, {})
 
     def run_out(self, trial_id: str) -> None:
@@ -207,11 +207,11 @@ class OptunaSearcher(StatelessSearcher):
         return sorted(found, key=lambda trial: trial.number)
 
     def stop(self) -> None:
-        """Suggest nothing more; running trials go on."""
+        """Suggest nothing more; running trials continue."""
         self._stopped = True
 
     def close(self) -> None:
-        """Tell the study of trials that Ray ended without a word, as it does at a time budget.
+        """Report to the study the trials that Ray ended without a result, as at a time budget.
 
         Don't call it after an interruption: what is left running then is what a resume starts.
         """
@@ -227,7 +227,7 @@ class OptunaSearcher(StatelessSearcher):
         return {**settings, **self._base, "trial": number, "seed": self._seed + number}
 
     def _tried_again(self, trial_id: str) -> bool:
-        """Put a trial that has failed among those to start again, if it is to be tried again."""
+        """Queue a failed trial to start again, if it is retried; return whether it is."""
         number = self._trials[trial_id].user_attrs[TRIAL_NUMBER]
         if self._stopped or self._attempts is None or not self._attempts.fail(number):
             return False

@@ -1,4 +1,4 @@
-"""The database of a study: Optuna's own, told to do no more than it must."""
+"""The database of a study: Optuna's RDB storage with fewer statements for each value."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class StudyStorage(RDBStorage):
     """Takes a reported value in one statement, and reads a running trial once.
 
     Optuna's own takes three statements, and reads all that is running with all of its values four
-    times for each suggestion, because another process might have written. Here nobody else does: a
-    sweep's study has one process at a time (`sweeps.workspace`, `sweeps.search.study_location`). A
+    times for each suggestion, because another process might have written. Here none does: a sweep's
+    study has one process at a time (`sweeps.workspace`, `sweeps.search.study_location`). A
     sweep of many short trials reports hundreds of values a second, and waits for each.
     """
 
@@ -72,7 +72,7 @@ class StudyStorage(RDBStorage):
         super().set_trial_param(trial_id, *arguments, **options)
 
     def set_trial_state_values(self, trial_id: int, *arguments: Any, **options: Any) -> bool:
-        """Set how a trial stands."""
+        """Set the state of a trial."""
         self._running.pop(trial_id, None)
         return super().set_trial_state_values(trial_id, *arguments, **options)
 

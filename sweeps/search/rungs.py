@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sentiment.errors import InputError
 
 REDUCTION = 2
-"""Of the trials that reach a rung about one in so many goes on to the next."""
+"""Of the trials that reach a rung about one in so many continues to the next."""
 FIRST_RUNG_EPOCHS = 0.4
 """The first rung is at this many epochs at the latest, well before one is over."""
 LEAST_HALVINGS = 3
@@ -32,8 +32,8 @@ class Rungs:
     def evaluations(self) -> dict[str, float | int]:
         """The settings of a trial that is evaluated at every rung.
 
-        The first rung has an evaluation of its own: as many as it would ask for, all along, would
-        take a full trial a quarter of its time.
+        The first rung has a separate, early evaluation: evaluations at that interval throughout
+        would take a quarter of a full trial's time.
         """
         return {"evaluations_per_epoch": self.evaluations_per_epoch, "early_evaluations": 1}
 

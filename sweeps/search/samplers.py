@@ -222,7 +222,7 @@ class _JointCmaEs(CmaEsSampler):
 
 
 def sampler_note(name: str, space: SearchSpace) -> str | None:
-    """Say what a sampler can't do with a space, if there is something to say."""
+    """Return a note on what a sampler can't do with a space; None if there is nothing."""
     if name not in ("gp", "cmaes"):
         return None
     joint = _jointly_searched(name, space)

@@ -11,7 +11,7 @@ class StatelessSearcher(Searcher):
     """Searcher that is built anew after an interruption, not restored from Ray's snapshots."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Keep all but the metric out of Ray's snapshots, which nobody reads."""
+        """Keep all but the metric out of Ray's snapshots, which are never restored."""
         return {"_metric": self._metric, "_mode": self._mode}
 
     def save(self, checkpoint_path: str) -> None:

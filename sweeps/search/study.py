@@ -1,7 +1,7 @@
 """Optuna's study of a sweep: opened or created, its trials by their number in the search.
 
 Numbers: a trial of the search has its own number, counted from 0 and kept in the user attribute
-`trial`. Optuna's number differs where an earlier sweep's trials were told first.
+`trial`. Optuna's number differs where an earlier sweep's trials were added first.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def make_study(
     """Open a study, or create it.
 
     The storage is a database, by default an SQLite file: each step is a transaction, so that a
-    killed process loses nothing it had told and leaves no lock, and a server takes the same URL.
+    killed process loses nothing it had reported and leaves no lock. A server's URL works alike.
 
     Args:
         storage_url: SQLAlchemy's, such as `sqlite:///sweeps.db`; None: in memory.

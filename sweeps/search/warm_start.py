@@ -1,4 +1,4 @@
-"""Warm start: a study is told the finished trials of an earlier sweep."""
+"""Warm start: the finished trials of an earlier sweep are added to a study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweeps.search.study import ENDED_BY, TIME_BUDGET
 from sweeps.space.space import SearchSpace
 from sweeps.trials.outcomes import Outcome
 
-_SOURCE = "source"  # user attribute: which trial of an earlier sweep was told
+_SOURCE = "source"  # user attribute: identity of the trial of an earlier sweep
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class PastTrial:
     """A finished trial of an earlier sweep on the same data.
 
     Attributes:
-        source: its identity, such as a run's id; a study is told of it once.
+        source: its identity, such as a run's id; it is added to a study once.
         settings: its hyperparameters, as values or as text; a missing one had its default.
         outcome: as in the tag `sweep.outcome`; one of `sweeps.trials.outcomes.RANKED`.
         value: the best value over its evaluations; only of a completed trial.
@@ -38,20 +38,20 @@ class PastTrial:
 
 @dataclass(frozen=True)
 class WarmStart:
-    """How many past trials the study was told, and how many did not fit."""
+    """How many past trials the study has, and how many did not fit."""
 
     used: int
     skipped: int
 
 
 def warm_start(study: Study, past: Iterable[PastTrial], space: SearchSpace) -> WarmStart:
-    """Tell a study the finished trials of an earlier sweep with the same objective.
+    """Add to a study the finished trials of an earlier sweep with the same objective.
 
-    Those outside the space, and those without a finite value, are skipped. What the study was
-    told before is not told again, so that a resumed sweep may ask for the same.
+    Those outside the space, and those without a finite value, are skipped. Trials that the
+    study has already are not added again, so that a resumed sweep may repeat the call.
     """
     distributions = space.distributions()
-    told = {trial.user_attrs.get(_SOURCE) for trial in study.get_trials(deepcopy=False)}
+    known = {trial.user_attrs.get(_SOURCE) for trial in study.get_trials(deepcopy=False)}
     used = skipped = 0
     for trial in past:
         params = space.locate(trial.settings)
@@ -67,7 +67,7 @@ def warm_start(study: Study, past: Iterable[PastTrial], space: SearchSpace) -> W
             skipped += 1
             continue
         used += 1
-        if trial.source in told:
+        if trial.source in known:
             continue
         study.add_trial(
             create_trial(

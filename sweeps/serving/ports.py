@@ -11,7 +11,7 @@ from sentiment.errors import InputError
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Take a port; nobody can connect to it before the socket listens.
+    """Bind a port; no client can connect before the socket listens.
 
     Raises:
         InputError: the port is in use or none, or the host is not this machine's.

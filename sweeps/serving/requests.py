@@ -1,7 +1,7 @@
 """Checks in front of MLflow's scoring app.
 
 The app answers 200 to a number, null or an empty list, and reads a body of any size. What passes
-here is a list of texts of bounded size, and goes on in one form, whichever it came in.
+here is a list of texts of bounded size, and is passed on in one form, whichever it came in.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class RequestError(ValueError):
     """A request that can't be answered.
 
     Attributes:
-        status: the HTTP status that says so.
+        status: the HTTP status of the answer.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -159,7 +159,7 @@ def _from_split(value: Any) -> list[Any]:
 
 
 def _from_rows(form: str, value: Any) -> list[Any]:
-    """Read a list of objects with a text each; in TensorFlow's forms also what stands for it."""
+    """Read a list of objects with a text each; in TensorFlow's forms also its equivalents."""
     if form == "inputs" and isinstance(value, dict):
         if not isinstance(value.get("text"), list):
             raise RequestError(400, "`inputs` needs a column `text`, a list of strings")

@@ -1,7 +1,7 @@
 """Pairwise check of a space: each two settings that may meet in a trial make a configuration.
 
 The settings' own checks look at two fields at a time (a momentum and its optimizer), so pairs are
-enough. Of a range and of a choice of numbers the two ends stand for all.
+enough. Of a range and of a choice of numbers the two ends represent all.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _completed(dimensions: Dimensions, wanted: Mapping[str, Scalar]) -> dict[str
 
 
 def _ends(dimension: Dimension) -> tuple[Scalar, ...]:
-    """Return the values that stand for all of a dimension."""
+    """Return the values that represent all of a dimension."""
     if not isinstance(dimension, Choice):
         return dimension.low, dimension.high
     numbers = [

@@ -219,7 +219,7 @@ def _parse_int_range(
 
 
 class _SpaceLoader(NumberLoader):
-    """Loader that refuses a key that stands twice, instead of taking the last one."""
+    """Loader that refuses a repeated key, instead of taking the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

@@ -29,7 +29,7 @@ def dump(mapping: Mapping[str, Any]) -> str:
 
 
 def _entry(dimension: Dimension) -> dict[str, Any]:
-    """Return a dimension as it stands in a space file."""
+    """Return a dimension as its entry in a space file."""
     match dimension:
         case Choice(values):
             entry: dict[str, Any] = {"choice": list(values)}

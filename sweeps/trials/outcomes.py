@@ -64,7 +64,7 @@ def counts_of(outcomes: Iterable[str | None]) -> dict[str, int]:
 def budget_sentence(
     seconds: float | None, asked: int | None, outcomes: Sequence[str | None]
 ) -> str | None:
-    """Say what a time budget cut short; None where it did not.
+    """Return a sentence on what a time budget cut short; None where it did not.
 
     Args:
         seconds: the time budget; None where there was none.

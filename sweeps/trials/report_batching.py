@@ -1,4 +1,4 @@
-"""How many evaluations a trial tells at once: as many as it takes for telling to cost it nothing.
+"""How many evaluations a trial reports at once, so that reporting takes at most 2% of its time.
 
 A trial waits while the driver takes in a report, and while its checkpoint is written. Where
 evaluations come faster than that, several go into one report.
@@ -33,7 +33,7 @@ class ReportBatcher:
             rungs: examples at which trials are compared: what comes first at or after one is
                 reported at once, so that the comparison is what it would be without gathering.
             together: whether to gather at all; else every evaluation is a report.
-            clock: tells the time, in seconds.
+            clock: returns the time in seconds.
         """
         self._rungs = tuple(rungs)
         self._longest = LONGEST if together else 0.0
@@ -46,7 +46,7 @@ class ReportBatcher:
 
         Args:
             evaluate: trains up to the next evaluation and returns its result; None if the
-                training can't go on, which ends a report that may be empty.
+                training can't continue, which ends a report that may be empty.
         """
         began = self._clock()
         wait = 0.0 if self._ended is None else began - self._ended
@@ -63,5 +63,5 @@ class ReportBatcher:
         return gathered
 
     def _compared(self, examples: int) -> bool:
-        """Tell whether a rung lies between the last report and here."""
+        """Return whether a rung lies between the last report and here."""
         return any(self._reported < rung <= examples for rung in self._rungs)

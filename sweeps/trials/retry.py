@@ -57,7 +57,7 @@ class RetryTracker:
         self._errors[number] = error
 
     def fail(self, number: int) -> bool:
-        """Count a failure of a trial, and tell whether it is to be tried again."""
+        """Count a failure of a trial, and return whether it will be retried."""
         text = self._errors[number]() if number in self._errors else ""
         if self.can_reduce and is_out_of_memory(text):
             self.memory_error = text
@@ -82,7 +82,7 @@ class RetryTracker:
         self.can_reduce = allowed
 
     def is_pending_retry(self, number: int) -> bool:
-        """Whether a trial has failed and is to be tried again."""
+        """Whether a trial has failed and will be retried."""
         return number in self._pending
 
     def failures(self, number: int) -> int:
@@ -127,12 +127,12 @@ _LOST_NODE = re.compile(
 
 
 def is_out_of_memory(error: str) -> bool:
-    """Whether a traceback tells of memory that did not suffice for all that ran at once."""
+    """Whether a traceback is of memory that did not suffice for all that ran at once."""
     return _OUT_OF_MEMORY.search(error) is not None
 
 
 def is_lost_node(error: str) -> bool:
-    """Whether a worker's error tells that its node has gone."""
+    """Whether a worker's error is that its node has gone."""
     return _LOST_NODE.search(error) is not None
 
 

@@ -27,7 +27,7 @@ from sweeps.trials.report_batching import ReportBatcher
 from sweeps.trials.system_metrics import SystemMetrics
 
 CHECKPOINT = "checkpoint"
-"""A configuration's key: the checkpoint from which the trial goes on, within the storage."""
+"""A configuration's key: the checkpoint from which the trial resumes, within the storage."""
 OWN_KEYS = ("trial", CHECKPOINT)
 """Keys of a trial's configuration that are no hyperparameters."""
 
@@ -79,7 +79,7 @@ class TrialWorker(tune.Trainable):
         self._results: list[dict[str, Any]] = []
         self._facts: dict[str, Any] = {}
         self._seconds = self._cpu_seconds = 0.0
-        self._told = True
+        self._reported = True
         self._failure: str | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -105,7 +105,7 @@ class TrialWorker(tune.Trainable):
         save_checkpoint(self._trainer, Path(checkpoint_dir), notes)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
-        """Go on from what `save_checkpoint` has written."""
+        """Resume from what `save_checkpoint` has written."""
         if self._trainer is None:
             self._start()
         assert self._trainer is not None
@@ -115,8 +115,8 @@ class TrialWorker(tune.Trainable):
         self._facts = {**notes["facts"], "seconds/setup": self._facts["seconds/setup"]}
         self._seconds += self._results[-1]["seconds/total"]
         self._cpu_seconds += self._results[-1]["seconds/cpu"]
-        self._told = False
-        # What fails here once more must not take evaluations along that nobody has heard of.
+        self._reported = False
+        # Each evaluation is reported alone: a repeated failure must not lose unreported ones.
         self._pace = ReportBatcher(together=False)
 
     def cleanup(self) -> None:
@@ -148,7 +148,7 @@ class TrialWorker(tune.Trainable):
         trainer = Trainer(settings, corpus, vectors, device, self._threads, branch)
         self._trainer = trainer
         self._results = []
-        self._told = True
+        self._reported = True
         self._pace = ReportBatcher(self._rungs)
         self._seconds = time.perf_counter() - started
         self._cpu_seconds = time.process_time() - cpu
@@ -161,8 +161,8 @@ class TrialWorker(tune.Trainable):
 
     def _next(self) -> dict[str, Any]:
         """Return the next result, or once more the one that a checkpoint ended with."""
-        if not self._told:
-            self._told = True
+        if not self._reported:
+            self._reported = True
             earlier = self._results[:-1]
         else:
             gathered = [] if self._failure else self._pace.gather(self._try)
@@ -180,11 +180,11 @@ class TrialWorker(tune.Trainable):
         }
 
     def _try(self) -> dict[str, Any] | None:
-        """Train up to the next evaluation; None if the training can't go on."""
+        """Train up to the next evaluation; None if the training can't continue."""
         try:
             result = self._evaluate()
         except (TrainingError, InputError):
-            # What was evaluated before is told first.
+            # What was evaluated before is reported first.
             self._failure = traceback.format_exc()
             return None
         self._results.append(result)

@@ -138,7 +138,7 @@ def swept(tmp_path_factory):
                     tracker,
                     progress,
                     Silent(),
-                    say=said.append,
+                    notify=said.append,
                     dataset="rotten-tomatoes",
                     dataset_fingerprint=fingerprint,
                     attempts=attempts,

@@ -14,6 +14,7 @@ from sentiment.tracking.provenance import process_tags
 from sentiment.tracking.runs import close_run, create_run
 from sweeps import clean
 from sweeps.registry import versions
+from sweeps.registry.champion import champion_state, promote, rollback
 from sweeps.tracking import disk_usage
 from sweeps.tracking.queries import find_sweep, trials_of
 
@@ -263,8 +264,8 @@ def register(sweeps: Sweeps, model_id: str, sweep: str, name: str = "sentiment")
 
 
 def make_champion(sweeps: Sweeps, version: int) -> None:
-    stood = versions.standing(sweeps.client, "sentiment")
-    versions.promote(sweeps.client, "sentiment", version, stood, {})
+    state = champion_state(sweeps.client, "sentiment")
+    promote(sweeps.client, "sentiment", version, state, {})
 
 
 def version_numbers(sweeps: Sweeps, name: str = "sentiment") -> list[int]:
@@ -329,10 +330,10 @@ def test_former_champions_go_when_that_is_asked_for(sweeps: Sweeps) -> None:
     assert version_numbers(sweeps) == [3, 4]
     # A rollback passes over what is gone, and says so where nothing is left.
     client = sweeps.client
-    assert versions.rollback(client, "sentiment", versions.standing(client, "sentiment")).after == 3
-    stood = versions.standing(client, "sentiment")
+    assert rollback(client, "sentiment", champion_state(client, "sentiment")).after == 3
+    state = champion_state(client, "sentiment")
     with pytest.raises(InputError, match="before the present one; those before it were removed"):
-        versions.rollback(client, "sentiment", stood)
+        rollback(client, "sentiment", state)
 
 
 def test_versions_of_sweeps_that_have_not_ended_stay(sweeps: Sweeps) -> None:

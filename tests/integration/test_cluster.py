@@ -159,7 +159,7 @@ def test_a_node_that_goes_takes_its_trials_to_others(team, hidden, tmp_path, tmp
         second = cluster.add_node()
         first.kill()
         output = finish(process)
-        assert "lost its node; it goes on from its last checkpoint, on another" in output
+        assert "lost its node; it resumes from its last checkpoint, on another" in output
         team.check_whole("moved", 4)
         assert second.poll() is None
 

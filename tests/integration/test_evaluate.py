@@ -104,7 +104,7 @@ def test_the_store_knows_where_the_file_was(own, store, tmp_path, capsys, monkey
 def test_named_data_of_older_models(tmp_path):
     model = SavedModel(tmp_path)
     assert own_data(model, {"dataset": "imdb"}) == DataConfig(dataset="imdb")
-    with pytest.raises(InputError, match=r"a file called x\.csv, and where that is can't be told"):
+    with pytest.raises(InputError, match=r"a file called x\.csv, and where that is isn't recorded"):
         own_data(model, {"dataset": "x.csv"})
     with pytest.raises(InputError, match="data that is not recorded"):
         own_data(model, {})

@@ -37,16 +37,17 @@ from sweeps.analysis.sweep_data import read_sweep
 from sweeps.config import SweepSettings
 from sweeps.pipeline.stages.conclusion import report
 from sweeps.report import _print_sweeps, main
-from sweeps.reporting.figures.model import calibration_error, model_pictures, reliability
-from sweeps.reporting.figures.search import search_pictures
+from sweeps.reporting.figures.model import model_figures
+from sweeps.reporting.figures.reliability import calibration_error, reliability
+from sweeps.reporting.figures.search import search_figures
 from sweeps.reporting.figures.timeline import assign_lanes
 from sweeps.reporting.figures.tradeoffs import pareto_front
 from sweeps.reporting.leaderboard import terminal_table
 from sweeps.reporting.page import Report, Section
 from sweeps.reporting.publish import publish, write_page
 from sweeps.reporting.sweep_report import sweep_report
-from sweeps.reporting.tables import Cell, Grid
-from sweeps.reporting.winner_sections import classes_grid, confused_grid, winner_predictions
+from sweeps.reporting.tables import Cell, PageTable
+from sweeps.reporting.winner_sections import classes_table, confused_table, winner_predictions
 from sweeps.tracking.queries import find_sweep
 from sweeps.tracking.tracker import SweepTracker
 
@@ -215,12 +216,12 @@ def test_a_time_budgets_end_is_told_by_itself(swept, capsys):
     assert sentence in lines
 
 
-def test_pictures_have_a_tooltip_for_each_mark(swept):
-    pictures = {picture.name: picture for picture in search_pictures(swept.record)}
-    history = pictures["history"].svg()
+def test_figures_have_a_tooltip_for_each_mark(swept):
+    figures = {figure.name: figure for figure in search_figures(swept.record)}
+    history = figures["history"].svg()
     assert history.count("<title>") == TRIALS - 1  # the failed one has no value
     assert "learning_rate=0.1" in history
-    assert all(picture.figure is not None for picture in pictures.values())
+    assert all(figure.drawing is not None for figure in figures.values())
 
 
 def test_page_asks_for_nothing_and_lets_nothing_in(swept):
@@ -256,7 +257,7 @@ def test_page_holds_what_was_asked_for(swept):
     assert "1 trial failed" in page
 
 
-def test_page_and_pictures_are_kept_with_the_sweep(swept):
+def test_page_and_figures_are_kept_with_the_sweep(swept):
     files = {file.path for file in swept.client.list_artifacts(swept.run_id)}
     assert {"report.html", "plots"} <= files
     plots = {file.path for file in swept.client.list_artifacts(swept.run_id, "plots")}
@@ -353,7 +354,7 @@ def test_search_by_loss_ranks_the_other_way(swept):
         trial.metrics["best/valid/loss"] for trial in record.ranked
     )
     report = sweep_report(record, "not asked")
-    assert {"history", "slices", "parallel"} <= {picture.name for picture in report.pictures}
+    assert {"history", "slices", "parallel"} <= {figure.name for figure in report.figures}
     assert report.facts[0].name == "best valid/loss"
     assert b"not asked" in report.html()
 
@@ -361,40 +362,40 @@ def test_search_by_loss_ranks_the_other_way(swept):
 def test_sweep_without_an_evaluation_says_what_is_missing(swept):
     record = replace(swept.record, trials=[], confirmations=[], curves={})
     report = sweep_report(record, winner_predictions(swept.client, record))
-    assert report.pictures == []
+    assert report.figures == []
     page = report.html().decode()
     assert "No trial got as far as an evaluation" in page
     assert "Not drawn: no trial was evaluated" in page
 
 
 @pytest.mark.parametrize("classes", [5, 30])
-def test_pictures_of_many_classes(classes):
+def test_figures_of_many_classes(classes):
     random = np.random.default_rng(classes)
     labels = random.integers(0, classes, 600)
     logits = random.normal(size=(600, classes)) + 3 * np.eye(classes)[labels]
     log = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     names = tuple(f"class {number}" for number in range(classes))
     predictions = Predictions("valid", [""] * 600, labels, log, names)
-    pictures = {picture.name: picture for picture in model_pictures(predictions, "x")}
-    assert pictures["roc"].svg().count("AUC") >= 5
+    figures = {figure.name: figure for figure in model_figures(predictions, "x")}
+    assert figures["roc"].svg().count("AUC") >= 5
     if classes == 5:
-        cells = pictures["confusion"].svg()
+        cells = figures["confusion"].svg()
         assert cells.count("taken for") == 25
     else:
-        assert pictures["confusion"].figure is None
-        assert "too many" in pictures["confusion"].notes[0]
+        assert figures["confusion"].drawing is None
+        assert "too many" in figures["confusion"].notes[0]
         wrong = int((~predictions.hits).sum())
-        (first, *_) = confused_grid(predictions).rows
-        assert len(confused_grid(predictions).rows) == 20 and 1 < first[2].order < wrong
-        assert [len(row) for row in classes_grid(predictions).rows] == [6] * 30
+        (first, *_) = confused_table(predictions).rows
+        assert len(confused_table(predictions).rows) == 20 and 1 < first[2].order < wrong
+        assert [len(row) for row in classes_table(predictions).rows] == [6] * 30
 
 
 def test_labels_without_a_curve_are_one_note():
     labels = np.zeros(40, dtype=np.int64)
     log = np.log(np.full((40, 30), 1 / 30))
     names = tuple(f"class {number}" for number in range(30))
-    drawn = model_pictures(Predictions("valid", [""] * 40, labels, log, names), "x")
-    (note,) = next(picture for picture in drawn if picture.name == "roc").notes
+    drawn = model_figures(Predictions("valid", [""] * 40, labels, log, names), "x")
+    (note,) = next(figure for figure in drawn if figure.name == "roc").notes
     assert "class 0, class 1" in note and "and 22 more" in note
 
 
@@ -535,7 +536,7 @@ def test_browser_opens_the_page_without_network_or_errors(swept, tmp_path):
 
 
 def test_a_page_takes_any_text(tmp_path):
-    section = Section("a", "\ud800 & <b>", grids=[Grid(["x"], [[Cell("\x00\u202e</td>")]])])
+    section = Section("a", "\ud800 & <b>", tables=[PageTable(["x"], [[Cell("\x00\u202e</td>")]])])
     page = Report("t", "s", [], [section]).html().decode()
     assert "&lt;b&gt;" in page
     assert "&lt;/td&gt;" in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from sentiment.tracking.runs import create_run
 from sweeps import promote as command
 from sweeps.registry.challenger import RegisteredWinner, register_winner
 from sweeps.registry.isolated_scoring import IsolatedPredictions
+from sweeps.registry.versions import Candidate, find_candidate
 
-Store = tuple[MlflowClient, str]
 Reviews = tuple[Path, Dataset]
 
 
@@ -65,65 +66,100 @@ def answers_here(model: Path, texts: Sequence[str]) -> IsolatedPredictions:
     return IsolatedPredictions(bundle.label_names, bundle.log_probabilities(list(texts)))
 
 
-def train(
-    store: Store, bundle: Path, dataset: Dataset, valid: float | None = None
-) -> tuple[str, str]:
-    """Log a model as a run would that trained it; return the run's id and the model's."""
-    client, experiment_id = store
-    parameters = {"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint}
-    run_id = create_run(client, experiment_id, "x", tags={}, parameters=parameters)
-    metrics = {} if valid is None else {"best/valid/accuracy": valid, "best/valid/loss": 1 - valid}
-    return run_id, log_bundle(client, run_id, bundle, name="x", metrics=metrics, step=1)
+@dataclass(frozen=True)
+class Registry:
+    """The registered model `sentiment` in a store of the test's own, and models to register.
 
-
-def win(
-    store: Store,
-    bundle: Path,
-    reviews: Reviews,
-    sweep: str,
-    error: float = 0.0,
-    *,
-    valid: float = 0.75,
-    objective: Objective = "valid/accuracy",
-    as_challenger: bool = False,
-) -> RegisteredWinner:
-    """Register a model as the winner of a sweep.
-
-    Args:
-        store: client and experiment.
-        bundle: the model.
-        reviews: its data.
-        sweep: the sweep.
-        error: what its recorded test accuracy is off by.
-        valid: its accuracy on validation; its loss there is what is missing to 1.
-        objective: the sweep's.
-        as_challenger: make it the challenger in any case.
+    Attributes:
+        client: client of the store.
+        experiment_id: the experiment of the runs that train the models.
+        reviews: the data that models are registered with by default.
+        better: a tiny model that is accurate on its test split.
+        worse: one that is clearly less accurate.
+        make_bundle: saves a tiny model with weights drawn from a seed.
     """
-    path, dataset = reviews
-    run_id, model_id = train(store, bundle, dataset, valid)
-    return register_winner(
-        store[0],
-        "sentiment",
-        model_id=model_id,
-        run_id=run_id,
-        sweep=sweep,
-        data=DataConfig(data=str(path)),
-        dataset=dataset,
-        objective=objective,
-        validation={"best/valid/accuracy": valid, "best/valid/loss": 1 - valid},
-        test={"test/accuracy": accuracy_of(bundle, dataset) + error},
-        description=f"winner of {sweep}",
-        as_challenger=as_challenger,
-    )
+
+    client: MlflowClient
+    experiment_id: str
+    reviews: Reviews
+    better: Path
+    worse: Path
+    make_bundle: Callable[[int], Path]
+
+    @property
+    def uri(self) -> list[str]:
+        """The flags of a command that name the store."""
+        return ["--tracking-uri", self.client.tracking_uri]
+
+    def accuracy_of(self, bundle: Path) -> float:
+        """Return a bundle's accuracy on the test split of `reviews`."""
+        return accuracy_of(bundle, self.reviews[1])
+
+    def train(
+        self, bundle: Path, valid: float | None = None, dataset: Dataset | None = None
+    ) -> tuple[str, str]:
+        """Log a model as a training run does; return the run's id and the model's."""
+        dataset = dataset or self.reviews[1]
+        parameters = {"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint}
+        run_id = create_run(self.client, self.experiment_id, "x", tags={}, parameters=parameters)
+        metrics = {} if valid is None else _validation(valid)
+        return run_id, log_bundle(self.client, run_id, bundle, name="x", metrics=metrics, step=1)
+
+    def win(
+        self,
+        bundle: Path,
+        sweep: str,
+        error: float = 0.0,
+        *,
+        reviews: Reviews | None = None,
+        valid: float = 0.75,
+        objective: Objective = "valid/accuracy",
+        as_challenger: bool = False,
+    ) -> RegisteredWinner:
+        """Register a model as the winner of a sweep.
+
+        Args:
+            bundle: the model.
+            sweep: the sweep.
+            error: what its recorded test accuracy is off by.
+            reviews: its data, if it is not that of the registry.
+            valid: its accuracy on validation; its loss there is what is missing to 1.
+            objective: the sweep's.
+            as_challenger: make it the challenger in any case.
+        """
+        path, dataset = reviews or self.reviews
+        run_id, model_id = self.train(bundle, valid, dataset)
+        return register_winner(
+            self.client,
+            "sentiment",
+            model_id=model_id,
+            run_id=run_id,
+            sweep=sweep,
+            data=DataConfig(data=str(path)),
+            dataset=dataset,
+            objective=objective,
+            validation=_validation(valid),
+            test={"test/accuracy": accuracy_of(bundle, dataset) + error},
+            description=f"winner of {sweep}",
+            as_challenger=as_challenger,
+        )
+
+    def alias(self, name: str) -> int | None:
+        """Return the number of the version that bears an alias."""
+        version = version_of_alias(self.client, "sentiment", name)
+        return int(version.version) if version else None
+
+    def find(self, version: int | None = None) -> tuple[Candidate, Path, Path]:
+        """Return a version, else the challenger, and the folders of its model and run."""
+        candidate = find_candidate(self.client, "sentiment", version=version)
+        model = self.client.get_logged_model(candidate.model_id)
+        run = self.client.get_run(candidate.run_id)
+        return candidate, Path(model.artifact_location), Path(run.info.artifact_uri)
+
+    def promote(self, *arguments: str) -> int:
+        """Run `sweeps.promote` on the store with `reviews` named; return its exit status."""
+        return command.main([*self.uri, "--data", str(self.reviews[0]), *arguments])
 
 
-def alias(store: Store, name: str) -> int | None:
-    """Return the number of the version that bears an alias."""
-    version = version_of_alias(store[0], "sentiment", name)
-    return int(version.version) if version else None
-
-
-def promote(store: Store, reviews: Reviews, *arguments: str) -> int:
-    """Run `sweeps.promote` on a store, with the data named."""
-    uri = store[0].tracking_uri
-    return command.main(["--tracking-uri", uri, "--data", str(reviews[0]), *arguments])
+def _validation(accuracy: float) -> dict[str, float]:
+    return {"best/valid/accuracy": accuracy, "best/valid/loss": 1 - accuracy}

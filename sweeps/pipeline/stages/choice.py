@@ -106,7 +106,7 @@ def describe_version(
 
 
 def _registered_before(running: RunningSweep, winner: TrialRecord) -> RegisteredWinner | None:
-    """Return how a winner stands that was registered before; None if it is not any more."""
+    """Return the state of a winner that was registered before; None if it was removed."""
     client, settings = running.tracker.client, running.context.settings
 
     def read() -> RegisteredWinner | None:

@@ -80,7 +80,7 @@ def _fit(running: RunningSweep, recorded: bool) -> FittedBaseline | str:
         return record(running.tracker, NB_LOGISTIC, context.dataset, seed, fit)
     try:
         return fit()
-    except Exception as error:  # noqa: BLE001 - reported; the sweep that it stands beside goes on
+    except Exception as error:  # noqa: BLE001 - reported; the sweep continues without the baseline
         return f"{NB_LOGISTIC} failed: {error}"
 
 

@@ -79,7 +79,7 @@ def conclude(
 def report(
     context: SweepContext, client: MlflowClient, run_id: str, predictions: Predictions | None
 ) -> None:
-    """Make the report of a sweep that has ended; where that fails, say how to make it.
+    """Make the report of a sweep that has ended; where that fails, print how to make it.
 
     Args:
         context: the sweep.

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from sweeps.analysis.sweep_data import SweepData
-from sweeps.reporting.figures.drawing import (
-    OUTCOME_COLOURS,
-    OUTCOME_MARKS,
-    WINNER,
-    Picture,
-    legend_below,
-    new_figure,
-    thousands,
-    value_axis,
-)
-from sweeps.reporting.figures.trial_points import not_drawn, tooltip
+from sweeps.reporting.figures.axes import legend_below, thousands, value_axis
+from sweeps.reporting.figures.report_figure import ReportFigure
+from sweeps.reporting.figures.theme import OUTCOME_COLOURS, OUTCOME_MARKS, WINNER, new_drawing
+from sweeps.reporting.figures.trial_points import tooltip
 from sweeps.trials.outcomes import label_of
 
 
-def curves(record: SweepData) -> Picture:
+def curves(record: SweepData) -> ReportFigure:
     """Draw the objective of all trials over the training examples seen."""
-    picture = Picture(
+    figure = ReportFigure(
         "curves",
         "Learning curves",
         f"{record.objective} of every trial as it trains, coloured by how the trial ended. Orange "
@@ -30,12 +23,11 @@ def curves(record: SweepData) -> Picture:
             if "out_of_time" in record.outcomes
             else ""
         ),
-        None,
     )
     drawn = [trial for trial in record.trials if record.curves[trial.run_id]]
     if not drawn:
-        return not_drawn(picture, "no trial was evaluated")
-    picture.figure, axes = new_figure(4.4)
+        return figure.not_drawn("no trial was evaluated")
+    figure.drawing, axes = new_drawing(4.4)
     named = set()
     for trial in drawn:
         steps, values = zip(*record.curves[trial.run_id].items(), strict=True)
@@ -56,7 +48,7 @@ def curves(record: SweepData) -> Picture:
         if is_winner:
             line.set_label("the winner")
         named |= set() if is_winner else {outcome}
-        picture.tip(line, [tooltip(record, trial)])
+        figure.add_tooltips(line, [tooltip(record, trial)])
     thousands(axes.xaxis)
     value_axis(
         axes.yaxis,
@@ -65,4 +57,4 @@ def curves(record: SweepData) -> Picture:
     )
     axes.set(xlabel="training examples seen", ylabel=record.objective)
     legend_below(axes)
-    return picture
+    return figure

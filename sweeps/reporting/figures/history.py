@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from sweeps.analysis.sweep_data import SweepData
-from sweeps.reporting.figures.drawing import (
-    INK,
-    Picture,
-    legend_below,
-    new_figure,
-    value_axis,
-)
-from sweeps.reporting.figures.trial_points import not_drawn, scatter
+from sweeps.reporting.figures.axes import legend_below, value_axis
+from sweeps.reporting.figures.report_figure import ReportFigure
+from sweeps.reporting.figures.theme import INK, new_drawing
+from sweeps.reporting.figures.trial_points import scatter
 from sweeps.trials.outcomes import RANKED
 
 
-def history(record: SweepData) -> Picture:
+def history(record: SweepData) -> ReportFigure:
     """Draw each trial's best value in the order of the trials, and the best so far."""
-    picture = Picture(
+    figure = ReportFigure(
         "history",
         "Optimisation history",
         "Each mark is a trial, at the value of its best checkpoint; the line is the best so far. "
         "A line that still climbs at the right end says that more trials would have paid.",
-        None,
     )
     scored = [trial for trial in record.trials if record.best_key in trial.metrics]
     if not scored:
-        return not_drawn(picture, "no trial was evaluated")
-    picture.figure, axes = new_figure(4.0)
-    scatter(picture, axes, record, scored, lambda trial: trial.key)
+        return figure.not_drawn("no trial was evaluated")
+    figure.drawing, axes = new_drawing(4.0)
+    scatter(figure, axes, record, scored, lambda trial: trial.key)
     keys: list[int | str] = []
     best: list[float] = []
     for trial in scored:
@@ -41,4 +36,4 @@ def history(record: SweepData) -> Picture:
     value_axis(axes.yaxis, record.objective, (trial.metrics[record.best_key] for trial in scored))
     axes.set(xlabel="trial", ylabel=f"best {record.objective}")
     legend_below(axes)
-    return picture
+    return figure

@@ -5,27 +5,21 @@ from __future__ import annotations
 from sentiment.wording import counted
 from sweeps.analysis.importance import BEST_SHARE, LEAST_TRIALS, importances
 from sweeps.analysis.sweep_data import SweepData
-from sweeps.reporting.figures.drawing import (
-    BLUE,
-    GROUND,
-    ORANGE,
-    Picture,
-    legend_below,
-    new_figure,
-    printable,
-)
+from sweeps.reporting.figures.axes import legend_below
+from sweeps.reporting.figures.report_figure import ReportFigure
+from sweeps.reporting.figures.svg import printable
+from sweeps.reporting.figures.theme import BLUE, GROUND, ORANGE, new_drawing
 
 
-def importance(record: SweepData) -> Picture:
+def importance(record: SweepData) -> ReportFigure:
     """Draw the importance of each hyperparameter, for each budget that has enough trials."""
-    picture = Picture(
+    figure = ReportFigure(
         "importance",
         "What mattered: importance of each hyperparameter",
         "Bars: the share of the variation between trials that a hyperparameter explains by itself "
         "(fANOVA). Diamonds: how much its values among the best quarter differ from all trials' "
         "(PED-ANOVA). Where both are long, it mattered; where they disagree, distrust both. "
         "Only trials of about the same number of training examples are compared.",
-        None,
     )
     found = []
     for budget in record.budgets():
@@ -34,24 +28,24 @@ def importance(record: SweepData) -> Picture:
         which = f"{budget.name} ({budget.examples:,} examples)"
         if result is None:
             few = counted(count, "comparable trial is", "comparable trials are")
-            picture.notes.append(
-                f"{which}: {few} too few or too alike to tell; {LEAST_TRIALS} are needed."
+            figure.notes.append(
+                f"{which}: {few} too few or too alike to judge; {LEAST_TRIALS} are needed."
             )
             continue
         found.append(result)
         left_out = f"; fANOVA leaves out {', '.join(result.conditional)}, which only some have"
-        picture.notes.append(
+        figure.notes.append(
             f"{which}: {count} of {counted(len(record.trials), 'trial')}"
             + (left_out if result.conditional else "")
             + "."
         )
     if not found:
-        return picture
+        return figure
     names = sorted(
         {name for result in found for name in result.best},
         key=lambda name: sum(r.variance.get(name, 0) + r.best.get(name, 0) for r in found),
     )
-    picture.figure, panels = new_figure(
+    figure.drawing, panels = new_drawing(
         0.9 + 0.3 * len(names), 1, len(found), sharey=True, squeeze=False
     )
     for axes, result in zip(panels[0], found, strict=True):
@@ -59,13 +53,13 @@ def importance(record: SweepData) -> Picture:
         shares = [result.variance.get(name, 0.0) for name in names]
         bars = axes.barh(places, shares, height=0.62, color=BLUE, label="fANOVA")
         for bar, name, share in zip(bars, names, shares, strict=True):
-            picture.tip(bar, [f"{name}: {share:.1%} of the variance"])
+            figure.add_tooltips(bar, [f"{name}: {share:.1%} of the variance"])
         marks = [result.best.get(name, 0.0) for name in names]
         dots = axes.scatter(
             marks, places, marker="D", s=34, color=ORANGE, edgecolor=GROUND, label="PED-ANOVA",
             zorder=3,
         )  # fmt: skip
-        picture.tip(
+        figure.add_tooltips(
             dots,
             [
                 f"{name}: {share:.1%} of what sets the best {BEST_SHARE:.0%} apart"
@@ -79,4 +73,4 @@ def importance(record: SweepData) -> Picture:
         axes.set_title(f"{result.budget.name}, {len(result.budget.values)} trials")
         axes.set_xlabel("share of importance")
     legend_below(panels[0][0])
-    return picture
+    return figure

@@ -8,17 +8,10 @@ from typing import Any
 import numpy as np
 
 from sweeps.analysis.sweep_data import SweepData
-from sweeps.reporting.figures.drawing import (
-    GROUND,
-    INK,
-    MUTED,
-    OUTCOME_COLOURS,
-    WINNER,
-    Picture,
-    new_figure,
-    printable,
-)
-from sweeps.reporting.figures.trial_points import not_drawn, tooltip
+from sweeps.reporting.figures.report_figure import ReportFigure
+from sweeps.reporting.figures.svg import printable
+from sweeps.reporting.figures.theme import GROUND, INK, MUTED, OUTCOME_COLOURS, WINNER, new_drawing
+from sweeps.reporting.figures.trial_points import tooltip
 from sweeps.reporting.leaderboard import setting_text
 from sweeps.space.dimensions import Choice, Dimension, FloatRange, IntRange
 
@@ -26,23 +19,20 @@ HIGHLIGHTED = 5
 """Trials that the parallel coordinates bring out."""
 
 
-def parallel(record: SweepData) -> Picture:
+def parallel(record: SweepData) -> ReportFigure:
     """Draw each trial as a line through its settings."""
-    picture = Picture(
+    figure = ReportFigure(
         "parallel",
         "Parallel coordinates",
         f"Each line is a trial, through the values of its settings to its result at the right. "
         f"The {HIGHLIGHTED} best are thick, the winner in its own colour; the others are thin. "
         "Where the thick lines run together, the search has settled. "
         "At the dash below an axis the setting had no effect in that trial.",
-        None,
     )
     names = list(record.space.dimensions)
     if not names or not record.ranked:
-        return not_drawn(
-            picture, "nothing to draw: no trial was evaluated, or nothing was searched"
-        )
-    picture.figure, axes = new_figure(4.9)
+        return figure.not_drawn("nothing to draw: no trial was evaluated, or nothing was searched")
+    figure.drawing, axes = new_drawing(4.9)
     results = [trial.metrics[record.best_key] for trial in record.ranked]
     heights = {name: _height(record.space.dimensions[name]) for name in names}
     low, high = min(results), max(results)
@@ -71,7 +61,7 @@ def parallel(record: SweepData) -> Picture:
             alpha=1.0 if top else 0.38,
             zorder=5 if place == 0 else 4 if top else 3,
         )
-        picture.tip(drawn, [tooltip(record, trial)])
+        figure.add_tooltips(drawn, [tooltip(record, trial)])
     for place, name in enumerate(names):
         axes.axvline(place, color=MUTED, lw=0.9, zorder=2)
         for text, height in _marks(record.space.dimensions[name]):
@@ -97,7 +87,7 @@ def parallel(record: SweepData) -> Picture:
     axes.set_ylim(-0.18, 1.06)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    return picture
+    return figure
 
 
 def _height(dimension: Dimension) -> Any:
@@ -113,7 +103,7 @@ def _height(dimension: Dimension) -> Any:
 
 
 def _marks(dimension: Dimension) -> list[tuple[str, float]]:
-    """Return what stands beside an axis of the parallel coordinates, and where."""
+    """Return the labels of an axis of the parallel coordinates, and their heights."""
     height = _height(dimension)
     if isinstance(dimension, Choice):
         return [(setting_text(value), height(value)) for value in dimension.values]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.curves import curves
-from sweeps.reporting.figures.drawing import Picture, styled
 from sweeps.reporting.figures.history import history
 from sweeps.reporting.figures.importance import importance
 from sweeps.reporting.figures.parallel import parallel
+from sweeps.reporting.figures.report_figure import ReportFigure
 from sweeps.reporting.figures.slices import slices
+from sweeps.reporting.figures.theme import styled
 from sweeps.reporting.figures.timeline import timeline
 from sweeps.reporting.figures.tradeoffs import parameters, seconds
 
 
-def search_pictures(record: SweepData) -> list[Picture]:
-    """Return the pictures of a search, in the order of a report."""
+def search_figures(record: SweepData) -> list[ReportFigure]:
+    """Return the figures of a search, in the order of a report."""
     with styled():
         return [
             history(record),

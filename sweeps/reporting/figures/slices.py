@@ -10,16 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from sweeps.analysis.sweep_data import SweepData
-from sweeps.reporting.figures.drawing import (
-    MUTED,
-    Picture,
-    legend_below,
-    new_figure,
-    plain_log,
-    printable,
-    value_axis,
-)
-from sweeps.reporting.figures.trial_points import not_drawn, scatter
+from sweeps.reporting.figures.axes import legend_below, plain_log, value_axis
+from sweeps.reporting.figures.report_figure import ReportFigure
+from sweeps.reporting.figures.svg import printable
+from sweeps.reporting.figures.theme import MUTED, new_drawing
+from sweeps.reporting.figures.trial_points import scatter
 from sweeps.reporting.leaderboard import setting_text
 from sweeps.space.dimensions import Choice, Dimension, IntRange
 from sweeps.tracking.queries import TrialRecord
@@ -28,30 +23,31 @@ _LETTERS_OF_A_SLICE = 30  # more of them do not fit under it side by side
 _SPREAD = 0.35  # of a slice's width, how far equal values are spread
 
 
-def slices(record: SweepData) -> Picture:
+def slices(record: SweepData) -> ReportFigure:
     """Draw the objective over each hyperparameter by itself."""
-    picture = Picture(
+    figure = ReportFigure(
         "slices",
         "Slices: the objective over each hyperparameter",
         "One panel a hyperparameter, one mark a trial. A trend in the upper edge of a panel is "
         "what to look for: the sampler tried more where it found good values, so the number of "
         "marks is a result of the search. Bars are medians of the trials that ran to their end.",
-        None,
     )
     names = list(record.space.dimensions)
     scored = record.ranked
     if not names or not scored:
-        return not_drawn(picture, "nothing was searched" if scored else "no trial was evaluated")
+        return figure.not_drawn("nothing was searched" if scored else "no trial was evaluated")
     columns = 3
     rows = math.ceil(len(names) / columns)
-    picture.figure, panels = new_figure(2.2 * rows + 0.5, rows, columns, sharey=True, squeeze=False)
+    figure.drawing, panels = new_drawing(
+        2.2 * rows + 0.5, rows, columns, sharey=True, squeeze=False
+    )
     active = record.active
     for axes, name in zip(panels.flat, names, strict=False):
         dimension = record.space.dimensions[name]
         shown = [trial for trial in scored if name in active[trial.run_id]]
         values = {trial.run_id: active[trial.run_id][name] for trial in shown}
         places = _places(axes, dimension, values)
-        scatter(picture, axes, record, shown, lambda t, p=places: p[t.run_id], size=20)
+        scatter(figure, axes, record, shown, lambda t, p=places: p[t.run_id], size=20)
         _medians(axes, record, dimension, shown, values)
         value_axis(axes.yaxis, record.objective, (t.metrics[record.best_key] for t in scored))
         axes.set_title(printable(name, 30))
@@ -60,11 +56,11 @@ def slices(record: SweepData) -> Picture:
     for axes in panels[:, 0]:
         axes.set_ylabel(f"best {record.objective}")
     legend_below(*panels.flat)
-    return picture
+    return figure
 
 
 def _places(axes: Axes, dimension: Dimension, values: dict[str, Any]) -> dict[str, float]:
-    """Set up the horizontal axis of a slice, and return where each trial stands on it."""
+    """Set up the horizontal axis of a slice, and return the place of each trial on it."""
     if isinstance(dimension, Choice):
         order = list(dimension.values)
         labels = [printable(setting_text(value), 12) for value in order]

@@ -5,39 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeps.analysis.sweep_data import SweepData
-from sweeps.reporting.figures.drawing import (
-    GROUND,
-    OUTCOME_COLOURS,
-    WINNER,
-    Picture,
-    legend_below,
-    new_figure,
-)
-from sweeps.reporting.figures.trial_points import not_drawn, tooltip
+from sweeps.reporting.figures.axes import legend_below
+from sweeps.reporting.figures.report_figure import ReportFigure
+from sweeps.reporting.figures.theme import GROUND, OUTCOME_COLOURS, WINNER, new_drawing
+from sweeps.reporting.figures.trial_points import tooltip
 from sweeps.trials.outcomes import label_of
 
 _SECOND_MS = 1000.0
 _LANE_SLACK_MS = 500  # a worker's next trial may be noted before its last one's end is
 
 
-def timeline(record: SweepData) -> Picture:
+def timeline(record: SweepData) -> ReportFigure:
     """Draw when each trial ran, in as many lanes as ran at once."""
-    picture = Picture(
+    figure = ReportFigure(
         "timeline",
         "Time line of the trials over the workers",
         "Each bar is a trial from the start to the end of its run, in a lane that was "
         "free. Gaps are time in which a worker had nothing to do. The number is the trial's.",
-        None,
     )
     ended = [trial for trial in record.trials if trial.ended is not None]
     if not ended:
-        return not_drawn(picture, "no trial has ended")
+        return figure.not_drawn("no trial has ended")
     lanes = assign_lanes([(trial.started, int(trial.ended or 0)) for trial in ended])
     count = max(lanes) + 1
     origin = min(trial.started for trial in ended)
     whole = max(int(t.ended or 0) for t in ended) - origin
     unit, name = (60 * _SECOND_MS, "minutes") if whole > 180 * _SECOND_MS else (1000.0, "seconds")
-    picture.figure, axes = new_figure(1.3 + 0.42 * min(count, 24))
+    figure.drawing, axes = new_drawing(1.3 + 0.42 * min(count, 24))
     named = set()
     for trial, lane in zip(ended, lanes, strict=True):
         start, length = (trial.started - origin) / unit, (int(trial.ended or 0) - trial.started)
@@ -56,14 +50,14 @@ def timeline(record: SweepData) -> Picture:
         if is_winner:
             bar.set_label("the winner")
         named |= set() if is_winner else {outcome}
-        picture.tip(bar, [tooltip(record, trial)])
+        figure.add_tooltips(bar, [tooltip(record, trial)])
         if length > 0.018 * whole:
             axes.text(
                 start + length / unit / 2, lane, str(trial.key), ha="center", va="center",
                 fontsize=7.5, color=GROUND, clip_on=True,
             )  # fmt: skip
     busy = sum(int(t.ended or 0) - t.started for t in ended) / (count * whole) if whole else 1.0
-    picture.notes.append(
+    figure.notes.append(
         f"{count} at once at most, busy for {busy:.0%} of the time between the first start and "
         "the last end. Lanes follow from the times of the runs."
     )
@@ -72,7 +66,7 @@ def timeline(record: SweepData) -> Picture:
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"{name} since the first trial started")
     legend_below(axes)
-    return picture
+    return figure
 
 
 def assign_lanes(spans: Sequence[tuple[int, int]]) -> list[int]:

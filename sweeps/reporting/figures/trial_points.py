@@ -1,4 +1,4 @@
-"""Trials as points: their marks, their tooltips, and a figure without any."""
+"""Trials as points: their marks and their tooltips."""
 
 from __future__ import annotations
 
@@ -8,27 +8,15 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from sweeps.analysis.sweep_data import SweepData
-from sweeps.reporting.figures.drawing import (
-    GROUND,
-    INK,
-    OUTCOME_COLOURS,
-    OUTCOME_MARKS,
-    WINNER,
-    Picture,
-)
+from sweeps.reporting.figures.report_figure import ReportFigure
+from sweeps.reporting.figures.theme import GROUND, INK, OUTCOME_COLOURS, OUTCOME_MARKS, WINNER
 from sweeps.reporting.leaderboard import settings_text
 from sweeps.tracking.queries import TrialRecord
 from sweeps.trials.outcomes import OUTCOMES, label_of
 
 
-def not_drawn(picture: Picture, why: str) -> Picture:
-    """Return a figure with a note in place of a drawing."""
-    picture.notes.append(f"Not drawn: {why}.")
-    return picture
-
-
 def tooltip(record: SweepData, trial: TrialRecord) -> str:
-    """Return what a trial's mark says of it: name, result, outcome, settings."""
+    """Return the tooltip of a trial's mark: name, result, outcome, settings."""
     value = trial.metrics.get(record.best_key)
     shown = "not evaluated" if value is None else f"{record.objective} {value:.4f}"
     return "\n".join(
@@ -42,7 +30,7 @@ def tooltip(record: SweepData, trial: TrialRecord) -> str:
 
 
 def scatter(
-    picture: Picture,
+    figure: ReportFigure,
     axes: Axes,
     record: SweepData,
     trials: Sequence[TrialRecord],
@@ -50,7 +38,7 @@ def scatter(
     size: float = 30,
     metric: str | None = None,
 ) -> None:
-    """Draw a mark a trial, by outcome, the winner on top."""
+    """Draw one mark for each trial, by outcome, the winner on top."""
     metric = metric or record.best_key
     winner = record.winner.run_id if record.winner else None
     for outcome in reversed(OUTCOMES):
@@ -69,11 +57,11 @@ def scatter(
             label=label_of(outcome),
             zorder=3,
         )
-        picture.tip(dots, [tooltip(record, trial) for trial in group])
+        figure.add_tooltips(dots, [tooltip(record, trial) for trial in group])
     for trial in trials:
         if trial.run_id == winner:
             dots = axes.scatter(
                 [place(trial)], [trial.metrics[metric]], s=size * 3.6, marker="*", color=WINNER,
                 edgecolors=INK, linewidths=0.7, label="the winner", zorder=5,
             )  # fmt: skip
-            picture.tip(dots, [tooltip(record, trial)])
+            figure.add_tooltips(dots, [tooltip(record, trial)])

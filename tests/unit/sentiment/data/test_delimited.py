@@ -153,7 +153,7 @@ def test_whatever_marks_there_are_no_row_is_lost(
         ("text,stars\nx,1\n", "no column 'label'; the columns are 'text', 'stars': name one by"),
         ("Text, Label\nx,1\n", "? Give --text-column Text --label-column ' Label'"),
         ("txt,label\nx,1\n", "did you mean 'txt'? Give --text-column txt"),
-        ("text_label\nx;1\n", "if the columns are not told apart: --delimiter"),
+        ("text_label\nx;1\n", "if the columns are not separated: --delimiter"),
         ("text,label,text\nx,1,y\n", "two columns 'text'"),
         ("text,label\nx,1\ny\n", "line 3: 1 fields (delimiter comma), but the header has 2"),
         ("text,label\nx,y,1\n", "line 2: 3 fields (delimiter comma), but the header has 2"),

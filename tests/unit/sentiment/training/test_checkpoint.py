@@ -1,4 +1,4 @@
-"""A training that goes on from a checkpoint ends as one that was never cut off, to the bit."""
+"""A training resumed from a checkpoint ends as one that was never interrupted, to the bit."""
 
 from itertools import islice
 

@@ -23,7 +23,7 @@ from sweeps.analysis.significance import Paired, holm
 from sweeps.analysis.sweep_data import read_sweep
 from sweeps.config import SweepSettings
 from sweeps.report import main
-from sweeps.reporting.comparison_report import pairs_grid, sweeps_report
+from sweeps.reporting.comparison_report import pairs_table, sweeps_report
 from sweeps.reporting.page import Report, Section
 from sweeps.tracking.queries import find_sweep
 from sweeps.tracking.tracker import SweepTracker
@@ -189,9 +189,9 @@ def test_the_column_that_decides_is_seen_in_a_narrow_window(tmp_path):
     runs = [
         compared(name, [1, 0, 1, 1][number:] + [1] * number) for number, name in enumerate(names)
     ]
-    grid = pairs_grid(SimpleNamespace(pairs=paired_tests(runs)))
+    table = pairs_table(SimpleNamespace(pairs=paired_tests(runs)))
     page = tmp_path / "page.html"
-    page.write_bytes(Report("x", "", [], [Section("pairs", "Pairs", grids=[grid])]).html())
+    page.write_bytes(Report("x", "", [], [Section("pairs", "Pairs", tables=[table])]).html())
     edge = "document.querySelector('#pairs {}').getBoundingClientRect().right"
     with Browser(tmp_path / "profile", 1400, 900) as browser:
         for width in (1400, 800):

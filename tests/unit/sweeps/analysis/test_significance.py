@@ -24,6 +24,16 @@ def test_p_value_by_hand() -> None:
     )
 
 
+def test_mcnemar_by_hand() -> None:
+    # 9 texts that only the first gets right and 2 that only the second does:
+    # twice the chance of 9 or more heads in 11 throws, 2 · (55 + 11 + 1) / 2^11.
+    first = np.array([True] * 9 + [False] * 2 + [True] * 50)
+    second = np.array([False] * 9 + [True] * 2 + [True] * 50)
+    assert mcnemar(first, second) == pytest.approx(134 / 2048)
+    assert mcnemar(second, first) == pytest.approx(134 / 2048)
+    assert mcnemar(first, first) == 1.0
+
+
 def test_counts_of_two_models() -> None:
     first, second = np.array([1, 1, 0, 0, 1], bool), np.array([1, 0, 1, 0, 1], bool)
     assert Paired.of(first, second) == Paired(both=2, only_first=1, only_second=1, neither=1)

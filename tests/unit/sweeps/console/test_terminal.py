@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sweeps.terminal import Column, fitted_table, flowed, say
+from sweeps.terminal import Column, fitted_table, flowed, notify
 
 BOARD = [
     Column("rank", ["1", "2"], right=True),
@@ -117,19 +117,19 @@ def test_words_stay_whole_on_a_terminal_and_lines_in_a_log(soft_wrap):
     text = "the report of the sweep: file:///tmp/a-folder-with-a-long-name/report.html\n  a command"
     text += " that is longer than the line"
     terminal = Console(file=io.StringIO(), width=24, force_terminal=True, soft_wrap=soft_wrap)
-    say(terminal, text)
+    notify(terminal, text)
     assert terminal.file.getvalue().splitlines() == [
         "the report of the sweep:",
         "file:///tmp/a-folder-with-a-long-name/report.html",
         "  a command that is longer than the line",
     ]
     command = "it was cut off; resume it: python -m sweeps.launch --resume first"
-    say(terminal, command)
+    notify(terminal, command)
     assert terminal.file.getvalue().splitlines()[3:] == [
         "it was cut off; resume",
         "it:",
         "  python -m sweeps.launch --resume first",
     ]
     log = Console(file=io.StringIO(), width=24, soft_wrap=soft_wrap)
-    say(log, text)
+    notify(log, text)
     assert log.file.getvalue() == f"{text}\n"

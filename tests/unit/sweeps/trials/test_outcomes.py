@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeps.reporting.figures.drawing import OUTCOME_COLOURS, OUTCOME_MARKS
+from sweeps.reporting.figures.theme import OUTCOME_COLOURS, OUTCOME_MARKS
 from sweeps.trials.outcomes import (
     ENDED,
     OUTCOMES,
