@@ -126,7 +126,7 @@ class TrialRecorder:
             precision=state.precision,
         )
         if isinstance(state.key, int):
-            # The journal has the model now; what goes on needs no more.
+            # The outbox has the model now; nothing that continues needs the checkpoints.
             self._attempts.delete_checkpoints(state.key)
 
     def complete(self, trial: EndedTrial) -> None:

@@ -1,4 +1,4 @@
-"""From a journal's entries to the store; an entry that is delivered twice counts once.
+"""From an outbox's entries to the store; an entry that is delivered twice counts once.
 
 A request whose answer was lost may have gone through. MLflow has no way to say "this is the same
 one", so what would count twice is looked up before it is sent again: runs and models by their
@@ -53,20 +53,20 @@ class MlflowSink:
         self,
         client: MlflowClient,
         run_id: str,
-        journal: Outbox,
+        outbox: Outbox,
         runs: Mapping[int | str, str] | None = None,
     ) -> None:
-        """Set out with what is known.
+        """Start with the runs that are known.
 
         Args:
             client: client of the store.
             run_id: the sweep's run.
-            journal: has the models of its entries.
+            outbox: has the models of its entries.
             runs: ids of the trials' runs that are there.
         """
         self.client = client
         self.run_id = run_id
-        self._journal = journal
+        self._outbox = outbox
         self._runs: dict[int | str, str] = dict(runs or {})
         self._models: dict[int | str, str] = {}
         self._unsure_runs: set[int | str] = set()
@@ -149,8 +149,8 @@ class MlflowSink:
             tags={n: v for each in entries for n, v in each.content.get("tags", {}).items()},
         )
 
-    def settle(self) -> None:
-        """Remove what requests that were given up made all the same, after they were sent again."""
+    def delete_duplicates(self) -> None:
+        """Delete the runs and models of requests that took effect after they were sent again."""
         for key in list(self._unsure_runs):
             for run in self._search(key):
                 if run.info.run_id != self._runs[key]:
@@ -163,7 +163,7 @@ class MlflowSink:
             del self._unsure_models[key]
 
     def _start(self, entry: Entry, again: bool) -> None:
-        assert entry.key is not None, "the sweep's own run is there before its journal"
+        assert entry.key is not None, "the sweep's own run is there before its outbox"
         found = self._search(entry.key) if again else []
         if found:
             self._runs[entry.key] = found[0].info.run_id
@@ -221,7 +221,7 @@ class MlflowSink:
         model_id = self._models[key] = attempt(create, again)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch, "model")
-            bundle = self._journal.model(content["folder"])
+            bundle = self._outbox.model(content["folder"])
             save_mlflow_model(bundle, folder, model_id=model_id, run_id=run_id)
             attempt(lambda again: self._upload(model_id, folder, again, attempt))
         attempt(lambda _: client.finalize_logged_model(model_id, "READY"))
@@ -297,7 +297,3 @@ class MlflowSink:
 def _ignoring(function: Callable[..., T], arguments: tuple[str | None, ...], again: bool) -> T:
     """Call what may be called twice, whether or not it is again."""
     return function(*arguments)
-
-
-def _merged(entries: Sequence[Entry], name: str) -> dict[str, str]:
-    return {key: text for each in entries for key, text in each.content.get(name, {}).items()}

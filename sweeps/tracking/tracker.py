@@ -31,12 +31,12 @@ from sentiment.tracking.provenance import (
     redacted,
 )
 from sentiment.tracking.runs import RunStatus, close_run, ended_on_failure, open_run
-from sweeps.signals import shielded
+from sweeps.signals import deferred_interrupts
 from sweeps.tracking.mlflow_sink import MlflowSink, Point
-from sweeps.tracking.outbox import Kind, Outbox
+from sweeps.tracking.outbox import Kind, Outbox, UndeliveredError
 from sweeps.tracking.queries import TrialRecord, search_runs, sweep_run, trials_of
 from sweeps.tracking.roles import Role
-from sweeps.tracking.writer import BatchWriter, UndeliveredError
+from sweeps.tracking.writer import BatchWriter
 from sweeps.trials.outcomes import ENDED, STATUS, Outcome
 
 SweepState = Literal["finished", "interrupted"]
@@ -505,7 +505,7 @@ class SweepTracker:
         """
         if self._writer.closed:
             return
-        with shielded():
+        with deferred_interrupts():
             try:
                 try:
                     self._hand_over_the_end(state)

@@ -23,8 +23,8 @@ from sentiment.tracking.http import is_server
 from sentiment.tracking.provenance import redacted
 from sentiment.wording import duration
 from sweeps.tracking.mlflow_sink import MlflowSink
-from sweeps.tracking.outbox import Entry, Kind, Outbox, RecordError
-from sweeps.tracking.transient_errors import outage, wanted_pause
+from sweeps.tracking.outbox import Entry, Kind, Outbox, RecordError, UndeliveredError
+from sweeps.tracking.transient_errors import retry_after, transient_reason
 
 PATIENCE = 60.0
 """Seconds that a sweep waits at its end for a store that does not answer."""
@@ -41,10 +41,6 @@ T = TypeVar("T")
 
 # What MLflow would print of a busy database, with a traceback, is told in a line by us.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-
-
-class UndeliveredError(RecordError):
-    """The store did not answer to the end; the journal has what it did not get."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +166,7 @@ class BatchWriter:
             UndeliveredError: the store does not answer.
             RecordError: it could not be written.
         """
-        self.call(self._delivery.settle)
+        self.call(self._delivery.delete_duplicates)
 
     def close(self, hurry: bool = False) -> None:
         """Write what is left and end the thread; a second call does nothing.
@@ -235,7 +231,9 @@ class BatchWriter:
             self._cross_off()
             if isinstance(last, _Call):
                 self._answer(last)
-        self._try(lambda *_: self._outlast(lambda again: self._delivery.settle()), None, [])
+        self._try(
+            lambda *_: self._outlast(lambda again: self._delivery.delete_duplicates()), None, []
+        )
 
     def _gather(self) -> _Call | _End | Entry | None:
         """Collect what is logged by run until it is due, or up to something that must not wait."""
@@ -305,7 +303,7 @@ class BatchWriter:
             try:
                 result = request(again)
             except Exception as error:
-                reason = outage(error, self._uri)
+                reason = transient_reason(error, self._uri)
                 if reason is None:
                     raise
                 again = True
@@ -352,7 +350,7 @@ class BatchWriter:
         # Sweeps that lost the same server don't come back to it at the same moment.
         self._given_up.wait(pause * random.uniform(0.75, 1.0))
         while is_server(self._uri) and not self._given_up.is_set():
-            wanted = wanted_pause(self._uri)
+            wanted = retry_after(self._uri)
             if wanted is None:
                 self._down_since = None
                 return
@@ -367,7 +365,7 @@ class BatchWriter:
         if self._error is not None or number <= self._crossed:
             return
         try:
-            self._journal.done(number)
+            self._journal.acknowledge(number)
         except RecordError as error:
             self._error = error
             return

@@ -25,7 +25,7 @@ from sentiment.tracking.provenance import process_tags
 from sentiment.tracking.runs import create_run, run_parameters
 from sweeps.tracking import writer
 from sweeps.tracking.mlflow_sink import MlflowSink
-from sweeps.tracking.outbox import Entry, Outbox
+from sweeps.tracking.outbox import Entry, Outbox, RecordError
 from sweeps.tracking.queries import (
     best_trials,
     find_sweep,
@@ -36,7 +36,6 @@ from sweeps.tracking.queries import (
 )
 from sweeps.tracking.roles import ROLES, Role
 from sweeps.tracking.tracker import SweepTracker, check_sweep_name, close_orphans, new_sweep_name
-from sweeps.tracking.writer import RecordError
 
 Store = tuple[MlflowClient, str]
 
