@@ -136,7 +136,7 @@ class SweepTracker:
         self._scratch = None if folder is not None else Path(tempfile.mkdtemp(prefix="record-"))
         journal = Outbox(folder or self._scratch or Path())
         self._delivery = MlflowSink(client, run_id, journal, runs)
-        self._writer = BatchWriter(self._delivery, journal, say=say)
+        self._writer = BatchWriter(self._delivery, journal, notify=say)
 
     @classmethod
     def start(
@@ -510,7 +510,7 @@ class SweepTracker:
                 try:
                     self._hand_over_the_end(state)
                 finally:
-                    self._writer.close(hurry=state == "interrupted")
+                    self._writer.close(interrupted=state == "interrupted")
             except UndeliveredError:
                 raise
             except BaseException:

@@ -27,7 +27,7 @@ from sentiment.tracking.provenance import process_tags
 from sentiment.tracking.runs import run_parameters
 from sentiment.tracking.store import open_store, read_store
 from sweeps.pipeline.resume import deliver_left
-from sweeps.tracking import transient_errors, writer
+from sweeps.tracking import backoff, transient_errors, writer
 from sweeps.tracking.outbox import OUTBOX_FILE, RecordError, UndeliveredError
 from sweeps.tracking.queries import find_sweep, trials_of
 from sweeps.tracking.tracker import SweepTracker
@@ -58,8 +58,8 @@ def proxy(server: int) -> Iterator[FaultyProxy]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pauses of milliseconds, requests that are made once, as within a sweep."""
-    monkeypatch.setattr(writer, "_PAUSE", 0.05)
-    monkeypatch.setattr(writer, "_LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr(backoff, "FIRST_RETRY_INTERVAL", 0.05)
+    monkeypatch.setattr(backoff, "LONGEST_RETRY_INTERVAL", 0.2)
     monkeypatch.setattr(http, "_PROBE_SECONDS", 60)  # of a busy machine
     with one_try_each():
         yield
@@ -209,8 +209,8 @@ def test_still_down_at_the_end(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writer, "PATIENCE", 0.3)
-    monkeypatch.setattr(writer, "_HURRY", 0.1)
+    monkeypatch.setattr(writer, "FLUSH_TIMEOUT", 0.3)
+    monkeypatch.setattr(writer, "INTERRUPT_TIMEOUT", 0.1)
     folder = tmp_path / "late"
     tracker = start(proxy, folder)
     bundles = {key: make_bundle(key) for key in range(2)}
@@ -230,7 +230,7 @@ def test_still_down_at_the_end(
     client, experiment_id = open_store(proxy.uri)
     run = find_sweep(client, [experiment_id], "late")
     assert run.info.status == "RUNNING"
-    monkeypatch.setattr(writer, "PATIENCE", 60.0)
+    monkeypatch.setattr(writer, "FLUSH_TIMEOUT", 60.0)
     proxy.choose = _lose_the_first_posts(5)
     assert deliver_left(client, run, folder) > 10
     assert_whole(proxy, "late", bundles)

@@ -23,7 +23,7 @@ from sentiment.config import Config
 from sentiment.errors import InputError
 from sentiment.tracking.provenance import process_tags
 from sentiment.tracking.runs import create_run, run_parameters
-from sweeps.tracking import writer
+from sweeps.tracking import backoff
 from sweeps.tracking.mlflow_sink import MlflowSink
 from sweeps.tracking.outbox import Entry, Outbox, RecordError
 from sweeps.tracking.queries import (
@@ -374,7 +374,7 @@ def test_failed_record_leaves_no_run_open(store: Store) -> None:
     with suppress(RecordError):
         tracker.end_trial(0, "completed")
         tracker.end_trial(1, "completed")
-    thread = tracker._writer._thread
+    thread = tracker._writer._delivery._thread
     with pytest.raises(RecordError, match="deleted"):
         tracker.end("finished")
     assert not thread.is_alive()
@@ -399,7 +399,7 @@ def test_trial_that_cannot_be_started(store: Store) -> None:
 
 
 def test_trial_waits_for_a_busy_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "_PAUSE", 0.01)
+    monkeypatch.setattr(backoff, "FIRST_RETRY_INTERVAL", 0.01)
     tracker = start(store)
     create, calls = MlflowClient.create_run, []
 
@@ -563,7 +563,7 @@ def test_what_waits_for_its_batch_keeps_what_came_later(
         tracker.start_trial(key, parameters(), "x")
     zero, one = (tracker.run_of(key) for key in range(2))
     tracker.flush()
-    tracker._writer._interval = 3600.0
+    tracker._writer._delivery.interval = 3600.0
     for step in range(5):
         tracker.trial_metrics(0, step, evaluation(0.5))
     best = {"best/valid/accuracy": 0.75}
