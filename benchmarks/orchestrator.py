@@ -265,7 +265,7 @@ def _run(
         precision="float32",
         space_yaml=space.to_yaml(),
         folder=folder,
-        say=print,
+        notify=print,
     )
     attempts = RetryTracker(Storage(folder / "ray"))
     search = OptunaSearcher(

@@ -76,7 +76,7 @@ def start(proxy: FaultyProxy, folder: Path, said: list[str] | None = None) -> Sw
         precision="float32",
         space_yaml="{}\n",
         folder=folder,
-        say=None if said is None else said.append,
+        notify=None if said is None else said.append,
     )
 
 
@@ -86,10 +86,10 @@ def begin(tracker: SweepTracker, key: int) -> None:
 
 def train(tracker: SweepTracker, key: int, bundle: Path) -> None:
     for step in STEPS:
-        tracker.trial_metrics(key, step, {"valid/accuracy": step / 256, "epoch": step / 64})
-    tracker.log_trial_model(key, bundle, {"best/valid/accuracy": 0.75}, STEPS[-1])
+        tracker.trial(key).log_evaluation(step, {"valid/accuracy": step / 256, "epoch": step / 64})
+    tracker.trial(key).log_model(bundle, {"best/valid/accuracy": 0.75}, STEPS[-1])
     best = {"best/valid/accuracy": 0.75, "parameters/total": 99.0}
-    tracker.end_trial(key, "completed", metrics=best, step=STEPS[-1])
+    tracker.trial(key).end("completed", metrics=best, step=STEPS[-1])
 
 
 def assert_whole(proxy: FaultyProxy, name: str, bundles: dict[int, Path]) -> None:
@@ -320,7 +320,7 @@ def test_request_that_is_refused_ends_the_record(proxy: FaultyProxy, tmp_path: P
     tracker = start(proxy, tmp_path / "refused")
     begin(tracker, 0)
     tracker.client.delete_run(tracker.run_of(0))
-    tracker.trial_metrics(0, 64, {"epoch": 1.0})
+    tracker.trial(0).log_evaluation(64, {"epoch": 1.0})
     with pytest.raises(RecordError, match="deleted"):
         tracker.flush()
     with pytest.raises(RecordError, match="deleted"):

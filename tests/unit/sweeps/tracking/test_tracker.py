@@ -25,6 +25,8 @@ from sentiment.tracking.provenance import process_tags
 from sentiment.tracking.runs import create_run, run_parameters
 from sweeps.tracking import backoff
 from sweeps.tracking.mlflow_sink import MlflowSink
+from sweeps.tracking.names import check_sweep_name, new_sweep_name
+from sweeps.tracking.orphans import close_orphans
 from sweeps.tracking.outbox import Entry, Outbox, RecordError
 from sweeps.tracking.queries import (
     best_trials,
@@ -35,7 +37,7 @@ from sweeps.tracking.queries import (
     trials_of,
 )
 from sweeps.tracking.roles import ROLES, Role
-from sweeps.tracking.tracker import SweepTracker, check_sweep_name, close_orphans, new_sweep_name
+from sweeps.tracking.tracker import SweepTracker
 
 Store = tuple[MlflowClient, str]
 
@@ -79,19 +81,19 @@ def swept(store: Store, make_bundle: Callable[[int], Path]) -> SweepTracker:
     tracker = start(store)
     tracker.start_trial(0, parameters(cell="gru"), "bigru-1×128 glove adam")
     tracker.start_trial(1, parameters(layers=2), "bilstm-2×128 glove adam")
-    tracker.trial_metrics(0, 640, evaluation(0.625))
-    tracker.trial_metrics(1, 640, evaluation(0.5))
-    tracker.end_trial(1, "stopped_early", metrics={"best/valid/accuracy": 0.5}, step=640)
-    tracker.trial_metrics(0, 1280, evaluation(0.875, 0.5))
-    tracker.log_trial_model(0, make_bundle(0), {"best/valid/accuracy": 0.875}, 1280)
+    tracker.trial(0).log_evaluation(640, evaluation(0.625))
+    tracker.trial(1).log_evaluation(640, evaluation(0.5))
+    tracker.trial(1).end("stopped_early", metrics={"best/valid/accuracy": 0.5}, step=640)
+    tracker.trial(0).log_evaluation(1280, evaluation(0.875, 0.5))
+    tracker.trial(0).log_model(make_bundle(0), {"best/valid/accuracy": 0.875}, 1280)
     best = {"best/valid/accuracy": 0.875, "best/examples": 1280, "parameters/total": 99}
-    tracker.end_trial(0, "completed", metrics=best, step=1280)
+    tracker.trial(0).end("completed", metrics=best, step=1280)
     tracker.start_trial(2, parameters(), "bilstm-1×128 glove adam")
-    tracker.end_trial(2, "failed", error="Traceback …\nTrainingError: the loss is not finite")
+    tracker.trial(2).end("failed", error="Traceback …\nTrainingError: the loss is not finite")
     tracker.start_trial("tutorial-1", parameters(cell="rnn"), "tutorial-1", role="baseline")
-    tracker.end_trial("tutorial-1", "completed", metrics={"best/valid/accuracy": 0.9375})
-    tracker.add_metrics(0, {"test/accuracy": 0.75}, 1280)
-    tracker.log_table(
+    tracker.trial("tutorial-1").end("completed", metrics={"best/valid/accuracy": 0.9375})
+    tracker.trial(0).log_model_metrics({"test/accuracy": 0.75}, 1280)
+    tracker.sweep.log_table(
         leaderboard(trials_of(store[0], find_sweep(store[0], [store[1]])), "valid/accuracy")
     )
     tracker.end("finished")
@@ -165,8 +167,8 @@ def test_trials_that_ran_out_of_time_count_by_themselves(store: Store) -> None:
     for number, (outcome, best) in enumerate((("completed", 0.5), ("out_of_time", 0.75))):
         tracker.start_trial(number, parameters(), "bilstm-1×128 glove adam")
         assert tracker.run_of(number) == tracker.known_run(number)
-        tracker.trial_metrics(number, 640, evaluation(best))
-        tracker.end_trial(number, outcome, metrics={"best/valid/accuracy": best}, step=640)
+        tracker.trial(number).log_evaluation(640, evaluation(best))
+        tracker.trial(number).end(outcome, metrics={"best/valid/accuracy": best}, step=640)
     assert tracker.known_run(7) is None
     tracker.end("finished")
     run = find_sweep(client, [experiment_id])
@@ -245,10 +247,10 @@ def test_metrics_bear_the_time_at_which_they_were_measured(store: Store) -> None
     # What is written before holds the writer up for longer than the moments lie apart.
     meanwhile(tracker, lambda: time.sleep(0.5))
     before = time.time_ns() // 1_000_000
-    tracker.trial_metrics(0, 64, evaluation(0.5))
+    tracker.trial(0).log_evaluation(64, evaluation(0.5))
     after = time.time_ns() // 1_000_000
     time.sleep(0.1)
-    tracker.end_trial(0, "completed")
+    tracker.trial(0).end("completed")
     tracker.end("finished")
     (metric,) = store[0].get_metric_history(run_id, "valid/accuracy")
     assert before <= metric.timestamp <= after
@@ -259,17 +261,17 @@ def test_retry_goes_on_in_the_same_run(store: Store) -> None:
     tracker = start(store)
     tracker.start_trial(0, parameters(), "x")
     run_id = tracker.run_of(0)
-    tracker.trial_metrics(0, 64, evaluation(0.5))
-    tracker.trial_metrics(0, 128, evaluation(0.625))
-    tracker.end_trial(0, "failed", error="lost")
+    tracker.trial(0).log_evaluation(64, evaluation(0.5))
+    tracker.trial(0).log_evaluation(128, evaluation(0.625))
+    tracker.trial(0).end("failed", error="lost")
     tracker.start_trial(0, parameters(), "x")
     assert tracker.run_of(0) == run_id
     run = store[0].get_run(run_id)
     assert run.info.status == "RUNNING"
     assert "sweep.outcome" not in run.data.tags
     for step, accuracy in ((64, 0.5), (128, 0.625), (192, 0.75)):
-        tracker.trial_metrics(0, step, evaluation(accuracy))
-    tracker.end_trial(0, "completed", metrics={"best/valid/accuracy": 0.75})
+        tracker.trial(0).log_evaluation(step, evaluation(accuracy))
+    tracker.trial(0).end("completed", metrics={"best/valid/accuracy": 0.75})
     tracker.end("finished")
 
     history = store[0].get_metric_history(run_id, "valid/accuracy")
@@ -284,7 +286,7 @@ def test_smaller_is_better_for_a_loss(store: Store) -> None:
     tracker = start(store, objective="valid/loss")
     for number, loss in enumerate((0.5, 0.25, 0.375)):
         tracker.start_trial(number, parameters(), "x")
-        tracker.end_trial(number, "completed", metrics={"best/valid/loss": loss})
+        tracker.trial(number).end("completed", metrics={"best/valid/loss": loss})
     tracker.end("finished")
     history = store[0].get_metric_history(tracker.run_id, "sweep/best")
     assert [metric.value for metric in history] == [0.5, 0.25, 0.25]
@@ -297,10 +299,10 @@ def test_interrupted_sweep_resumes_in_its_own_runs(store: Store) -> None:
     first = start(store)
     first.start_trial(0, parameters(), "x")
     done = first.run_of(0)
-    first.end_trial(0, "completed", metrics={"best/valid/accuracy": 0.5})
+    first.trial(0).end("completed", metrics={"best/valid/accuracy": 0.5})
     first.start_trial(1, parameters(), "y")
     open_run = first.run_of(1)
-    first.trial_metrics(1, 64, evaluation(0.5))
+    first.trial(1).log_evaluation(64, evaluation(0.5))
     first.end("interrupted")
     run = find_sweep(client, [experiment_id], "first")
     assert (run.info.status, run.data.tags["sweep.state"]) == ("KILLED", "interrupted")
@@ -312,9 +314,9 @@ def test_interrupted_sweep_resumes_in_its_own_runs(store: Store) -> None:
     assert second.run_of(0) == done
     second.start_trial(1, parameters(), "y")
     assert second.run_of(1) == open_run
-    second.trial_metrics(1, 64, evaluation(0.5))
-    second.trial_metrics(1, 128, evaluation(0.75))
-    second.end_trial(1, "completed", metrics={"best/valid/accuracy": 0.75})
+    second.trial(1).log_evaluation(64, evaluation(0.5))
+    second.trial(1).log_evaluation(128, evaluation(0.75))
+    second.trial(1).end("completed", metrics={"best/valid/accuracy": 0.75})
     second.end("finished")
 
     steps = [m.step for m in client.get_metric_history(open_run, "valid/accuracy")]
@@ -354,11 +356,11 @@ def test_failure_to_write_reaches_the_caller(store: Store) -> None:
     tracker.start_trial(0, parameters(), "x")
     run_id = tracker.run_of(0)
     store[0].delete_run(run_id)
-    tracker.trial_metrics(0, 64, evaluation(0.5))
+    tracker.trial(0).log_evaluation(64, evaluation(0.5))
     with pytest.raises(RecordError, match="deleted"):
         tracker.flush()
     with pytest.raises(RecordError, match="can't be written"):
-        tracker.trial_metrics(0, 128, evaluation(0.5))
+        tracker.trial(0).log_evaluation(128, evaluation(0.5))
     with pytest.raises(RecordError, match="can't be written"):
         tracker.end("finished")
 
@@ -372,8 +374,8 @@ def test_failed_record_leaves_no_run_open(store: Store) -> None:
     client.delete_run(bad)
     # The end of trial 1 is handed over after what fails, so it is never written.
     with suppress(RecordError):
-        tracker.end_trial(0, "completed")
-        tracker.end_trial(1, "completed")
+        tracker.trial(0).end("completed")
+        tracker.trial(1).end("completed")
     thread = tracker._writer._delivery._thread
     with pytest.raises(RecordError, match="deleted"):
         tracker.end("finished")
@@ -498,16 +500,16 @@ def test_what_a_kill_cut_off_is_recorded_once(
     def hand_over(tracker: SweepTracker, end: bool) -> None:
         tracker.start_trial(0, parameters(), "x")
         for step, value in ((640, 0.5), (1280, 0.75)):
-            tracker.trial_metrics(0, step, evaluation(value), at=1_000 + step)
+            tracker.trial(0).log_evaluation(step, evaluation(value), at=1_000 + step)
         best = {"best/valid/accuracy": 0.75}
-        tracker.log_trial_model(0, make_bundle(0), best, 1280, at=5_000)
+        tracker.trial(0).log_model(make_bundle(0), best, 1280, at=5_000)
         if end:
             once = {**best, "seconds/total": 3.0}
-            tracker.end_trial(0, "completed", metrics=once, step=1280, at=5_000)
+            tracker.trial(0).end("completed", metrics=once, step=1280, at=5_000)
 
     first = start(store)
     first.start_trial(1, parameters(), "y")
-    first.end_trial(1, "stopped_early", metrics={"best/valid/accuracy": 0.25}, at=2_000)
+    first.trial(1).end("stopped_early", metrics={"best/valid/accuracy": 0.25}, at=2_000)
     hand_over(first, end=False)
     first.flush()
     # Of the other trial's end the sweep's count is missing, as if the kill had come before it.
@@ -565,10 +567,10 @@ def test_what_waits_for_its_batch_keeps_what_came_later(
     tracker.flush()
     tracker._writer._delivery.interval = 3600.0
     for step in range(5):
-        tracker.trial_metrics(0, step, evaluation(0.5))
+        tracker.trial(0).log_evaluation(step, evaluation(0.5))
     best = {"best/valid/accuracy": 0.75}
-    tracker.log_trial_model(1, make_bundle(0), best, 1280)
-    tracker.end_trial(1, "completed", metrics=best, step=1280)
+    tracker.trial(1).log_model(make_bundle(0), best, 1280)
+    tracker.trial(1).end("completed", metrics=best, step=1280)
     while client.get_run(one).info.status == "RUNNING":
         time.sleep(0.02)
     # Trial 1 has ended, but what trial 0 reported before that is not in the store: after a kill
