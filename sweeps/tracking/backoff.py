@@ -55,7 +55,7 @@ class Backoff:
 
 
 class RetriedRequests:
-    """Requests that are repeated after transient errors; a `sweeps.tracking.mlflow_sink.Attempt`.
+    """Requests that are repeated after transient errors; a `sweeps.tracking.attempt.Attempt`.
 
     Attributes:
         given_up: set when nobody waits for the store any more; requests under way then end.

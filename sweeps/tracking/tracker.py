@@ -85,8 +85,9 @@ class SweepTracker:
         outbox = Outbox(folder or self._scratch or Path())
         states = trials or {}
         runs = {key: state.run_id for key, state in states.items() if state.run_id is not None}
-        self._sink = MlflowSink(client, run_id, outbox, runs)
-        self._writer = BatchWriter(self._sink, outbox, notify=notify)
+        sink = MlflowSink(client, run_id, outbox, runs)
+        self._runs = sink.lookup
+        self._writer = BatchWriter(sink, outbox, notify=notify)
         self.sweep = SweepRun(self._writer)
         self._counters = SweepCounters(self.sweep, objective)
         self._trials: dict[int | str, TrialRun] = {}
@@ -233,11 +234,11 @@ class SweepTracker:
             LookupError: there is no such trial.
             RecordError: the store does not answer, or earlier writing failed.
         """
-        return self.ask(lambda: self._sink.run_of(key))
+        return self.ask(lambda: self._runs.run_of(key))
 
     def known_run(self, key: int | str) -> str | None:
         """Return the id of a trial's run; None while the store has not made it."""
-        return self._sink.known_run(key)
+        return self._runs.known_run(key)
 
     def model_of(self, key: int | str) -> str | None:
         """Return the id of a trial's logged model, once it is written; None if it has none.
@@ -245,7 +246,7 @@ class SweepTracker:
         Raises:
             RecordError: the store does not answer, or earlier writing failed.
         """
-        return self.ask(lambda: self._sink.model_of(key))
+        return self.ask(lambda: self._runs.model_of(key))
 
     def ask(self, function: Callable[[], T]) -> T:
         """Call a function that needs the store, once all before is written.

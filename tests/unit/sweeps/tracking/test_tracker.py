@@ -544,7 +544,7 @@ def test_run_of_every_role_is_found_again(store: Store, tmp_path: Path, role: Ro
     tags = client.get_run(run_id).data.tags
     entry = Entry(1, "start", key, {"name": "x", "tags": tags, "at": 1_000})
     sink.deliver(entry, True, lambda request, again=False: request(again))
-    assert sink.run_of(key) == run_id
+    assert sink.lookup.run_of(key) == run_id
     tracker.end("interrupted")
     assert [trial.run_id for trial in trials_of(client, client.get_run(tracker.run_id))] == [run_id]
 
