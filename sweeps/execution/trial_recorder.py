@@ -147,7 +147,7 @@ class TrialRecorder:
                 self.add_evaluation(state, {**result, "facts": notes["facts"]})
         error = None
         if trial.outcome == "failed":
-            error = "the sweep was cut off as it failed; its other failures are beside this"
+            error = "the sweep was interrupted as it failed; its other failures are beside this"
         self.end(state, trial.outcome, error)
 
     def _key(self, config: Mapping[str, Any]) -> int | str:

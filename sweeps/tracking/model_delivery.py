@@ -23,7 +23,7 @@ class ModelDelivery:
         """Deliver nothing yet.
 
         Args:
-            lookup: knows the trials' runs, and is told their models.
+            lookup: has the trials' runs, and takes their models.
             outbox: has the models of its entries.
         """
         self._lookup = lookup

@@ -136,7 +136,7 @@ class BatchWriter:
         if not self._closed:
             self._closed = True
             self._delivery.finish()
-            self._wait_for_the_end(INTERRUPT_TIMEOUT if interrupted else FLUSH_TIMEOUT, interrupted)
+            self._join_delivery(INTERRUPT_TIMEOUT if interrupted else FLUSH_TIMEOUT, interrupted)
             undelivered = self._outbox.waiting
             if undelivered:
                 self._outbox.sync()
@@ -145,7 +145,7 @@ class BatchWriter:
             self._outbox.close()
         self._delivery.raise_failure()
 
-    def _wait_for_the_end(self, timeout: float, interrupted: bool) -> None:
+    def _join_delivery(self, timeout: float, interrupted: bool) -> None:
         asked = time.monotonic()
         while not self._delivery.join(POLL_INTERVAL):
             hangs = interrupted and self._health.busy_for(timeout, asked)
