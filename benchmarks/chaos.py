@@ -227,10 +227,10 @@ class Round:
                 delay = chance.uniform(0, 0.03)
                 return _later(lambda: any(own.glob("ray/trial/scratch/tmp*/*")), delay)
             case "record":
-                # Metrics wait a second in the journal; then they are on their way to MLflow.
-                journal, wanted = own / "record.jsonl", chance.randrange(200, 4_000)
-                left = _size(journal)
-                return _later(lambda: left != _size(journal) > wanted, chance.uniform(0, 1.5))
+                # Metrics wait a second in the outbox; then they are on their way to MLflow.
+                outbox, wanted = own / "record.jsonl", chance.randrange(200, 4_000)
+                left = _size(outbox)
+                return _later(lambda: left != _size(outbox) > wanted, chance.uniform(0, 1.5))
             case _:
                 return self._registration()
 

@@ -28,7 +28,8 @@ from sweeps.execution.tuner import run_trials, without_texts
 from sweeps.search.asha import make_scheduler
 from sweeps.search.list_searcher import ListSearcher
 from sweeps.search.rungs import plan_rungs
-from sweeps.tracking.tracker import SweepState, SweepTracker
+from sweeps.tracking.sweep_run import SweepState
+from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.retry import RetryTracker
 

@@ -30,6 +30,7 @@ from sweeps.search.asha import make_scheduler
 from sweeps.search.list_searcher import ListSearcher
 from sweeps.search.rungs import plan_rungs
 from sweeps.tracking.tracker import SweepTracker
+from sweeps.tracking.trial_run import TrialRun
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.retry import RetryTracker
 
@@ -80,19 +81,29 @@ class _NoRecord(SweepTracker):
     def __init__(self) -> None:
         """Open no store."""
 
-    def start_trial(self, *args: Any, **options: Any) -> None:
-        pass
+    def start_trial(self, *args: Any, **options: Any) -> TrialRun:
+        return _UnrecordedRun()
 
-    def trial_metrics(self, *args: Any) -> None:
-        pass
-
-    def log_trial_model(self, *args: Any) -> None:
-        pass
-
-    def end_trial(self, *args: Any, **options: Any) -> None:
-        pass
+    def trial(self, key: int | str) -> TrialRun:
+        return _UnrecordedRun()
 
     def end(self, state: Any) -> None:
+        pass
+
+
+class _UnrecordedRun(TrialRun):
+    """Takes what happens in a trial, and writes nothing."""
+
+    def __init__(self) -> None:
+        """Have no writer."""
+
+    def log_evaluation(self, *args: Any) -> None:
+        pass
+
+    def log_model(self, *args: Any) -> None:
+        pass
+
+    def end(self, *args: Any, **options: Any) -> None:
         pass
 
 

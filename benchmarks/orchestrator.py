@@ -1,7 +1,7 @@
 """`python -m benchmarks.orchestrator`: the orchestrator alone, with trials that sleep and report.
 
 Everything but the training is the sweep's own: Ray's workers, the study in its database, the
-journal, the record in MLflow. The clock starts when the last worker has begun its first trial. What
+outbox, the record in MLflow. The clock starts when the last worker has begun its first trial. What
 the trials then still have to sleep, over the number of workers, is the ideal time.
 """
 
@@ -265,7 +265,7 @@ def _run(
         precision="float32",
         space_yaml=space.to_yaml(),
         folder=folder,
-        say=print,
+        notify=print,
     )
     attempts = RetryTracker(Storage(folder / "ray"))
     search = OptunaSearcher(

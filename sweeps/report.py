@@ -121,7 +121,7 @@ def _find(client: MlflowClient, experiment_id: str, name: str | None) -> Run:
 
 def _close_orphans(client: MlflowClient, console: Console) -> None:
     """Close what ended processes have left running, where this user may write to the store."""
-    from sweeps.tracking.tracker import close_orphans
+    from sweeps.tracking.orphans import close_orphans
 
     try:
         closed = close_orphans(client)

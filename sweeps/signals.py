@@ -16,11 +16,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Interrupts:
-    """What this process has been told so far."""
+    """The interrupts that reached this process, and how deep its handlers are nested."""
 
     count = 0
     depth = 0
-    shields = 0
+    deferrals = 0
 
 
 @contextmanager
@@ -35,14 +35,14 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def shielded() -> Iterator[None]:
-    """Let a first interrupt pass without effect: what runs in here ends soon, and must not tear."""
-    _Interrupts.shields += 1
+def deferred_interrupts() -> Iterator[None]:
+    """Ignore a first interrupt: what runs in here ends soon, and must not stop half done."""
+    _Interrupts.deferrals += 1
     try:
         with _handled():
             yield
     finally:
-        _Interrupts.shields -= 1
+        _Interrupts.deferrals -= 1
 
 
 @contextmanager
@@ -69,5 +69,5 @@ def _handle(number: int, frame: FrameType | None) -> None:
     if _Interrupts.count > 1:
         os.write(2, b"\ninterrupted twice: ended at once\n")
         os._exit(INTERRUPTED)
-    if not _Interrupts.shields:
+    if not _Interrupts.deferrals:
         raise KeyboardInterrupt

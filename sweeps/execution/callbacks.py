@@ -185,7 +185,7 @@ class TrackingCallback(tune.Callback):
                 self._notify(f"trial {state.key} lost its node; {on}, on another")
             elif self._attempts.memory_error is None:
                 count = self._attempts.failures(number)
-                self._tracker.note_failure(state.key, count, error)
+                self._tracker.trial(state.key).log_failure(count, error)
                 self._notify(
                     f"trial {state.key} failed: {_last_line(error)}; {on}, retry {count} of "
                     f"{self._attempts.retries}"

@@ -106,18 +106,19 @@ class TrialRecorder:
         state.precision = result[PRECISION]
         state.evaluated = int(result["ended"] * 1000)
         state.facts = {**result["facts"], "seconds/cpu": result["seconds/cpu"]}
-        self._tracker.trial_metrics(state.key, result[EXAMPLES], metrics, state.evaluated)
+        run = self._tracker.trial(state.key)
+        run.log_evaluation(result[EXAMPLES], metrics, state.evaluated)
 
     def end(self, state: TrialState, outcome: Outcome, error: str | None = None) -> None:
         """Record a trial's end as of its last evaluation, so that it can be recorded once more."""
         state.outcome = outcome
         step = int(state.best.get(EXAMPLES, 0))
         at = state.evaluated
+        run = self._tracker.trial(state.key)
         if state.checkpoint is not None:
             with (self._attempts.storage / state.checkpoint / MODEL_FOLDER).on_disk() as folder:
-                self._tracker.log_trial_model(state.key, folder, _best(state), step, at)
-        self._tracker.end_trial(
-            state.key,
+                run.log_model(folder, _best(state), step, at)
+        run.end(
             outcome,
             metrics=_once(state),
             step=step,
@@ -126,7 +127,7 @@ class TrialRecorder:
             precision=state.precision,
         )
         if isinstance(state.key, int):
-            # The journal has the model now; a resumed sweep needs no checkpoint of it.
+            # The outbox has the model now; a resumed sweep needs no checkpoint of it.
             self._attempts.delete_checkpoints(state.key)
 
     def complete(self, trial: EndedTrial) -> None:

@@ -37,8 +37,8 @@ from sweeps.search.samplers import make_sampler
 from sweeps.search.study_location import StudyLocation
 from sweeps.space.space import SearchSpace
 from sweeps.terminal import notify
+from sweeps.tracking.names import check_sweep_name
 from sweeps.tracking.queries import sweep_run
-from sweeps.tracking.tracker import check_sweep_name
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.workspace import STATE_FOLDER, Workspace
 

@@ -74,14 +74,14 @@ def record(
         "ngrams": "1-2" if key == TFIDF else f"1-{NB_LONGEST}",
         "min_count": str(_min_count(dataset)),
     }
-    tracker.start_trial(key, parameters, key, role="baseline")
+    run = tracker.start_trial(key, parameters, key, role="baseline")
     try:
         fitted = fit()
     except Exception as error:  # noqa: BLE001 - recorded and reported
-        tracker.end_trial(key, "failed", error="".join(traceback.format_exception(error)))
+        run.end("failed", error="".join(traceback.format_exception(error)))
         return f"{key} failed: {error}"
     examples = len(dataset.splits["train"].texts)
-    tracker.trial_metrics(key, examples, fitted.valid.metrics("valid"))
+    run.log_evaluation(examples, fitted.valid.metrics("valid"))
     once = {f"best/{name}": value for name, value in fitted.valid.metrics("valid").items()}
     once |= {
         "best/examples": examples,
@@ -89,7 +89,7 @@ def record(
         "seconds/total": time.perf_counter() - started,
         **fitted.test.metrics("test"),
     }
-    tracker.end_trial(key, "completed", metrics=once, step=examples)
+    run.end("completed", metrics=once, step=examples)
     return fitted
 
 

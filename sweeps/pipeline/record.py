@@ -10,7 +10,8 @@ from sentiment.tracking.dataset_input import dataset_input
 from sentiment.tracking.runs import parameter_text
 from sweeps.pipeline.context import SweepContext
 from sweeps.reporting.notes import Subject
-from sweeps.tracking.tracker import SweepTracker, new_sweep_name
+from sweeps.tracking.names import new_sweep_name
+from sweeps.tracking.tracker import SweepTracker
 from sweeps.workspace import SETTINGS_FILE, SPACE_FILE, STATE_FOLDER, Workspace
 
 
@@ -90,9 +91,9 @@ def start_tracker(
             client.get_run(resumed.run_id),
             parameters={**parameters, "objective": settings.objective},
             folder=workspace.path,
-            say=context.notify,
+            notify=context.notify,
         )
-        tracker.log_text(context.space.to_yaml(), SPACE_FILE)
+        tracker.sweep.log_text(context.space.to_yaml(), SPACE_FILE)
     else:
         tracker = SweepTracker.start(
             client,
@@ -104,9 +105,9 @@ def start_tracker(
             space_yaml=context.space.to_yaml(),
             inputs=[dataset_input(context.dataset, settings.data)],
             folder=workspace.path,
-            say=context.notify,
+            notify=context.notify,
         )
-    tracker.log_text(settings.to_json(), SETTINGS_FILE)
+    tracker.sweep.log_text(settings.to_json(), SETTINGS_FILE)
     return tracker
 
 

@@ -18,7 +18,7 @@ from sweeps.config import PLACES, SweepSettings
 from sweeps.search.study_location import StudyLocation
 from sweeps.space.space import SearchSpace
 from sweeps.tracking.mlflow_sink import MlflowSink
-from sweeps.tracking.outbox import JOURNAL_FILE, Outbox
+from sweeps.tracking.outbox import OUTBOX_FILE, Outbox
 from sweeps.tracking.queries import TrialRecord, artifact_text, find_sweep, sweep_run, trials_of
 from sweeps.tracking.writer import BatchWriter
 from sweeps.trials.outcomes import ENDED
@@ -35,7 +35,7 @@ class CompleteError(InputError):
 
         Args:
             message: for the user.
-            delivered: entries of its journal that the store has got just now.
+            delivered: entries of its outbox that the store has got just now.
             settings: the sweep's.
             finished: whether it had come to its end.
         """
@@ -103,7 +103,7 @@ def load_sweep(
     Raises:
         InputError: there is no such sweep, it is running, or its study is gone.
         CompleteError: it has as many trials already.
-        RecordError: what its journal holds can't be written to the store.
+        RecordError: what its outbox holds can't be written to the store.
     """
     given: dict[str, Any] = {"trials": trials, "time_budget": time_budget, **places}
     given = {name: value for name, value in given.items() if value is not None}
@@ -232,15 +232,15 @@ def deliver_left(client: MlflowClient, run: Run, folder: Path) -> int:
     Args:
         client: client of the store.
         run: the sweep's run.
-        folder: the sweep's own, with its journal.
+        folder: the sweep's own, with its outbox.
 
     Raises:
         InputError: the sweep is running, in another process.
         RecordError: the store does not take it.
     """
-    if not (folder / JOURNAL_FILE).exists():
+    if not (folder / OUTBOX_FILE).exists():
         return 0
-    journal = Outbox(folder)
+    outbox = Outbox(folder)
     with one_try_each():
-        BatchWriter(MlflowSink(client, run.info.run_id, journal), journal).close()
-    return len(journal.left)
+        BatchWriter(MlflowSink(client, run.info.run_id, outbox), outbox).close()
+    return len(outbox.left)

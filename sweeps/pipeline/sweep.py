@@ -31,8 +31,9 @@ from sweeps.pipeline.stages.seed_replicates import replicate_seeds
 from sweeps.reporting import notes
 from sweeps.search.warm_start import PastTrial
 from sweeps.signals import interruptible
+from sweeps.tracking.orphans import close_orphans
 from sweeps.tracking.runs_view import keep_trials_view
-from sweeps.tracking.tracker import SweepTracker, close_orphans
+from sweeps.tracking.tracker import SweepTracker
 from sweeps.workspace import Workspace
 
 
@@ -147,7 +148,7 @@ def _notify_start(context: SweepContext, tracker: SweepTracker) -> None:
 def _describe_start(running: RunningSweep) -> None:
     """Describe the sweep on MLflow's pages, with the view of its trials."""
     context, tracker = running.context, running.tracker
-    tracker.describe(notes.running_sweep(running.subject))
+    tracker.sweep.describe(notes.running_sweep(running.subject))
     searched = list(context.space.dimensions)
     tracker.ask(
         lambda: keep_trials_view(

@@ -256,7 +256,7 @@ def _remover(
 ) -> Callable[[], int]:
     def remove() -> int:
         size = 0
-        # Read again: a sweep may have been taken up, or a model registered, since.
+        # Read again: a sweep may have been resumed, or a model registered, since.
         now = Record.read(client)
         for model in models:
             run = now.runs[str(model.source_run_id)]

@@ -1,7 +1,8 @@
-"""What a sweep has reported and its store may not have: lines of JSON on disk, in order.
+"""Transactional outbox: what a sweep has reported and its store may not have, in order on disk.
 
-An entry is written here before it goes to the store, and crossed off when it is there. What is
-left when a process ends, however it ends, goes to the store when the sweep goes on.
+An entry is appended here as a line of JSON before it goes to the store, and acknowledged once the
+store has it. Entries that are not acknowledged when a process ends, however it ends, are delivered
+when the sweep is resumed.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any, Literal
 
 from sentiment.errors import InputError
 
-JOURNAL_FILE = "record.jsonl"
-"""The journal within a sweep's folder."""
+OUTBOX_FILE = "record.jsonl"
+"""The outbox within a sweep's folder."""
 _MODELS = "record-models"
 
 Kind = Literal["start", "reopen", "log", "model", "end", "text"]
@@ -26,6 +27,10 @@ Kind = Literal["start", "reopen", "log", "model", "end", "text"]
 
 class RecordError(RuntimeError):
     """What happened could not be written to the store."""
+
+
+class UndeliveredError(RecordError):
+    """The store did not answer to the end; the outbox has what it did not get."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,10 @@ class Entry:
 
 
 class Outbox:
-    """The entries of one sweep that are not known to be in the store.
+    """The entries of one sweep that the store has not acknowledged.
 
-    A line is handed to the operating system at once, so that the end of the process loses none.
-    One process has the journal at a time. Methods may be called from any thread.
+    A line is passed to the operating system at once, so that the end of the process loses none.
+    One process locks the outbox at a time. Methods may be called from any thread.
 
     Attributes:
         path: the file.
@@ -57,12 +62,12 @@ class Outbox:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open the journal of a folder; both are made when they aren't there.
+        """Open and lock the outbox of a folder; both are made when they aren't there.
 
         Raises:
-            InputError: another process has it, or it can't be opened.
+            InputError: another process has locked it, or it can't be opened.
         """
-        self.path = folder / JOURNAL_FILE
+        self.path = folder / OUTBOX_FILE
         self._models = folder / _MODELS
         self._lock = threading.Lock()
         try:
@@ -80,7 +85,7 @@ class Outbox:
             ) from None
         self.left = self._read()
         self._last = self.left[-1].number if self.left else 0
-        self._done = self.left[0].number - 1 if self.left else 0
+        self._acknowledged = self.left[0].number - 1 if self.left else 0
 
     def append(self, kind: Kind, key: int | str | None, content: dict[str, Any]) -> Entry:
         """Keep an entry.
@@ -95,7 +100,7 @@ class Outbox:
         return entry
 
     def keep_model(self, bundle: Path, key: int | str) -> str:
-        """Keep a bundle until its entry is crossed off, and return its name here.
+        """Keep a bundle until its entry is acknowledged, and return its name here.
 
         Its files are linked where the disk allows it: a bundle never changes.
 
@@ -117,31 +122,31 @@ class Outbox:
         """Return the folder of a bundle that is kept here."""
         return self._models / name
 
-    def done(self, number: int) -> None:
-        """Cross off all entries up to a number.
+    def acknowledge(self, number: int) -> None:
+        """Mark all entries up to a number as delivered.
 
         Raises:
             RecordError: the disk does not take it.
         """
         with self._lock:
             self._write([number])
-            self._done = number
+            self._acknowledged = number
 
     def drop_model(self, name: str) -> None:
-        """Remove a bundle whose entry is crossed off."""
+        """Remove a bundle whose entry is acknowledged."""
         shutil.rmtree(self._models / name, ignore_errors=True)
 
     @property
     def waiting(self) -> int:
-        """How many entries are not crossed off."""
-        return self._last - self._done
+        """How many entries are not acknowledged."""
+        return self._last - self._acknowledged
 
     def sync(self) -> None:
         """Wait until the disk itself has all entries, so that not even a power cut loses them."""
         os.fsync(self._file)
 
     def close(self) -> None:
-        """Let go of the journal; nothing is left on disk if all entries are crossed off."""
+        """Unlock the outbox; nothing is left on disk if all entries are acknowledged."""
         with self._lock:
             if not self.waiting:
                 self.path.unlink(missing_ok=True)
@@ -165,7 +170,7 @@ class Outbox:
             except (ValueError, TypeError) as error:
                 raise InputError(
                     f"{self.path}, line {place}: not what a sweep writes; without that file what "
-                    "it holds is lost, all else goes on"
+                    "it holds is lost, all else continues"
                 ) from error
         return list(entries.values())
 

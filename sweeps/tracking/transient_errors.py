@@ -1,4 +1,4 @@
-"""Whether a failed request may go through later, and whether a tracking server answers again."""
+"""Transient errors of the store: which ones they are, and when to try again."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _STATUS = re.compile(r"too many (\d{3}) error responses")
 
 
-def outage(error: BaseException, uri: str) -> str | None:
-    """Say in words what keeps a store from answering; None where asking again is of no use.
+def transient_reason(error: BaseException, uri: str) -> str | None:
+    """Return why a request failed, in words, if a later one may succeed; None if none will.
 
     Args:
         error: what a call of MLflow's client raised.
@@ -53,11 +53,11 @@ def outage(error: BaseException, uri: str) -> str | None:
     return None
 
 
-def wanted_pause(uri: str) -> float | None:
-    """Ask a server whether it takes requests again; one small request, no retries.
+def retry_after(uri: str) -> float | None:
+    """Probe whether a server takes requests again, by one small request without retries.
 
     Returns:
-        None if it does; else the seconds that it wants to be left alone for, 0 if it does not say.
+        None if it does; else the seconds that its header Retry-After asks to wait, 0 without one.
     """
     try:
         response = http_request(
@@ -80,13 +80,13 @@ def _temporary(status: int) -> bool:
     return status >= 500 or status in _TEMPORARY
 
 
-def _seconds(retry_after: str) -> float:
+def _seconds(header: str) -> float:
     """Read the header Retry-After: seconds, or a date."""
     try:
-        seconds = float(retry_after)
+        seconds = float(header)
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
         except (ValueError, TypeError):
             return 0.0
     return min(max(seconds, 0.0), _LONGEST_REQUESTED) if seconds == seconds else 0.0

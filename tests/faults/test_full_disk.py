@@ -130,7 +130,7 @@ def test_record_of_a_sweep(tmp_path: Path) -> None:
         reached = 0
         try:
             for step in range(100_000):
-                tracker.trial_metrics(0, step, {"valid/accuracy": 0.5})
+                tracker.trial(0).log_evaluation(step, {"valid/accuracy": 0.5})
                 reached = step
                 if step % 100 == 0:
                     tracker.flush()

@@ -8,14 +8,14 @@ import pytest
 
 SCRIPT = """
 import time
-from sweeps.signals import interruptible, shielded
+from sweeps.signals import interruptible, deferred_interrupts
 
 with interruptible():
     try:
         print("ready", flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
-        with shielded():
+        with deferred_interrupts():
             print("recording", flush=True)
             time.sleep({seconds})
         print("recorded", flush=True)

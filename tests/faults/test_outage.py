@@ -27,12 +27,11 @@ from sentiment.tracking.provenance import process_tags
 from sentiment.tracking.runs import run_parameters
 from sentiment.tracking.store import open_store, read_store
 from sweeps.pipeline.resume import deliver_left
-from sweeps.tracking import transient_errors, writer
-from sweeps.tracking.outbox import JOURNAL_FILE, RecordError
+from sweeps.tracking import backoff, transient_errors, writer
+from sweeps.tracking.outbox import OUTBOX_FILE, RecordError, UndeliveredError
 from sweeps.tracking.queries import find_sweep, trials_of
 from sweeps.tracking.tracker import SweepTracker
-from sweeps.tracking.transient_errors import wanted_pause
-from sweeps.tracking.writer import UndeliveredError
+from sweeps.tracking.transient_errors import retry_after
 
 STEPS = (64, 128, 192)
 
@@ -59,8 +58,8 @@ def proxy(server: int) -> Iterator[FaultyProxy]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pauses of milliseconds, requests that are made once, as within a sweep."""
-    monkeypatch.setattr(writer, "_PAUSE", 0.05)
-    monkeypatch.setattr(writer, "_LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr(backoff, "FIRST_RETRY_INTERVAL", 0.05)
+    monkeypatch.setattr(backoff, "LONGEST_RETRY_INTERVAL", 0.2)
     monkeypatch.setattr(http, "_PROBE_SECONDS", 60)  # of a busy machine
     with one_try_each():
         yield
@@ -77,7 +76,7 @@ def start(proxy: FaultyProxy, folder: Path, said: list[str] | None = None) -> Sw
         precision="float32",
         space_yaml="{}\n",
         folder=folder,
-        say=None if said is None else said.append,
+        notify=None if said is None else said.append,
     )
 
 
@@ -87,10 +86,10 @@ def begin(tracker: SweepTracker, key: int) -> None:
 
 def train(tracker: SweepTracker, key: int, bundle: Path) -> None:
     for step in STEPS:
-        tracker.trial_metrics(key, step, {"valid/accuracy": step / 256, "epoch": step / 64})
-    tracker.log_trial_model(key, bundle, {"best/valid/accuracy": 0.75}, STEPS[-1])
+        tracker.trial(key).log_evaluation(step, {"valid/accuracy": step / 256, "epoch": step / 64})
+    tracker.trial(key).log_model(bundle, {"best/valid/accuracy": 0.75}, STEPS[-1])
     best = {"best/valid/accuracy": 0.75, "parameters/total": 99.0}
-    tracker.end_trial(key, "completed", metrics=best, step=STEPS[-1])
+    tracker.trial(key).end("completed", metrics=best, step=STEPS[-1])
 
 
 def assert_whole(proxy: FaultyProxy, name: str, bundles: dict[int, Path]) -> None:
@@ -144,7 +143,7 @@ def test_requests_that_fail_in_every_way(
     assert set(FAULTS) <= set(proxy.met)
     assert any("does not answer" in line for line in said)
     assert "answers again" in said[-1]
-    assert not (tmp_path / "faults" / JOURNAL_FILE).exists()
+    assert not (tmp_path / "faults" / OUTBOX_FILE).exists()
     assert not (tmp_path / "faults" / "record-models").exists()
     assert_whole(proxy, "faults", bundles)
 
@@ -193,7 +192,7 @@ def test_trials_go_on_while_the_server_is_down(
         begin(tracker, 2)
         while not said:
             time.sleep(0.01)
-        assert (folder / JOURNAL_FILE).stat().st_size > 0
+        assert (folder / OUTBOX_FILE).stat().st_size > 0
     train(tracker, 2, bundles[2])
     tracker.flush()
     tracker.end("finished")
@@ -210,8 +209,8 @@ def test_still_down_at_the_end(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writer, "PATIENCE", 0.3)
-    monkeypatch.setattr(writer, "_HURRY", 0.1)
+    monkeypatch.setattr(writer, "FLUSH_TIMEOUT", 0.3)
+    monkeypatch.setattr(writer, "INTERRUPT_TIMEOUT", 0.1)
     folder = tmp_path / "late"
     tracker = start(proxy, folder)
     bundles = {key: make_bundle(key) for key in range(2)}
@@ -224,14 +223,14 @@ def test_still_down_at_the_end(
             UndeliveredError, match=r"connection re(fused|set).*lies in .*record\.jsonl"
         ):
             tracker.end("finished")
-    assert SECRET not in (folder / JOURNAL_FILE).read_text()
+    assert SECRET not in (folder / OUTBOX_FILE).read_text()
     # As of a process that was killed while it wrote a line.
-    with (folder / JOURNAL_FILE).open("ab") as file:
+    with (folder / OUTBOX_FILE).open("ab") as file:
         file.write(b'[99,"log",0,{"metr')
     client, experiment_id = open_store(proxy.uri)
     run = find_sweep(client, [experiment_id], "late")
     assert run.info.status == "RUNNING"
-    monkeypatch.setattr(writer, "PATIENCE", 60.0)
+    monkeypatch.setattr(writer, "FLUSH_TIMEOUT", 60.0)
     proxy.choose = _lose_the_first_posts(5)
     assert deliver_left(client, run, folder) > 10
     assert_whole(proxy, "late", bundles)
@@ -309,7 +308,7 @@ def test_what_a_request_made_that_came_late_is_removed(
     assert_whole(proxy, "slow", {0: bundle})
 
 
-def test_journal_is_one_process_s(proxy: FaultyProxy, tmp_path: Path) -> None:
+def test_outbox_is_locked_by_one_process(proxy: FaultyProxy, tmp_path: Path) -> None:
     tracker = start(proxy, tmp_path / "mine")
     run = tracker.client.get_run(tracker.run_id)
     with pytest.raises(InputError, match="the sweep mine is running, in another process"):
@@ -321,7 +320,7 @@ def test_request_that_is_refused_ends_the_record(proxy: FaultyProxy, tmp_path: P
     tracker = start(proxy, tmp_path / "refused")
     begin(tracker, 0)
     tracker.client.delete_run(tracker.run_of(0))
-    tracker.trial_metrics(0, 64, {"epoch": 1.0})
+    tracker.trial(0).log_evaluation(64, {"epoch": 1.0})
     with pytest.raises(RecordError, match="deleted"):
         tracker.flush()
     with pytest.raises(RecordError, match="deleted"):
@@ -330,19 +329,19 @@ def test_request_that_is_refused_ends_the_record(proxy: FaultyProxy, tmp_path: P
     assert (run.info.status, run.data.tags["sweep.state"]) == ("KILLED", "interrupted")
 
 
-def test_pause_that_the_server_asks_for(proxy: FaultyProxy) -> None:
-    assert wanted_pause(proxy.uri) is None
+def test_retry_after_of_the_server(proxy: FaultyProxy) -> None:
+    assert retry_after(proxy.uri) is None
     proxy.choose = lambda method, path: "429"
-    assert wanted_pause(proxy.uri) == 0.1
+    assert retry_after(proxy.uri) == 0.1
     with proxy.down():
-        assert wanted_pause(proxy.uri) == 0.0
+        assert retry_after(proxy.uri) == 0.0
 
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [("7", 7.0), ("", 0.0), ("soon", 0.0), ("1e99", 600.0), ("-3", 0.0), ("nan", 0.0)],
 )
-def test_retry_after(header: str, seconds: float) -> None:
+def test_header_retry_after(header: str, seconds: float) -> None:
     assert transient_errors._seconds(header) == seconds
     past, future = "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2265 07:28:00 GMT"
     assert (transient_errors._seconds(past), transient_errors._seconds(future)) == (0.0, 600.0)
@@ -433,7 +432,7 @@ def test_sweep_that_loses_its_server(proxy: FaultyProxy, tmp_path: Path) -> None
 
 
 def _assert_no_secret_in(folder: Path) -> None:
-    """The journal, the settings, the study and all else that lies there."""
+    """The outbox, the settings, the study and all else that lies there."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert any(path.name == "settings.json" for path in files)
     for path in files:

@@ -108,7 +108,7 @@ def swept(tmp_path_factory, empty_store, make_bundle):
         precision="float32",
         space_yaml=SPACE,
     )
-    tracker.log_text(settings.to_json(), "settings.json")
+    tracker.sweep.log_text(settings.to_json(), "settings.json")
     bundle = Bundle.load(make_bundle(3))
     bundle.label_names = dataset.label_names
     model = bundle.save(folder / "bundle")
@@ -120,25 +120,27 @@ def swept(tmp_path_factory, empty_store, make_bundle):
         stopped = number < 3
         for step in (100,) if stopped else (100, 200, 400):
             value = accuracy_of(number, step / 400)
-            tracker.trial_metrics(number, step, {"valid/accuracy": value, "epoch": step / 400})
+            tracker.trial(number).log_evaluation(
+                step, {"valid/accuracy": value, "epoch": step / 400}
+            )
         best = {f"best/valid/{name}": value for name in ("accuracy", "f1")}
         best |= {"best/valid/loss": 1 - value}
         best |= {"best/examples": 100 if number == BEST_IN_THE_MIDDLE else step}
         once = {"seconds/total": 3.0 + number, "parameters/total": 5000 - 100 * number}
         once |= {"parameters/embedding": 2000}
         if number == TRIALS - 1:
-            tracker.log_trial_model(number, model, best, step)
+            tracker.trial(number).log_model(model, best, step)
         if number == 4:
-            tracker.end_trial(number, "failed", error="it broke")
+            tracker.trial(number).end("failed", error="it broke")
             continue
         outcome = "stopped_early" if stopped else "completed"
-        tracker.end_trial(number, outcome, metrics={**best, **once}, step=step)
-    tracker.add_metrics(TRIALS - 1, {"test/accuracy": 0.7})
+        tracker.trial(number).end(outcome, metrics={**best, **once}, step=step)
+    tracker.trial(TRIALS - 1).log_model_metrics({"test/accuracy": 0.7})
     for seed, accuracy in enumerate((0.70, 0.72, 0.74)):
         key = confirmation_key(TRIALS - 1, seed)
         tracker.start_trial(key, parameters, f"confirmation {seed}", role="confirmation")
         once = {"test/accuracy": accuracy, "best/valid/accuracy": accuracy + 0.01}
-        tracker.end_trial(key, "completed", metrics=once)
+        tracker.trial(key).end("completed", metrics=once)
     tracker.end("finished")
     record = read_sweep(client, find_sweep(client, [experiment]))
     html = publish(client, record)

@@ -54,7 +54,7 @@ def train_baselines(running: RunningSweep) -> None:
             model_id = tracker.model_of(trial.key)
             assert model_id is not None, "a run that was evaluated has a model"
             scores = running.score_test(model_id)
-            tracker.add_metrics(trial.key, scores.metrics("test"))
+            tracker.trial(trial.key).log_model_metrics(scores.metrics("test"))
             valid = trial.best["valid/accuracy"]
             context.notify(f"  {trial.name:<28} valid {valid:.4f}  test {scores.accuracy:.4f}")
     if TFIDF not in ended:

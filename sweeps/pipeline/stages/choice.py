@@ -147,7 +147,7 @@ def _score_winner(
             tracker.client, winner.run_id, model_id, predicted, dataset.fingerprint
         )
     )
-    tracker.add_metrics(winner.key, test, int(winner.metrics["best/examples"]))
+    tracker.trial(winner.key).log_model_metrics(test, int(winner.metrics["best/examples"]))
     return test, predicted
 
 

@@ -63,7 +63,7 @@ def compare_classical(running: RunningSweep, choice: Choice) -> ClassicalCompari
     labels = context.dataset.splits["test"].labels
     hits = predicted.log_probabilities.argmax(axis=1) == labels
     comparison = ClassicalComparison.of(Paired.of(hits, fitted.hits))
-    tracker.sweep_metrics(comparison.metrics())
+    tracker.sweep.log_metrics(comparison.metrics())
     describe_version(running, choice, comparison=comparison)
     return comparison
 

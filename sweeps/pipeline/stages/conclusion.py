@@ -43,9 +43,9 @@ def conclude(
         )
     )
     trials = running.trials()
-    tracker.log_table(leaderboard(trials, settings.objective))
+    tracker.sweep.log_table(leaderboard(trials, settings.objective))
     champion = tracker.ask(lambda: version_of_alias(client, settings.model_name, CHAMPION))
-    tracker.describe(
+    tracker.sweep.describe(
         notes.ended_sweep(
             running.subject,
             trials,

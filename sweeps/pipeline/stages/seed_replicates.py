@@ -60,8 +60,8 @@ def _train(running: RunningSweep, winner: TrialRecord) -> Confirmation:
         if run.key in configs and run.outcome == "completed" and "test/loss" not in run.metrics:
             assert run.model_id is not None, "a run that was evaluated has a model"
             test = running.score_test(run.model_id).metrics("test")
-            tracker.add_metrics(run.key, test, int(run.metrics["best/examples"]))
+            tracker.trial(run.key).log_model_metrics(test, int(run.metrics["best/examples"]))
     tracker.flush()
     confirmation = summarize(running.trials(), list(configs))
-    tracker.sweep_metrics(confirmation.metrics())
+    tracker.sweep.log_metrics(confirmation.metrics())
     return confirmation

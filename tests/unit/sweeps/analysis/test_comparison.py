@@ -63,7 +63,7 @@ def swept(tmp_path_factory, empty_store, make_bundle):
             space_yaml="learning_rate: {float: [1e-4, 1e-1], log: true}",
         )
         settings = SweepSettings(trials=2, data=DataConfig(data=str(data)))
-        tracker.log_text(settings.to_json(), "settings.json")
+        tracker.sweep.log_text(settings.to_json(), "settings.json")
         bundle = Bundle.load(make_bundle(seed))
         for number in range(2):
             config = Config.from_flat({"learning_rate": rate + 0.01 * number})
@@ -72,9 +72,9 @@ def swept(tmp_path_factory, empty_store, make_bundle):
             best = {f"best/valid/{metric}": accuracy for metric in ("accuracy", "f1", "loss")}
             best |= {"best/examples": 100, "parameters/total": 1000 + number}
             tracker.start_trial(number, parameters, "gru")
-            tracker.trial_metrics(number, 100, {"valid/accuracy": accuracy, "epoch": 1})
-            tracker.log_trial_model(number, bundle.save(folder / f"{name}-{number}"), best, 100)
-            tracker.end_trial(number, "completed", metrics=best, step=100)
+            tracker.trial(number).log_evaluation(100, {"valid/accuracy": accuracy, "epoch": 1})
+            tracker.trial(number).log_model(bundle.save(folder / f"{name}-{number}"), best, 100)
+            tracker.trial(number).end("completed", metrics=best, step=100)
         tracker.end("finished")
         runs[name] = tracker.run_of(1)
     with RunRecord.start(

@@ -35,11 +35,11 @@ def tracker(store: Store, make_bundle: Callable[[int], Path]) -> SweepTracker:
     parameters = run_parameters(Config(), "toy", "f00")
     for number, best in enumerate(BESTS):
         tracker.start_trial(number, parameters, "lstm")
-        tracker.log_trial_model(number, make_bundle(number), {"best/valid/accuracy": best}, 640)
-        tracker.end_trial(number, "failed" if number == 0 else "completed")
+        tracker.trial(number).log_model(make_bundle(number), {"best/valid/accuracy": best}, 640)
+        tracker.trial(number).end("failed" if number == 0 else "completed")
     tracker.start_trial("small", parameters, "small", role="baseline")
-    tracker.log_trial_model("small", make_bundle(9), {"best/valid/accuracy": 0.4}, 640)
-    tracker.end_trial("small", "completed")
+    tracker.trial("small").log_model(make_bundle(9), {"best/valid/accuracy": 0.4}, 640)
+    tracker.trial("small").end("completed")
     tracker.end("finished")
     return tracker
 
