@@ -99,7 +99,7 @@ def sweep(plan: dict[str, Any], folder: Path, scheduler: str, precision: str) ->
         tracker,
         progress,
         Silent(),
-        say=print,
+        notify=print,
         attempts=attempts,
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint,

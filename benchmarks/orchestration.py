@@ -102,7 +102,7 @@ def restarts(dataset: str, repeats: int) -> list[float]:
             tracker,
             Progress(repeats, 1, "valid/accuracy"),
             Silent(),
-            say=print,
+            notify=print,
             attempts=RetryTracker(Storage(Path(scratch, "ray"))),
             dataset=dataset,
             dataset_fingerprint=prepared.dataset.fingerprint,

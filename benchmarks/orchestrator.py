@@ -283,7 +283,7 @@ def _run(
         tracker,
         Progress(trials, workers, "valid/accuracy"),
         Silent(),
-        say=print,
+        notify=print,
         dataset=naps.dataset.name,
         dataset_fingerprint=naps.dataset.fingerprint,
         attempts=attempts,
