@@ -34,7 +34,7 @@ _HEADERS = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
-class IsolatedPredictions:
+class LoadResult:
     """What clients saw.
 
     Attributes:
@@ -126,7 +126,7 @@ def ask(
     *,
     clients: int,
     seconds: float = 0.0,
-) -> IsolatedPredictions:
+) -> LoadResult:
     """Send requests, each client one after the other over a connection that stays open.
 
     Args:
@@ -167,7 +167,7 @@ def ask(
     for thread in threads:
         thread.join()
     took = time.perf_counter() - began
-    return IsolatedPredictions(sorted(taken), len(errors), took, sum(server.cpu_times()[:2]) - cpu)
+    return LoadResult(sorted(taken), len(errors), took, sum(server.cpu_times()[:2]) - cpu)
 
 
 def _run(command: list[str], folder: Path) -> None:

@@ -153,8 +153,8 @@ class TrainingConfig(Section):
     adversarial_epsilon: float = Field(
         0.0,
         ge=0,
-        description="train also on each text's word vectors moved this far in the direction that "
-        "raises its loss, in norms of a word vector; 0: not; doubles a step",
+        description="train also on each text's word vectors moved by this share of their norm in "
+        "the direction that raises its loss; 0: not; doubles a step",
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: weigh classes by the inverse of their frequency"

@@ -167,11 +167,11 @@ class SweepSettings:
         ),
     )
     adversarial_epsilon: float = field(
-        default=0.3,
+        default=0.02,
         metadata=_flag(
             "search",
-            "train the finalists also on word vectors moved by X of their norm to where the loss "
-            "is higher; 0: not",
+            "train the finalists also on word vectors moved by that share of their norm to where "
+            "the loss is higher; 0: not",
             "X",
             least=0,
         ),

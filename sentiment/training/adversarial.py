@@ -1,9 +1,11 @@
 """Adversarial training on labelled texts: word vectors moved to where the loss is higher.
 
 Miyato, Dai and Goodfellow, 2017, arXiv:1605.07725: beside its own loss a text counts with that of
-its word vectors plus r = epsilon * g / ||g||, where g is the loss's gradient with respect to all
-word vectors of the text, and ||g|| its norm over the text. There the vectors are normalised; here
-epsilon is in units of the word vectors' root mean square norm before training.
+its word vectors plus r = length * g / ||g||, where g is the loss's gradient with respect to all
+word vectors of the text, and ||g|| its norm over the text. There the length is the same for all
+texts and the vectors are normalised. Here it is epsilon * s * sqrt(T) for a text of T tokens, where
+s is the vectors' root mean square norm before training: whatever the length of the text and the
+scale of the vectors, a word vector moves by epsilon of its norm in the quadratic mean.
 """
 
 from __future__ import annotations
@@ -28,16 +30,17 @@ def tracked(embedded: torch.Tensor) -> torch.Tensor:
     return embedded.requires_grad_()  # of an embedding that is frozen
 
 
-def perturbation(gradient: torch.Tensor, layout: PackedLayout, length: float) -> torch.Tensor:
-    """Return what moves each text by a length along its gradient.
+def perturbation(gradient: torch.Tensor, layout: PackedLayout, step: float) -> torch.Tensor:
+    """Return what moves each text along its gradient.
 
     Args:
         gradient: (N, E), the loss's with respect to the word vectors; each text's loss may have
             a factor of its own.
         layout: of its rows.
-        length: the norm of the result over a text's rows.
+        step: the root mean square norm, over the rows of a text, of what is returned.
     """
     squares = gradient.new_zeros(layout.sequences)
     squares.index_add_(0, layout.sequence, gradient.square().sum(1))
-    scale = length / squares.sqrt().clamp_min(_SMALLEST_NORM)
+    lengths = step * layout.lengths.to(gradient).sqrt()
+    scale = lengths / squares.sqrt().clamp_min(_SMALLEST_NORM)
     return gradient * scale.index_select(0, layout.sequence).unsqueeze(1)

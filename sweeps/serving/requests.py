@@ -1,7 +1,7 @@
-"""Checks in front of MLflow's scoring app.
+"""The texts of a request: headers, size and form are checked before anything is predicted.
 
-The app answers 200 to a number, null or an empty list, and reads a body of any size. What passes
-here is a list of texts of bounded size, and is passed on in one form, whichever it came in.
+MLflow's own scoring app answers 200 to a number, null or an empty list, and reads a body of any
+size. What passes here is a list of texts of bounded size.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sentiment.data.tokenizer import encodable
 from sentiment.wording import counted, duration
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import Receive
 
 MAX_BYTES = 2**20
 """Of a request's body: some 800 reviews."""
@@ -26,7 +26,6 @@ MAX_TEXTS = 1_000
 EXAMPLE = {"dataframe_records": [{"text": "This film is great"}]}
 """A request that works, here and with MLflow's own server."""
 
-_PATH = "/invocations"
 _FORMS = ("dataframe_records", "dataframe_split", "inputs", "instances")
 _BODY_SECONDS = 30.0
 # Read and thrown away before a refusal: a client that still sends would not see the answer.
@@ -45,33 +44,33 @@ class RequestError(ValueError):
         self.status = status
 
 
-class CheckedRequests:
-    """An ASGI app that hands on what is a request for labels, and refuses the rest with a reason.
+async def read_texts(headers: Mapping[str, str], receive: Receive) -> list[str] | None:
+    """Read a request's texts; None if the client is gone.
 
-    Everything but `POST /invocations` goes through as it is.
+    Args:
+        headers: by lower-case name.
+        receive: the rest of the request, by ASGI's messages.
+
+    Raises:
+        RequestError: the body comes too slowly, or as `check_headers` and `texts_of` raise it.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection's request."""
-        asked = scope["type"] == "http" and scope["path"] == _PATH and scope["method"] == "POST"
-        if not asked:
-            await self._app(scope, receive, send)
-            return
-        headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                texts = await _texts(headers, receive)
-        except TimeoutError:
-            late = f"the request's body did not come within {duration(_BODY_SECONDS)}"
-            await _refuse(send, RequestError(408, late))
-        except RequestError as error:
-            await _refuse(send, error)
-        else:
-            if texts is not None:
-                await self._app(*_with_body(scope, texts, receive), send)
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            try:
+                check_headers(headers)
+            except RequestError:
+                # A client that asks first has not begun to send; any other would not see the
+                # answer.
+                if "expect" not in headers:
+                    await _read(receive, 0)
+                raise
+            body, size = await _read(receive, MAX_BYTES)
+    except TimeoutError:
+        late = f"the request's body did not come within {duration(_BODY_SECONDS)}"
+        raise RequestError(408, late) from None
+    if size > MAX_BYTES:
+        raise _too_long()
+    return None if body is None else texts_of(body)
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
@@ -181,25 +180,6 @@ def _json_type(value: Any) -> str:
     return "null" if value is None else names.get(type(value), "a number")
 
 
-async def _texts(headers: Mapping[str, str], receive: Receive) -> list[str] | None:
-    """Read a request's texts; None if the client is gone.
-
-    Raises:
-        RequestError: as `check_headers` and `texts_of`.
-    """
-    try:
-        check_headers(headers)
-    except RequestError:
-        # A client that asks first has not begun to send; any other would not see the answer.
-        if "expect" not in headers:
-            await _read(receive, 0)
-        raise
-    body, size = await _read(receive, MAX_BYTES)
-    if size > MAX_BYTES:
-        raise _too_long()
-    return None if body is None else texts_of(body)
-
-
 async def _read(receive: Receive, limit: int) -> tuple[bytes | None, int]:
     """Read a body and return it with its size; beyond the limit it is read, but not kept.
 
@@ -221,33 +201,3 @@ async def _read(receive: Receive, limit: int) -> tuple[bytes | None, int]:
 
 def _too_long() -> RequestError:
     return RequestError(413, f"the body is longer than {MAX_BYTES:,} bytes; send fewer texts")
-
-
-def _with_body(scope: Scope, texts: list[str], receive: Receive) -> tuple[Scope, Receive]:
-    """Return the request with the texts as its body, in one form."""
-    split = {"columns": ["text"], "data": [[text] for text in texts]}
-    body = json.dumps({"dataframe_split": split}).encode("ascii")
-    kept = [pair for pair in scope["headers"] if pair[0] not in _OF_BODY]
-    headers = [
-        *kept,
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode("ascii")),
-    ]
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive_texts() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return {**scope, "headers": headers}, receive_texts
-
-
-_OF_BODY = (b"content-type", b"content-length", b"transfer-encoding")
-
-
-async def _refuse(send: Send, error: RequestError) -> None:
-    """Answer as MLflow's app does, with a code and a message."""
-    answer = {"error_code": "BAD_REQUEST", "message": str(error)}
-    body = json.dumps(answer).encode("ascii")
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -32,13 +32,14 @@ from sentiment.inference.metrics import score
 from sentiment.nn.classifier import Classifier
 from sentiment.tracking.logged_model import save_mlflow_model
 from sweeps import serve
+from sweeps.serving import requests
 from sweeps.serving.requests import (
     EXAMPLE,
     MAX_BYTES,
     MAX_TEXTS,
-    CheckedRequests,
     RequestError,
     check_headers,
+    read_texts,
     texts_of,
 )
 
@@ -239,6 +240,20 @@ def test_port_in_use_and_no_model(
         serve.main(["--port", "18765"])
 
 
+def test_schema_describes_requests_and_answers(server: Serving) -> None:
+    schema = json.loads(get(server, "/openapi.json")[1])
+    operation = schema["paths"]["/invocations"]["post"]
+    body = operation["requestBody"]["content"]["application/json"]
+    forms = [form["required"] for form in body["schema"]["oneOf"]]
+    assert forms == [["dataframe_records"], ["dataframe_split"], ["instances"], ["inputs"]]
+    assert body["example"] == EXAMPLE
+    answer = schema["components"]["schemas"]["Prediction"]["properties"]
+    assert set(answer) == {"label", "probability"}
+    assert {"200", "400", "413", "415"} <= set(operation["responses"])
+    # FastAPI's own pages load scripts from other hosts.
+    assert get(server, "/docs")[0] == 404
+
+
 def test_signals_end_it(server: Serving, bundle_folder: Path) -> None:
     assert server.stop(signal.SIGTERM) == (0, "")
     other = Serving(bundle_folder)
@@ -331,25 +346,28 @@ def test_endless_body_is_neither_kept_nor_read_to_its_end() -> None:
         parts += 1
         return {"type": "http.request", "body": part, "more_body": True}
 
-    sent = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    async def app(*_: Any) -> None:
-        raise AssertionError("a request that is refused does not reach the app")
-
-    headers = [(b"content-type", b"application/json")]
-    scope = {"type": "http", "path": "/invocations", "method": "POST", "headers": headers}
     tracemalloc.start()
     try:
-        asyncio.run(CheckedRequests(app)(scope, receive, send))
+        with pytest.raises(RequestError) as refused:
+            asyncio.run(read_texts({"content-type": "application/json"}, receive))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert sent[0]["status"] == 413
+    assert refused.value.status == 413
     assert parts * len(part) <= 64 * 2**20 + len(part)
     assert peak < 4 * MAX_BYTES
+
+
+def test_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "_BODY_SECONDS", 0.05)
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    with pytest.raises(RequestError, match="did not come within") as refused:
+        asyncio.run(read_texts({"content-type": "application/json"}, receive))
+    assert refused.value.status == 408
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from sentiment.embeddings.sources import WordVectors
 from sentiment.training.adversarial import mean_norm, perturbation
 from sentiment.training.trainer import Trainer
 
-EPSILON = 0.5
+EPSILON = 0.1
 
 
 def losses_of(trainer, batch, embedded, read):
@@ -21,14 +21,14 @@ def losses_of(trainer, batch, embedded, read):
     )
 
 
-def test_each_text_moves_by_the_length_along_its_own_gradient():
+def test_each_text_moves_along_its_own_gradient_as_far_as_its_length_asks():
     lengths = torch.tensor([3, 2, 1])
     layout = PackedLayout(lengths, 3, 6)
     gradient = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     gradient[layout.sequence == 1] *= 1e-6
     gradient[layout.sequence == 2] = 0
     moved = perturbation(gradient, layout, 2.0)
-    for text, norm in enumerate([2.0, 2.0, 0.0]):
+    for text, norm in enumerate([2.0 * 3**0.5, 2.0 * 2**0.5, 0.0]):
         rows = layout.sequence == text
         assert moved[rows].norm() == pytest.approx(norm, rel=1e-5)
         if norm:
@@ -54,13 +54,13 @@ def test_gradients_of_a_step_are_those_of_both_losses(cell, packing, monkeypatch
     embedded, read = trainer.model.embed(batch)
     losses = losses_of(trainer, batch, embedded, read)
     (gradient,) = torch.autograd.grad(losses.sum(), embedded, retain_graph=True)
-    length = EPSILON * mean_norm(trainer.model.embedding.weight)
+    step = EPSILON * mean_norm(trainer.model.embedding.weight)
     shift = torch.zeros_like(gradient)
     for text in range(read.sequences):
         rows = read.sequence == text
+        length = step * rows.sum().sqrt()
         shift[rows] = length * gradient[rows] / gradient[rows].norm()
     beyond = losses_of(trainer, batch, trainer.model.embed(batch)[0] + shift, read)
-    # To first order a text's loss rises by the length times the norm of its gradient.
     assert (beyond > losses).all()
     parameters = list(trainer.model.parameters())
     expected = torch.autograd.grad((losses + beyond).mean(), parameters)

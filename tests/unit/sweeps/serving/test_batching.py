@@ -1,0 +1,126 @@
+"""Requests that wait are answered together, each with its own rows."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sentiment.inference.bundle import Bundle
+from sweeps.serving.batching import MAX_BATCH_TEXTS, BatchedClassifier
+
+
+class Counting:
+    """A bundle whose predictions can be held up; keeps the sizes of its batches."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.label_names = bundle.label_names
+        self.sizes: list[int] = []
+        self.open = threading.Event()
+        self.open.set()
+
+    def predict(self, texts: list[str]) -> np.ndarray:
+        self.sizes.append(len(texts))
+        assert self.open.wait(30)
+        if "fail" in texts:
+            raise ValueError("a model that fails")
+        return self.bundle.predict(texts)
+
+
+@pytest.fixture
+def model(make_bundle: Callable[[int], Path]) -> Counting:
+    return Counting(Bundle.load(make_bundle(0)))
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+def test_waiting_requests_make_one_batch_and_get_their_own_rows(model: Counting) -> None:
+    requests = [["good"], ["bad", "film"], ["plot"], ["a good film", "", "bad"]]
+
+    async def work() -> list[np.ndarray]:
+        classifier = BatchedClassifier(model, 1)
+        model.open.clear()
+        first = asyncio.create_task(classifier.predict(["first"]))
+        await asyncio.sleep(0.05)
+        rest = [asyncio.create_task(classifier.predict(texts)) for texts in requests]
+        await asyncio.sleep(0.05)
+        model.open.set()
+        await first
+        return list(await asyncio.gather(*rest))
+
+    answers = run(work())
+    assert model.sizes == [1, 7]
+    for texts, answer in zip(requests, answers, strict=True):
+        np.testing.assert_allclose(answer, model.bundle.predict(texts), atol=1e-5)
+
+
+def test_a_free_core_takes_a_request_at_once(model: Counting) -> None:
+    async def work() -> None:
+        classifier = BatchedClassifier(model, 2)
+        model.open.clear()
+        tasks = [asyncio.create_task(classifier.predict([text])) for text in "abc"]
+        await asyncio.sleep(0.1)
+        assert model.sizes == [1, 1]  # the third waits: both cores are busy
+        model.open.set()
+        await asyncio.gather(*tasks)
+
+    run(work())
+    assert model.sizes == [1, 1, 1]
+
+
+def test_a_batch_is_bounded(model: Counting) -> None:
+    large = ["a"] * (MAX_BATCH_TEXTS - 1)
+
+    async def work() -> None:
+        classifier = BatchedClassifier(model, 1)
+        model.open.clear()
+        tasks = [asyncio.create_task(classifier.predict(["first"]))]
+        await asyncio.sleep(0.05)
+        for texts in (large, ["b"], ["c"]):
+            tasks.append(asyncio.create_task(classifier.predict(texts)))
+        await asyncio.sleep(0.05)
+        model.open.set()
+        await asyncio.gather(*tasks)
+
+    run(work())
+    assert model.sizes == [1, MAX_BATCH_TEXTS, 1]
+
+
+def test_a_client_that_is_gone_is_passed_over(model: Counting) -> None:
+    async def work() -> np.ndarray:
+        classifier = BatchedClassifier(model, 1)
+        model.open.clear()
+        first = asyncio.create_task(classifier.predict(["first"]))
+        await asyncio.sleep(0.05)
+        gone = asyncio.create_task(classifier.predict(["gone", "gone"]))
+        last = asyncio.create_task(classifier.predict(["good"]))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        await asyncio.sleep(0)
+        model.open.set()
+        await first
+        answer: np.ndarray = await last
+        return answer
+
+    answer = run(work())
+    assert model.sizes == [1, 1]
+    np.testing.assert_allclose(answer, model.bundle.predict(["good"]), atol=1e-5)
+
+
+def test_an_error_reaches_its_request_and_the_next_is_answered(model: Counting) -> None:
+    async def work() -> np.ndarray:
+        classifier = BatchedClassifier(model, 1)
+        with pytest.raises(ValueError, match="a model that fails"):
+            await classifier.predict(["fail"])
+        answer: np.ndarray = await classifier.predict(["good"])
+        return answer
+
+    assert run(work()).shape == (1, 2)
