@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 TRIALS ?= 50
 
-.PHONY: install sweep test test-release lint audit bench screenshots ui clean
+.PHONY: install sweep test test-release coverage lint audit bench screenshots ui clean
 
 install: $(STAMP)
 
@@ -18,11 +18,18 @@ $(STAMP): pyproject.toml constraints.txt
 sweep: $(STAMP)
 	$(PY) -m sweeps.launch --trials $(TRIALS)
 
+# Two test processes: most tests wait for processes, servers and disks. A file stays in one, as its
+# tests share what is dear to set up.
+PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadfile
+
 test: $(STAMP)
-	$(PY) -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-release: $(STAMP)
-	$(PY) -m pytest
+	$(PYTEST)
+
+coverage: $(STAMP)
+	$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered
 
 lint: $(STAMP)
 	$(PY) -m ruff check .

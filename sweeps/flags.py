@@ -44,6 +44,19 @@ def add_flags(parser: argparse._ArgumentGroup, group: str) -> None:
         )
 
 
+def default_arguments() -> argparse.Namespace:
+    """Return what a parser of all settings makes of an empty command line."""
+    parser = argparse.ArgumentParser(add_help=False)
+    every = parser.add_argument_group()
+    for group in get_args(get_type_hints(Flag)["group"]):
+        add_flags(every, group)
+    every.add_argument("--language")
+    cli.add_set_argument(every)
+    cli.add_data_arguments(parser)
+    cli.add_store_arguments(parser)
+    return parser.parse_args([])
+
+
 def read_settings(args: argparse.Namespace) -> SweepSettings:
     """Return the settings, checked as far as that needs neither data, devices nor store.
 

@@ -16,6 +16,7 @@ from sentiment.tracking.http import check_reachable, is_server
 from sentiment.tracking.provenance import redacted
 from sweeps.config import PLACES, SweepSettings
 from sweeps.flags import add_flags, read_settings, seconds_of
+from sweeps.terminal import LOG_WIDTH
 
 if TYPE_CHECKING:
     from sweeps.pipeline.resume import ResumedSweep
@@ -35,8 +36,6 @@ COMMON = (
     "--dry-run",
 )
 """Flags of --help."""
-LOG_WIDTH = 120
-"""Columns of tables in a log, which has no width of its own."""
 RESUMABLE = (
     "resume",
     "trials",

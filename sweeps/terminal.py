@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+LOG_WIDTH = 120
+"""Columns of tables in a log, which has no width of its own."""
 _PIECE = re.compile(r"[^\s/_]*[/_]?|\s+")
 _LAST_COMMAND = re.compile(r": (python -m .+)$")
 _BETWEEN = 2  # blanks between the two columns of a record

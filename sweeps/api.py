@@ -1,0 +1,179 @@
+"""Sweeps from Python: `sweeps.run`, and what a sweep of the record holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from rich.console import Console
+
+import sentiment
+from sentiment.config import Config, likeliest
+from sentiment.errors import InputError
+from sentiment.tracking.store import read_store
+from sentiment.tracking.store import tracking_uri as store_address
+from sweeps.config import SweepSettings
+from sweeps.execution.ray_cluster import joined_ray
+from sweeps.flags import default_arguments, read_settings
+from sweeps.pipeline import sweep as pipeline
+from sweeps.pipeline.checks import check
+from sweeps.terminal import LOG_WIDTH
+from sweeps.tracking.queries import (
+    TrialRecord,
+    chosen_run,
+    find_sweep,
+    leaderboard,
+    registered_run,
+    trials_of,
+)
+
+if TYPE_CHECKING:
+    from sentiment.inference.loaded_model import LoadedModel
+
+_LISTS = ("data", "text_column", "label_map")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep of the record, finished or not, read when it is asked for.
+
+    Attributes:
+        name: the sweep's name.
+        run: its run in MLflow.
+        uri: address of the store.
+        client: client of the store.
+    """
+
+    name: str
+    run: Run = field(repr=False)
+    uri: str
+    client: MlflowClient = field(repr=False)
+
+    @cached_property
+    def trials(self) -> list[TrialRecord]:
+        """All that the sweep ran: trials by number, then finalists, refit and baselines."""
+        return trials_of(self.client, self.run)
+
+    @property
+    def best(self) -> TrialRecord:
+        """The run that validation chose, or its refit where there is one.
+
+        Raises:
+            InputError: no trial got as far as an evaluation.
+        """
+        chosen = chosen_run(self.trials, self._objective)
+        if chosen is None:
+            raise InputError(f"the sweep {self.name} has no trial with an evaluation")
+        return registered_run(self.trials, chosen)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the leaderboard, a row a run, the best trial first.
+
+        Columns: rank, trial, role, outcome, metrics, hyperparameters, run_id, model_id.
+        """
+        return leaderboard(self.trials, self._objective)
+
+    def load(self) -> LoadedModel:
+        """Load the best model, to predict with.
+
+        Raises:
+            InputError: there is none, or it was removed.
+        """
+        best = self.best
+        if best.model_id is None:
+            raise InputError(f"the model of {best.name} was removed")
+        return sentiment.load(f"models:/{best.model_id}", self.uri)
+
+    @property
+    def _objective(self) -> Any:
+        return self.run.data.params["objective"]
+
+
+def run(
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+    console: Console | None = None,
+    **settings: Any,
+) -> Sweep:
+    """Run a sweep, as `python -m sweeps.launch` does.
+
+    Args:
+        overrides: hyperparameters fixed for all trials, as by `--set`.
+        quiet: show no live view of the trials.
+        console: where to print; standard output, or the cell of a notebook, if None.
+        settings: the command's flags, with underscores: `trials=8`, `data="reviews.csv"`,
+            `time_budget="30m"`, `finalists=2`.
+
+    Raises:
+        InputError: a setting is unknown or wrong, or does not fit the machine, data or store.
+        sweeps.errors.SweepError: the sweep failed.
+        sweeps.tracking.outbox.RecordError: what happened can't be written to the store.
+        KeyboardInterrupt: after what ran has been recorded as interrupted.
+    """
+    checked = _settings(settings, overrides or {})
+    if console is None:
+        console = Console(highlight=False, soft_wrap=True)
+        if not console.is_terminal and not console.is_jupyter:
+            console.width = LOG_WIDTH
+    with nullcontext() if checked.address is None else joined_ray(checked.address):
+        result = pipeline.run(check(checked, console, quiet))
+    return load(result.name, checked.tracking_uri, checked.experiment)
+
+
+def load(
+    name: str | None = None, tracking_uri: str | None = None, experiment: str = "sentiment"
+) -> Sweep:
+    """Return a sweep of the record.
+
+    Args:
+        name: its name; the newest, if None.
+        tracking_uri: the MLflow store; MLflow's own default, if None.
+        experiment: the experiment in which it was recorded.
+
+    Raises:
+        InputError: there is no such sweep, or the store can't be opened.
+    """
+    uri = store_address(tracking_uri)
+    client = read_store(uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        raise InputError(f"experiment {experiment!r}: the store has none of that name")
+    sweep = find_sweep(client, [found.experiment_id], name)
+    return Sweep(sweep.data.tags["sweep.name"], sweep, uri, client)
+
+
+def _settings(given: Mapping[str, Any], overrides: Mapping[str, Any]) -> SweepSettings:
+    """Return the settings of the command line that says the same.
+
+    Raises:
+        InputError: one is unknown or wrong.
+    """
+    arguments = default_arguments()
+    known = [name for name in vars(arguments) if name != "set"]
+    for name, value in given.items():
+        if name not in known:
+            raise InputError(f"unknown setting {name!r}: {likeliest(name, known)}")
+        setattr(arguments, name, _as_parsed(name, value))
+    settings = read_settings(arguments)
+    Config.from_flat(overrides)
+    return replace(settings, overrides={**settings.overrides, **overrides})
+
+
+def _as_parsed(name: str, value: Any) -> Any:
+    """Return a value as a parser of the command line would have made it."""
+    if name in _LISTS and value is not None:
+        return (
+            [str(value)]
+            if isinstance(value, str) or not isinstance(value, Iterable)
+            else [str(each) for each in value]
+        )
+    if name in ("time_budget", "trial_timeout") and value is not None:
+        return str(value)
+    return value
