@@ -41,7 +41,7 @@ class PackedLayout:
         """Whether all sequences have the same length."""
         return self.rows == self.steps * self.sequences
 
-    def filled(self) -> PackedLayout:
+    def to_padded(self) -> PackedLayout:
         """Return the layout in which every sequence is as long as the longest."""
         lengths = torch.full_like(self.lengths, self.steps)
         return PackedLayout(lengths, self.steps, self.steps * self.sequences)
@@ -63,7 +63,7 @@ class PackedLayout:
         return torch.arange(self.rows, device=self.lengths.device) - self._starts[self.step]
 
     @cached_property
-    def mirrored(self) -> Tensor:
+    def reversed_index(self) -> Tensor:
         """(N,) the row as far from its sequence's end as this one is from its start."""
         return self.row(self.lengths[self.sequence] - 1 - self.step, self.sequence)
 
@@ -73,7 +73,7 @@ class PackedLayout:
         return self.row(self.lengths - 1, torch.arange(self.sequences, device=self.lengths.device))
 
     @cached_property
-    def cell(self) -> Tensor:
+    def padded_index(self) -> Tensor:
         """(N,) index of each row in a padded (T, B) array, flattened."""
         return self.step * self.sequences + self.sequence
 

@@ -72,9 +72,9 @@ class Classifier(nn.Module):
         """
         read, ids = batch.layout, batch.ids
         if self.config.packing == "padded":
-            read = batch.layout.filled()
+            read = batch.layout.to_padded()
             padding = torch.full((read.rows,), PAD_ID, device=ids.device)
-            ids = padding.index_copy(0, batch.layout.cell, ids)
+            ids = padding.index_copy(0, batch.layout.padded_index, ids)
         return self._drop_embedded(self.embedding(ids), read), read
 
     def classify(
@@ -89,7 +89,7 @@ class Classifier(nn.Module):
         """
         outputs = self.recurrent(embedded, read)
         if read is not own and self.config.pooling != "last":
-            outputs, read = outputs.index_select(0, own.cell), own
+            outputs, read = outputs.index_select(0, own.padded_index), own
         pooled = POOLINGS[self.config.pooling](outputs.flatten(1), read)
         return self.head(functional.dropout(pooled, self.head_dropout, self.training))
 

@@ -113,7 +113,9 @@ class PackedRNN(nn.Module):
                 return outputs
             inputs = outputs[:, 0]
             if self.directions == 2:
-                backward = _Select.apply(outputs[:, 1], layout.mirrored, layout.mirrored)
+                backward = _Select.apply(
+                    outputs[:, 1], layout.reversed_index, layout.reversed_index
+                )
                 inputs = torch.cat([inputs, backward], dim=1)
             inputs = nn.functional.dropout(inputs, self.dropout, self.training)
         raise AssertionError("there is at least one layer")
@@ -131,13 +133,13 @@ class PackedRNN(nn.Module):
         if few or self.cell == "lstm" or inputs.device.type != "cpu":
             way = self._packed if few else self._padded
             directions = [
-                way(inputs, layout, own, mirrored=direction == 1)
+                way(inputs, layout, own, reverse=direction == 1)
                 for direction, own in enumerate(weights)
             ]
             return torch.stack(directions, dim=1)
         read = [inputs]
         if self.directions == 2:
-            read.append(_Select.apply(inputs, layout.mirrored, layout.mirrored))
+            read.append(_Select.apply(inputs, layout.reversed_index, layout.reversed_index))
         own = rnn_cpu.gru if self.cell == "gru" else rnn_cpu.rnn
         return own(read, layout.sizes, weights, self.compute_dtype or inputs.dtype)
 
@@ -151,11 +153,11 @@ class PackedRNN(nn.Module):
         return layout.sequences == 1 if self.cell == "lstm" else layout.steps <= self.few_steps
 
     def _packed(
-        self, inputs: Tensor, layout: PackedLayout, weights: list[Tensor], mirrored: bool
+        self, inputs: Tensor, layout: PackedLayout, weights: list[Tensor], reverse: bool
     ) -> Tensor:
         """Run one layer in one direction by torch's packed kernel."""
-        if mirrored:
-            inputs = _Select.apply(inputs, layout.mirrored, layout.mirrored)
+        if reverse:
+            inputs = _Select.apply(inputs, layout.reversed_index, layout.reversed_index)
         options = (True, 1, 0.0, self.training, False)
         start = self._start(inputs, layout)
         return _KERNELS[self.cell](inputs, torch.tensor(layout.sizes), start, weights, *options)[0]
@@ -166,22 +168,25 @@ class PackedRNN(nn.Module):
         return [zeros, zeros] if self.cell == "lstm" else zeros
 
     def _padded(
-        self, inputs: Tensor, layout: PackedLayout, weights: list[Tensor], mirrored: bool
+        self, inputs: Tensor, layout: PackedLayout, weights: list[Tensor], reverse: bool
     ) -> Tensor:
         """Run one layer in one direction by torch's padded kernel."""
         shape = (layout.steps, layout.sequences)
-        if mirrored:
-            rows, cells = layout.mirrored[layout.padded], layout.cell[layout.mirrored]
+        if reverse:
+            rows, cells = (
+                layout.reversed_index[layout.padded],
+                layout.padded_index[layout.reversed_index],
+            )
             inputs = _Select.apply(inputs, rows, cells)
         elif not layout.rectangular:
-            inputs = _Select.apply(inputs, layout.padded, layout.cell)
+            inputs = _Select.apply(inputs, layout.padded, layout.padded_index)
         options = (True, 1, 0.0, self.training, False, False)
         start = self._start(inputs, layout)
         with self._precision(inputs.device):
             outputs = _KERNELS[self.cell](inputs.view(*shape, -1), start, weights, *options)[0]
         outputs = outputs.flatten(0, 1)
         if not layout.rectangular:
-            outputs = _Gather.apply(outputs, layout.cell)
+            outputs = _Gather.apply(outputs, layout.padded_index)
         return outputs.to(inputs.dtype)
 
     def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[object]:

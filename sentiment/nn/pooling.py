@@ -31,7 +31,7 @@ def maximum(outputs: Tensor, layout: PackedLayout) -> Tensor:
     if outputs.device.type == "cpu":
         return _Maximum.apply(outputs, layout)
     padded = outputs.new_full((layout.steps * layout.sequences, outputs.shape[1]), -torch.inf)
-    padded = padded.index_copy(0, layout.cell, outputs)
+    padded = padded.index_copy(0, layout.padded_index, outputs)
     return padded.view(layout.steps, layout.sequences, -1).max(dim=0).values
 
 

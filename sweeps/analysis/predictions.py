@@ -143,10 +143,10 @@ def parts_that_erred(predictions: Predictions) -> dict[str, int]:
     return {"both": int((wrong & all_erred).sum()), **alone}
 
 
-def surest_mistakes(predictions: Predictions, count: int) -> list[Mistake]:
-    """Return the texts that were got wrong with the greatest confidence, the surest first."""
+def most_confident_errors(predictions: Predictions, count: int) -> list[Mistake]:
+    """Return the misclassified texts by falling confidence."""
     wrong = np.flatnonzero(~predictions.hits)
-    surest = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:count]
+    order = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:count]
     names = predictions.label_names
     return [
         Mistake(
@@ -156,7 +156,7 @@ def surest_mistakes(predictions: Predictions, count: int) -> list[Mistake]:
             probability=float(predictions.confidence[index]),
             right=_right(predictions, index),
         )
-        for index in surest.tolist()
+        for index in order.tolist()
     ]
 
 

@@ -31,7 +31,7 @@ class TrialState:
         value: the last value of the objective.
         best: metrics of the best checkpoint so far, with `examples`.
         seconds: training and evaluation so far, in the worker.
-        facts: recorded once: parameter counts and the seconds of the start.
+        static_metrics: recorded once: parameter counts and the seconds of the start.
         precision: in what its recurrent layers are computed; None before the first evaluation.
         checkpoint: place of the newest checkpoint within the storage.
         finished: whether the full budget has been trained.
@@ -48,7 +48,7 @@ class TrialState:
     value: float | None = None
     best: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
-    facts: dict[str, Any] = field(default_factory=dict)
+    static_metrics: dict[str, Any] = field(default_factory=dict)
     precision: str | None = None
     checkpoint: str | None = None
     finished: bool = False

@@ -105,7 +105,7 @@ class TrialRecorder:
         state.finished = result[FINISHED]
         state.precision = result[PRECISION]
         state.evaluated = int(result["ended"] * 1000)
-        state.facts = {**result["facts"], "seconds/cpu": result["seconds/cpu"]}
+        state.static_metrics = {**result["facts"], "seconds/cpu": result["seconds/cpu"]}
         run = self._tracker.trial(state.key)
         run.log_evaluation(result[EXAMPLES], metrics, state.evaluated)
 
@@ -164,4 +164,4 @@ def _once(state: TrialState) -> dict[str, float]:
     """Return what is recorded once of a trial; nothing of one that was never evaluated."""
     if not state.best:
         return {}
-    return {**_best(state), **state.facts, "seconds/total": state.seconds}
+    return {**_best(state), **state.static_metrics, "seconds/total": state.seconds}

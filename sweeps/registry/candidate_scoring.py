@@ -23,7 +23,7 @@ from sentiment.errors import InputError
 from sentiment.listing import listed
 from sentiment.tracking.model_uri import copy_model, model_of_version
 from sweeps.registry import isolated_scoring
-from sweeps.registry.checksums import changes, checksum, digests, has_digests
+from sweeps.registry.checksums import changes, checksum, file_checksums, has_checksums
 from sweeps.registry.isolated_scoring import IsolatedPredictions
 from sweeps.registry.look_count import add_look
 from sweeps.registry.quality_gate import TOLERANCE, Requirements, Verdict, judge
@@ -78,9 +78,9 @@ class CandidateScoring:
             CandidateError: the candidate's files are not those that were registered, or don't run
                 elsewhere.
         """
-        if candidate.version is not None and not has_digests(candidate.tags):
+        if candidate.version is not None and not has_checksums(candidate.tags):
             raise CandidateError(
-                f"the digests of its files were not recorded with {candidate.title}"
+                f"the checksums of its files were not recorded with {candidate.title}"
             )
         predicted = self.predictions(
             candidate.model_id, candidate.run_id, candidate.title, candidate.tags
@@ -124,8 +124,8 @@ class CandidateScoring:
         """
         with tempfile.TemporaryDirectory() as scratch:
             folder = self._fetched(model_id, title, Path(scratch))
-            files = digests(folder)
-            if has_digests(tags):
+            files = file_checksums(folder)
+            if has_checksums(tags):
                 changed = changes(self.client, tags, run_id, model_id, files)
                 if changed:
                     raise CandidateError(

@@ -23,7 +23,7 @@ LIST_TAG = "sha256"
 """The tag of versions from before: the whole list, as JSON."""
 
 
-def digests(folder: Path) -> dict[str, str]:
+def file_checksums(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file in a folder, by its path within it."""
     return {
         path.relative_to(folder).as_posix(): sha256_of(path)
@@ -33,11 +33,11 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def checksum(files: Mapping[str, str]) -> str:
-    """Return one sha256 over those of many files, as `digests` returns them."""
+    """Return one sha256 over those of many files, as `file_checksums` returns them."""
     return hashlib.sha256(_listed(files).encode("ascii")).hexdigest()
 
 
-def record_digests(
+def record_checksums(
     client: MlflowClient, run_id: str, model_id: str, files: Mapping[str, str]
 ) -> dict[str, str]:
     """Keep the list of a model's files with the run that trained it; return the version's tag."""
@@ -45,7 +45,7 @@ def record_digests(
     return {CHECKSUM_TAG: checksum(files)}
 
 
-def has_digests(tags: Mapping[str, str]) -> bool:
+def has_checksums(tags: Mapping[str, str]) -> bool:
     """Return whether a version's tags hold checksums of its files."""
     return CHECKSUM_TAG in tags or LIST_TAG in tags
 
@@ -61,7 +61,7 @@ def changes(
 
     Args:
         client: client of the store.
-        tags: the version's; `has_digests` is true of them.
+        tags: the version's; `has_checksums` is true of them.
         run_id: the run that trained the model.
         model_id: the logged model.
         found: the sha256 of its files as they are now.

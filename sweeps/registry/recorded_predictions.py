@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 
 from sentiment.io.cache import sha256_of
 from sentiment.tracking.model_uri import copy_model
-from sweeps.registry.checksums import checksum, digests
+from sweeps.registry.checksums import checksum, file_checksums
 from sweeps.registry.isolated_scoring import IsolatedPredictions
 
 TAG = "predictions."
@@ -84,7 +84,7 @@ def keep_predictions(
 ) -> None:
     """Record predictions of the test split that a model made just now; see `record_predictions`."""
     with tempfile.TemporaryDirectory() as scratch:
-        files = digests(copy_model(client, model_id, Path(scratch)))
+        files = file_checksums(copy_model(client, model_id, Path(scratch)))
     record_predictions(
         client,
         run_id,

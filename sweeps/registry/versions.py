@@ -27,7 +27,7 @@ from sentiment.tracking.model_uri import (
     model_of_version,
     version_of_alias,
 )
-from sweeps.registry.checksums import digests, record_digests
+from sweeps.registry.checksums import file_checksums, record_checksums
 
 CHALLENGER = "challenger"
 
@@ -111,8 +111,8 @@ def register(
         version = there[-1]
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            files = digests(copy_model(client, model_id, Path(scratch)))
-        checksums = record_digests(client, run_id, model_id, files)
+            files = file_checksums(copy_model(client, model_id, Path(scratch)))
+        checksums = record_checksums(client, run_id, model_id, files)
         with _global_store(client.tracking_uri):
             version = client.create_model_version(
                 name,

@@ -1,4 +1,4 @@
-"""The winner in a report: its scores, its n-grams, its settings, its surest mistakes."""
+"""The winner in a report: its scores, its n-grams, its settings, its most confident errors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sentiment.wording import counted
 from sweeps.analysis.predictions import (
     Predictions,
     dataset_of,
+    most_confident_errors,
     parts_that_erred,
     predict_split,
-    surest_mistakes,
 )
 from sweeps.analysis.seed_replicates import Confirmation, summarize
 from sweeps.analysis.sweep_data import SweepData
@@ -174,7 +174,7 @@ def winner_sections(record: SweepData, predictions: Predictions | str) -> list[S
         tables += [confused_table(predictions), classes_table(predictions)]
     if predictions.ngrams:
         tables.append(ngrams_table(predictions))
-    mistakes = surest_mistakes(predictions, MISTAKES)
+    mistakes = most_confident_errors(predictions, MISTAKES)
     return [
         Section(
             "winner",
@@ -192,7 +192,7 @@ def winner_sections(record: SweepData, predictions: Predictions | str) -> list[S
         ),
         Section(
             "mistakes",
-            "Its surest mistakes",
+            "Its most confident errors",
             text=[
                 f"The {counted(len(mistakes), 'text')} of the validation split that it got wrong "
                 "with the greatest confidence. Wrong labels, irony and mixed verdicts gather here."

@@ -77,7 +77,7 @@ class TrialWorker(tune.Trainable):
         self._evaluations: Generator[Evaluation, None, None] | None = None
         self._settings = config
         self._results: list[dict[str, Any]] = []
-        self._facts: dict[str, Any] = {}
+        self._static_metrics: dict[str, Any] = {}
         self._seconds = self._cpu_seconds = 0.0
         self._reported = True
         self._failure: str | None = None
@@ -101,7 +101,7 @@ class TrialWorker(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the training as it is; Ray carries it to the sweep's storage."""
         assert self._trainer is not None, "no trial was started"
-        notes = {"results": self._results, "facts": self._facts, FAILURE: self._failure}
+        notes = {"results": self._results, "facts": self._static_metrics, FAILURE: self._failure}
         save_checkpoint(self._trainer, Path(checkpoint_dir), notes)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
@@ -112,7 +112,10 @@ class TrialWorker(tune.Trainable):
         notes = load_checkpoint(self._trainer, Path(checkpoint_dir))
         self._results = notes["results"]
         self._failure = notes[FAILURE]
-        self._facts = {**notes["facts"], "seconds/setup": self._facts["seconds/setup"]}
+        self._static_metrics = {
+            **notes["facts"],
+            "seconds/setup": self._static_metrics["seconds/setup"],
+        }
         self._seconds += self._results[-1]["seconds/total"]
         self._cpu_seconds += self._results[-1]["seconds/cpu"]
         self._reported = False
@@ -152,12 +155,12 @@ class TrialWorker(tune.Trainable):
         self._pace = ReportBatcher(self._rungs)
         self._seconds = time.perf_counter() - started
         self._cpu_seconds = time.process_time() - cpu
-        self._facts = {
+        self._static_metrics = {
             **trainer.parameter_counts(),
             "seconds/setup": self._seconds,
         }
         if vectors is not None:
-            self._facts["embedding/coverage"] = coverage(vectors, trainer.vocabulary.known)
+            self._static_metrics["embedding/coverage"] = coverage(vectors, trainer.vocabulary.known)
 
     def _next(self) -> dict[str, Any]:
         """Return the next result, or once more the one that a checkpoint ended with."""
@@ -173,7 +176,7 @@ class TrialWorker(tune.Trainable):
         result = self._results[-1]
         return {
             **result,
-            "facts": self._facts,
+            "facts": self._static_metrics,
             EARLIER: earlier,
             tune.result.DONE: result[FINISHED],
             tune.result.SHOULD_CHECKPOINT: True,

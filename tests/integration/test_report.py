@@ -31,7 +31,7 @@ from sentiment.tracking.provenance import process_tags
 from sentiment.tracking.runs import run_parameters
 from sentiment.tracking.store import open_store
 from sweeps.analysis.importance import LEAST_TRIALS, importances
-from sweeps.analysis.predictions import Predictions, surest_mistakes
+from sweeps.analysis.predictions import Predictions, most_confident_errors
 from sweeps.analysis.seed_replicates import confirmation_key
 from sweeps.analysis.sweep_data import read_sweep
 from sweeps.config import SweepSettings
@@ -448,7 +448,7 @@ def test_launch_tells_of_a_report_that_fails(swept, monkeypatch, caplog):
     assert "no ink" in caplog.text
 
 
-def test_surest_mistakes_come_first():
+def test_most_confident_errors_come_first():
     predictions = Predictions(
         "valid",
         ["a", "b", "c", "d"],
@@ -456,7 +456,7 @@ def test_surest_mistakes_come_first():
         np.log(np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]], np.float32)),
         ("neg", "pos"),
     )
-    found = surest_mistakes(predictions, 5)
+    found = most_confident_errors(predictions, 5)
     assert [(m.text, m.label, m.predicted) for m in found] == [
         ("b", "pos", "neg"),
         ("c", "neg", "pos"),

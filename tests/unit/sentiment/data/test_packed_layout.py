@@ -17,35 +17,35 @@ def test_rows_stand_as_torch_packs_them(lengths):
     layout = PackedLayout.of(lengths)
     cells = torch.arange(layout.steps * layout.sequences).view(layout.steps, layout.sequences)
     packed = pack_padded_sequence(cells, lengths)
-    assert layout.cell.tolist() == packed.data.tolist()
+    assert layout.padded_index.tolist() == packed.data.tolist()
     assert layout.sizes == packed.batch_sizes.tolist()
     assert layout.rows == len(packed.data)
     assert torch.equal(layout.row(layout.step, layout.sequence), torch.arange(layout.rows))
 
 
 @given(LENGTHS)
-def test_mirrored_reverses_each_sequence_and_is_its_own_inverse(lengths):
+def test_reversed_index_reverses_each_sequence_and_is_its_own_inverse(lengths):
     layout = PackedLayout.of(lengths)
-    assert torch.equal(layout.mirrored[layout.mirrored], torch.arange(layout.rows))
+    assert torch.equal(layout.reversed_index[layout.reversed_index], torch.arange(layout.rows))
     for sequence, length in enumerate(lengths.tolist()):
         own = layout.sequence == sequence
-        assert layout.step[layout.mirrored][own].tolist() == list(range(length))[::-1]
-        assert (layout.sequence[layout.mirrored][own] == sequence).all()
+        assert layout.step[layout.reversed_index][own].tolist() == list(range(length))[::-1]
+        assert (layout.sequence[layout.reversed_index][own] == sequence).all()
 
 
 @given(LENGTHS)
 def test_a_padded_array_holds_every_row_in_its_cell(lengths):
     layout = PackedLayout.of(lengths)
-    assert torch.equal(layout.padded[layout.cell], torch.arange(layout.rows))
+    assert torch.equal(layout.padded[layout.padded_index], torch.arange(layout.rows))
     padded = layout.padded.view(layout.steps, layout.sequences)
     for sequence, length in enumerate(lengths.tolist()):
         assert (padded[length:, sequence] == layout.last[sequence]).all()
         assert layout.step[layout.last[sequence]] == length - 1
 
 
-def test_a_filled_layout_has_every_cell():
+def test_a_padded_layout_has_every_cell():
     layout = PackedLayout.of(torch.tensor([3, 1]))
     assert not layout.rectangular
-    filled = layout.filled()
-    assert filled.rectangular
-    assert filled.cell.tolist() == list(range(6))
+    padded = layout.to_padded()
+    assert padded.rectangular
+    assert padded.padded_index.tolist() == list(range(6))

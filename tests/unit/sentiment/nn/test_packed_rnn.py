@@ -30,7 +30,7 @@ def outputs_of_ours(ours, inputs, lengths):
     outputs = ours(packed.data, layout)
     parts = [outputs[:, 0]]
     if ours.directions == 2:
-        parts.append(outputs[:, 1][layout.mirrored])
+        parts.append(outputs[:, 1][layout.reversed_index])
     rows = PackedSequence(torch.cat(parts, dim=1), packed.batch_sizes)
     return pad_packed_sequence(rows, total_length=len(inputs))[0]
 

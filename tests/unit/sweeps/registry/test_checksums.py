@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from winners import Registry
 
-from sweeps.registry.checksums import changes, checksum, differences, digests
+from sweeps.registry.checksums import changes, checksum, differences, file_checksums
 from sweeps.registry.versions import Candidate
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -26,10 +26,10 @@ def test_files_that_were_changed_are_refused(
     registry.win(registry.better, "first")
     candidate, folder, artifacts = registry.find()
     listed = checksum_list(artifacts, candidate)
-    assert json.loads(listed.read_text()) == digests(folder)
+    assert json.loads(listed.read_text()) == file_checksums(folder)
     assert (
         candidate.tags["checksums_sha256"]
-        == checksum(digests(folder))
+        == checksum(file_checksums(folder))
         == hashlib.sha256(listed.read_bytes()).hexdigest()
     )
     # All that stands on the version's page is short, but for where the data is.
@@ -53,7 +53,7 @@ def test_files_that_were_changed_are_refused(
     client.delete_model_version_tag("sentiment", "1", "checksums_sha256")
     client.delete_registered_model_alias("sentiment", "champion")
     assert registry.promote() == 1
-    assert "digests of its files were not recorded" in capsys.readouterr().err
+    assert "checksums of its files were not recorded" in capsys.readouterr().err
 
 
 def test_a_list_that_was_rewritten_with_the_files_is_found_out(registry: Registry) -> None:
@@ -64,13 +64,13 @@ def test_a_list_that_was_rewritten_with_the_files_is_found_out(registry: Registr
     listed.unlink()
 
     def found() -> list[str]:
-        now = digests(folder)
+        now = file_checksums(folder)
         return changes(client, candidate.tags, candidate.run_id, candidate.model_id, now)
 
     assert found() == []  # the list only names files; the tag decides
     (folder / "pyfunc.py").write_text("import os")
     assert found() == ["their checksum differs, and the list of checksums is gone"]
-    listed.write_text(json.dumps(digests(folder)))
+    listed.write_text(json.dumps(file_checksums(folder)))
     assert found() == ["their checksum differs, and the list of checksums was changed too"]
 
 
@@ -82,7 +82,7 @@ def test_versions_with_the_whole_list_as_a_tag_verify_still(
     candidate, folder, artifacts = registry.find()
     listed = checksum_list(artifacts, candidate)
     client.delete_model_version_tag("sentiment", "1", "checksums_sha256")
-    client.set_model_version_tag("sentiment", "1", "sha256", json.dumps(digests(folder)))
+    client.set_model_version_tag("sentiment", "1", "sha256", json.dumps(file_checksums(folder)))
     listed.unlink()
     original = (folder / "pyfunc.py").read_bytes()
     (folder / "pyfunc.py").write_bytes(original + b"\n")
