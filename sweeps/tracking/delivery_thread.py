@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -24,9 +23,6 @@ LONGEST_IDLE = 10.0
 """Seconds that this makes a batch wait at most."""
 
 T = TypeVar("T")
-
-# What MLflow would print of a busy database, with a traceback, is notified in a line by us.
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
