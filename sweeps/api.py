@@ -20,9 +20,9 @@ from sentiment.tracking.store import read_store
 from sentiment.tracking.store import tracking_uri as store_address
 from sweeps.config import SweepSettings
 from sweeps.execution.ray_cluster import joined_ray
-from sweeps.flags import default_arguments, read_settings
 from sweeps.pipeline import sweep as pipeline
 from sweeps.pipeline.checks import check
+from sweeps.pipeline.flags import default_arguments, read_settings
 from sweeps.terminal import LOG_WIDTH
 from sweeps.tracking.queries import (
     TrialRecord,

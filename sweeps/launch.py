@@ -15,7 +15,7 @@ from sentiment.errors import InputError
 from sentiment.tracking.http import check_reachable, is_server
 from sentiment.tracking.provenance import redacted
 from sweeps.config import PLACES, SweepSettings
-from sweeps.flags import add_flags, read_settings, seconds_of
+from sweeps.pipeline.flags import add_flags, read_settings, seconds_of
 from sweeps.terminal import LOG_WIDTH
 
 if TYPE_CHECKING:

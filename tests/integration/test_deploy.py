@@ -62,8 +62,8 @@ def _options(arguments: list[str]) -> dict[str, str]:
 
 def _parse(arguments: list[str]) -> Any:
     """Read the arguments of a sweep as it would, as far as that needs neither data nor store."""
-    from sweeps.flags import read_settings
     from sweeps.launch import _parser
+    from sweeps.pipeline.flags import read_settings
 
     args = _parser().parse_args(arguments)
     if args.resume is None:

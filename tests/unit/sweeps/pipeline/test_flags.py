@@ -8,8 +8,8 @@ import pytest
 
 from sentiment.errors import InputError
 from sweeps.config import TRIALS, SweepSettings
-from sweeps.flags import read_settings
 from sweeps.launch import _parser
+from sweeps.pipeline.flags import read_settings
 
 
 def settings_of(*arguments: str) -> SweepSettings:
