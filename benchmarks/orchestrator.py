@@ -30,6 +30,7 @@ from sentiment.data.vocabulary import SPECIALS, Vocabulary
 from sentiment.inference.bundle import Bundle
 from sentiment.nn.classifier import Classifier
 from sentiment.tracking.store import open_store
+from sweeps.config import SAMPLERS
 from sweeps.console.live_view import Silent
 from sweeps.console.progress import Progress
 from sweeps.execution.callbacks import TrackingCallback
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--reports", type=int, nargs="+", default=[5], help="evaluations of a trial; a sweep each"
     )
-    parser.add_argument("--sampler", default="tpe", help="tpe or random")
+    parser.add_argument("--sampler", default="tpe", choices=SAMPLERS, help="sampler")
     parser.add_argument("--models", action="store_true", help="each trial keeps a (tiny) model")
     parser.add_argument("--store", default="sqlite", help="sqlite (a new file), or MLflow's URI")
     parser.add_argument("--study", metavar="URL", help="Optuna's database (default: a new file)")

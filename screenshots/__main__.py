@@ -63,7 +63,7 @@ def take(uri: str, client: MlflowClient, sweep: Run, out: Path) -> Iterator[Path
         sweep: the sweep's run.
         out: folder of the pictures.
     """
-    from screenshots.browser import Browser
+    from screenshots.browser import open_browser
     from screenshots.mlflow_pages import Pages, pages
     from sweeps.tracking.queries import best_trials, trials_of
 
@@ -73,7 +73,7 @@ def take(uri: str, client: MlflowClient, sweep: Run, out: Path) -> Iterator[Path
     versions = client.search_model_versions(f"run_id = '{winner.run_id}'")
 
     def picture(title: str) -> Path:
-        browser.leave()
+        browser.page.mouse.move(0, 0)  # no tooltip hangs over the page
         time.sleep(_SETTLED)
         file = out / f"{title}.png"
         browser.screenshot(file)
@@ -82,7 +82,7 @@ def take(uri: str, client: MlflowClient, sweep: Run, out: Path) -> Iterator[Path
     with (
         tempfile.TemporaryDirectory() as scratch,
         pages(uri) as address,
-        Browser(Path(scratch, "profile"), 1400, 640) as browser,
+        open_browser(1400, 640) as browser,
     ):
         shown = Pages(browser, address, sweep.info.experiment_id)
         shown.open_runs(name)
@@ -109,7 +109,7 @@ def take(uri: str, client: MlflowClient, sweep: Run, out: Path) -> Iterator[Path
         reports = [file.path for file in client.list_artifacts(sweep.info.run_id)]
         if "report.html" in reports:
             report = client.download_artifacts(sweep.info.run_id, "report.html", scratch)
-            browser.offline()
+            browser.page.context.set_offline(True)
             browser.open(Path(report).as_uri())
             yield picture("report")
         else:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from screenshots.browser import Browser
+from playwright.sync_api import Locator, expect
+
+from screenshots.browser import TIMEOUT, Browser
 from sweeps.tracking.runs_view import RUNS, trials_page
 
-_FOLD = "document.querySelector('[data-component-id*=\"runnamecellrenderer\"]')"
-_ASSISTANT = "document.querySelector('[data-component-id=\"mlflow.assistant.chat_panel.close\"]')"
-_COLUMNS = (
-    "[...document.querySelectorAll('[data-testid=\"column-selection-dropdown\"]')]"
-    ".find(e => e.innerText.includes('Columns'))"
-)
-_NAMES_EDGE = (
-    "[...document.querySelectorAll('.ag-header-cell')]"
-    ".find(e => e.innerText.includes('Run Name'))?.querySelector('.ag-header-cell-resize')"
-)
-_CHARTS = "document.querySelector('input[placeholder=\"Search metric charts\"]')"
+_FOLD = "[data-component-id*=runnamecellrenderer]"
+_ASSISTANT = "[data-component-id='mlflow.assistant.chat_panel.close']"
+_COLUMN_TITLE = ".du-bois-light-tree-title"
 _ENLARGE = "[data-component-id=fullscreen_button_chartcard]"
 _STOP_SECONDS = 30.0
 
@@ -64,6 +58,7 @@ class Pages:
 
     def __init__(self, browser: Browser, address: str, experiment_id: str) -> None:
         self.browser = browser
+        self._page = browser.page
         self._address = address
         self._id = experiment_id
         self._experiment = f"{address}/#/experiments/{experiment_id}"
@@ -81,35 +76,40 @@ class Pages:
         """Unfold the newest sweep; `trial` is a name that is seen then."""
         # The pages remember for a browser what is unfolded.
         if not self._unfolded:
-            self.browser.click(_FOLD)
+            self._page.locator(_FOLD).first.click()
             self._unfolded = True
         self.browser.wait_for_text(trial)
 
     def show_columns(self, names: Sequence[str], hidden: Sequence[str] = ()) -> None:
         """Add columns of metrics and parameters to the table, and take away attributes."""
-        self.browser.click(_COLUMNS)
+        self._page.get_by_test_id("column-selection-dropdown").filter(has_text="Columns").click()
         for name in (*hidden, *names):
-            self._fill("document.querySelector('input[placeholder=\"Search columns\"]')", name)
-            self.browser.click(
-                "[...document.querySelectorAll('.du-bois-light-tree-title, [role=tree] [title]')]"
-                f".find(e => e.innerText.trim() === {json.dumps(name)})"
-            )
-        self.browser.press_escape()
+            self._page.get_by_placeholder("Search columns").fill(name)
+            # What was searched for is emphasised inside the title, so the whole title is compared.
+            whole = re.compile(rf"^\s*{re.escape(name)}\s*$")
+            self._page.locator(_COLUMN_TITLE).filter(has_text=whole).first.click()
+        self._page.keyboard.press("Escape")
 
     def widen_names(self, pixels: int) -> None:
         """Widen the column of the runs' names."""
-        self.browser.drag(_NAMES_EDGE, pixels)
+        header = self._page.get_by_role("columnheader").filter(has_text="Run Name")
+        self.browser.drag(header.locator(".ag-header-cell-resize"), pixels)
 
     def open_charts(self, sweep: str, metric: str) -> None:
         """Open the charts of the runs that are unfolded, and leave that of one metric alone."""
         self._open(f"{self._experiment}/runs?{RUNS}&compareRunsMode=CHART", sweep)
-        self._fill(_CHARTS, f"^{metric}$")
-        self.browser.wait_for(f"document.querySelectorAll('{_ENLARGE}').length === 1")
-        self.browser.wait_for("!!document.querySelector('.js-plotly-plot .scatterlayer .trace')")
+        self._page.get_by_placeholder("Search metric charts").fill(f"^{metric}$")
+        expect(self._page.locator(_ENLARGE)).to_have_count(1, timeout=TIMEOUT)
+        self.traces.first.wait_for(state="attached")
+
+    @property
+    def traces(self) -> Locator:
+        """Lines of the charts, one a run."""
+        return self._page.locator(".js-plotly-plot .scatterlayer .trace")
 
     def enlarge_chart(self) -> None:
         """Let the first chart fill the page."""
-        self.browser.click(f"document.querySelector('{_ENLARGE}')")
+        self._page.locator(_ENLARGE).first.click()
 
     def open_run(self, run_id: str, text: str) -> None:
         """Open a run's page, which shows the text."""
@@ -117,9 +117,7 @@ class Pages:
 
     def unfold_description(self) -> None:
         """Show the whole description of the run."""
-        self.browser.click(
-            "[...document.querySelectorAll('button')].find(e => e.innerText == 'Show more')"
-        )
+        self._page.get_by_role("button").filter(has_text="Show more").click()
 
     def open_model(self, name: str, text: str, version: int | None = None) -> None:
         """Open the page of a registered model or of one of its versions, which shows the text."""
@@ -130,11 +128,7 @@ class Pages:
         self.browser.open(address)
         self.browser.wait_for_text(text)
         # The assistant takes a quarter of the page until it is closed once.
-        if self.browser.evaluate(f"!!{_ASSISTANT}"):
-            self.browser.click(_ASSISTANT)
-            self.browser.wait_for(f"!{_ASSISTANT}")
-
-    def _fill(self, field: str, text: str) -> None:
-        self.browser.click(field)
-        self.browser.evaluate(f"{field}.select()")
-        self.browser.insert(text)
+        assistant = self._page.locator(_ASSISTANT)
+        if assistant.count():
+            assistant.click()
+            assistant.wait_for(state="detached")

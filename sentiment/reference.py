@@ -17,6 +17,12 @@ _TITLES = {"text": "Text", "model": "Model", "training": "Training"}
 
 def main(argv: list[str] | None = None) -> None:
     """Print the page."""
+    parser = cli.Parser(
+        prog="python -m sentiment.reference",
+        description="Print every hyperparameter as a Markdown page; docs/hyperparameters.md is it.",
+        examples=("python -m sentiment.reference > docs/hyperparameters.md",),
+    )
+    parser.parse_args(argv)
     print(page(), end="")
 
 

@@ -166,16 +166,6 @@ class SweepSettings:
             "search", "longest n-grams of the finalists' linear branch; 0: no branch", "N", least=0
         ),
     )
-    adversarial_epsilon: float = field(
-        default=0.02,
-        metadata=_flag(
-            "search",
-            "train the finalists also on word vectors moved by that share of their norm to where "
-            "the loss is higher; 0: not",
-            "X",
-            least=0,
-        ),
-    )
     refit: bool = field(
         default=True,
         metadata=_flag("search", "train the best finalist once more on train and validation"),

@@ -48,8 +48,8 @@ def print_plan(context: SweepContext) -> None:
 
 def estimate_line(plans: Sequence[StagePlan]) -> str:
     """Return how long a sweep may take, and what of it each stage takes."""
-    parts = {plan.name: plan.seconds for plan in plans}
+    parts = {"start-up": START_SECONDS, **{plan.name: plan.seconds for plan in plans}}
     named = [f"{name} {duration(seconds)}" for name, seconds in parts.items() if seconds]
-    of = f" ({', '.join(named)})" if len(named) > 1 else ""
-    total = duration(START_SECONDS + sum(parts.values()))
+    of = f" ({', '.join(named)})" if len(named) > 2 else ""
+    total = duration(sum(parts.values()))
     return f"time: about {total}, within a factor of two{of}"

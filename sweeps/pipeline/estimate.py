@@ -12,9 +12,8 @@ import optuna
 import torch
 
 from sentiment.data.datasets import Dataset
-from sweeps.config import SweepSettings
 from sweeps.execution.resources import Workers
-from sweeps.search.cost_model import ADVERSARIAL_PASSES, TrialCost
+from sweeps.search.cost_model import TrialCost
 from sweeps.search.rungs import REDUCTION, Rungs
 from sweeps.space.space import SearchSpace
 
@@ -81,12 +80,10 @@ class Estimator:
             budget = float(sum(width / REDUCTION**i for i, width in enumerate(widths)))
         return count * budget * self._mean(space) / self._speed / self._workers.count
 
-    def finalists(self, space: SearchSpace, count: int, settings: SweepSettings) -> float:
+    def finalists(self, space: SearchSpace, count: int, epochs: float) -> float:
         """Return the seconds of some finalists, or of the refit of one."""
         rounds = -(-count // self._workers.count)
-        passes = ADVERSARIAL_PASSES if settings.adversarial_epsilon else 1
-        examples = settings.finalist_epochs * self._cost.texts
-        return rounds * examples * passes * self._mean(space) / self._speed
+        return rounds * epochs * self._cost.texts * self._mean(space) / self._speed
 
     def confirmation(self, space: SearchSpace, seeds: int) -> float:
         """Return the seconds of the winner's settings with other seeds; each runs to its end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sentiment.tracking.runs import parameter_text
 from sentiment.wording import counted, duration
@@ -13,8 +13,7 @@ from sweeps.analysis.predictions import (
 )
 from sweeps.analysis.significance import p_value_text, wilson
 from sweeps.analysis.sweep_data import SweepData
-from sweeps.reporting.figures.report_figure import ReportFigure
-from sweeps.reporting.figures.search import search_figures
+from sweeps.reporting.figures.search_figures import SECTIONS
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, Row, number_text, rows, setting_text
 from sweeps.reporting.page import Fact, Report, Section
 from sweeps.reporting.tables import Cell, PageTable
@@ -49,7 +48,6 @@ def sweep_report(
         store: the flag that finds the store again, for the commands that the page names.
         experiment: the flag that finds the experiment again.
     """
-    figures = {figure.name: figure for figure in search_figures(record)}
     return Report(
         title=f"Sweep {record.name}",
         subtitle=_subtitle(record),
@@ -64,17 +62,7 @@ def sweep_report(
                 ],
                 tables=[leaderboard_table(record)],
             ),
-            Section("search", "How the search went", figures=_of(figures, "history", "curves")),
-            Section(
-                "hyperparameters",
-                "What mattered",
-                figures=_of(figures, "importance", "slices", "parallel"),
-            ),
-            Section(
-                "cost",
-                "What accuracy costs",
-                figures=_of(figures, "parameters", "seconds", "timeline"),
-            ),
+            *(Section(each.anchor, each.title, figures=each.figures(record)) for each in SECTIONS),
             *winner_sections(record, predictions),
             Section(
                 "reproduce",
@@ -145,10 +133,6 @@ def _order(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
-
-
-def _of(figures: Mapping[str, ReportFigure], *names: str) -> list[ReportFigure]:
-    return [figures[name] for name in names]
 
 
 def _subtitle(record: SweepData) -> str:

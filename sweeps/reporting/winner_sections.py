@@ -19,7 +19,7 @@ from sweeps.analysis.predictions import (
 from sweeps.analysis.seed_replicates import Confirmation, summarize
 from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.confusion import MATRIX_CLASSES
-from sweeps.reporting.figures.model import model_figures
+from sweeps.reporting.figures.model_figures import model_figures
 from sweeps.reporting.leaderboard import number_text, setting_text
 from sweeps.reporting.page import Section
 from sweeps.reporting.tables import Cell, PageTable

@@ -40,8 +40,11 @@ def make_sampler(
 ) -> BaseSampler:
     """Build one of Optuna's samplers for a space.
 
+    What a sampler suggests must follow from its seed and the study's trials alone: a resumed sweep
+    and the preview of one make it anew.
+
     Args:
-        name: tpe, random, gp or cmaes.
+        name: one of `SAMPLERS`.
         space: what will be searched.
         seed: of the sampler's random numbers, from 0.
         drawn: trials that an interrupted start drew before. They shift the random numbers, or
@@ -53,9 +56,7 @@ def make_sampler(
     """
     if name not in SAMPLERS:
         raise InputError(f"--sampler {name}: {unknown_name('sampler', name, SAMPLERS)}")
-    first = seed
-    if drawn:
-        seed = int(np.random.SeedSequence((seed, drawn)).generate_state(1)[0])
+    shifted = int(np.random.SeedSequence((seed, drawn)).generate_state(1)[0]) if drawn else seed
     joint = _jointly_searched(name, space)
     if name == "cmaes" and len(joint) < 2:
         raise InputError(
@@ -69,13 +70,14 @@ def make_sampler(
         warnings.simplefilter("ignore", ExperimentalWarning)
         match name:
             case "tpe":
-                return CostAwareTPESampler(space, first, seed, cost)
+                return CostAwareTPESampler(space, seed, shifted, cost)
             case "gp":
-                return _JointGP(joint, seed)
+                return _JointGP(joint, shifted)
             case "cmaes":
-                return _JointCmaEs(joint, seed)
-            case _:
-                return RandomSampler(seed=seed)
+                return _JointCmaEs(joint, shifted)
+            case "random":
+                return RandomSampler(seed=shifted)
+    raise NotImplementedError(f"SAMPLERS has {name}, and make_sampler no case of it")
 
 
 class CostAwareTPESampler(TPESampler):
@@ -92,12 +94,12 @@ class CostAwareTPESampler(TPESampler):
     what it costs is of Snoek, Larochelle and Adams (2012, section 3.2).
     """
 
-    def __init__(self, space: SearchSpace, first: int, seed: int, cost: Cost | None) -> None:
+    def __init__(self, space: SearchSpace, start_seed: int, seed: int, cost: Cost | None) -> None:
         """Make the sampler.
 
         Args:
             space: what will be searched.
-            first: seed of the start, the same before and after an interruption.
+            start_seed: of the first trials, the same before and after an interruption.
             seed: of all else that is random.
             cost: of a trial's settings.
         """
@@ -109,7 +111,7 @@ class CostAwareTPESampler(TPESampler):
             constant_liar=True,  # parallel trials keep away from one another
         )
         self._names = tuple(space.dimensions)
-        self._first = first
+        self._start_seed = start_seed
         self._fixed = space.fixed
         self._distributions = space.distributions()
         self._cost = cost
@@ -126,7 +128,7 @@ class CostAwareTPESampler(TPESampler):
         if len(ended) >= STARTUP_TRIALS:
             return super().sample_independent(study, trial, param_name, param_distribution)
         block, row = divmod(trial.number, STARTUP_TRIALS)
-        design = _latin_hypercube(len(self._names), self._first, block)
+        design = _latin_hypercube(len(self._names), self._start_seed, block)
         share = float(design[row, self._names.index(param_name)])
         return value_at(param_distribution, share)
 
@@ -184,12 +186,23 @@ def _between(low: float, high: float, share: float, *, log: bool) -> float:
     return low + share * (high - low)
 
 
-class _JointGP(GPSampler):
-    """A Gaussian process over the dimensions that all trials have.
+class _FixedSearchSpace(BaseSampler):
+    """The dimensions that a sampler models, the same for all trials.
 
     Optuna takes what the completed trials so far have in common, which after the first few may
-    hold a conditional dimension by accident.
+    hold a conditional dimension by accident, and at whose change CMA-ES fails or gives up.
     """
+
+    _joint: dict[str, BaseDistribution]
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._joint
+
+
+class _JointGP(_FixedSearchSpace, GPSampler):
+    """A Gaussian process over the dimensions that all trials have."""
 
     def __init__(self, joint: dict[str, BaseDistribution], seed: int) -> None:
         super().__init__(
@@ -197,28 +210,14 @@ class _JointGP(GPSampler):
         )
         self._joint = joint
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._joint
 
-
-class _JointCmaEs(CmaEsSampler):
-    """CMA-ES over the ranges that all trials have.
-
-    Optuna's own choice (see `_JointGP`) would make it fail at, or give up after, a change of what
-    the completed trials have in common.
-    """
+class _JointCmaEs(_FixedSearchSpace, CmaEsSampler):
+    """CMA-ES over the ranges that all trials have."""
 
     def __init__(self, joint: dict[str, BaseDistribution], seed: int) -> None:
         # Under a scheduler few trials complete, too few for a generation.
         super().__init__(seed=seed, consider_pruned_trials=True, warn_independent_sampling=False)
         self._joint = joint
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._joint
 
 
 def sampler_note(name: str, space: SearchSpace) -> str | None:

@@ -21,7 +21,6 @@ BY_FLAG: dict[str, str] = {
     "precision": "--precision",
     "seed": "--seed",
     "ngrams": "--ngrams",
-    "adversarial_epsilon": "--adversarial-epsilon",
 }
 """Settings that are the sweep's and not a trial's: a flag gives them, a space may not."""
 

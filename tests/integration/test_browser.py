@@ -5,16 +5,15 @@ from __future__ import annotations
 import pytest
 from real_sweep import TRIALS
 
-from screenshots.browser import Browser, chromium
+from screenshots.browser import chromium, open_browser
 from screenshots.mlflow_pages import Pages, pages
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="Chromium is not installed")
 
 
 @pytest.fixture(scope="module")
-def shown(swept, tmp_path_factory):
-    profile = tmp_path_factory.mktemp("browser")
-    with pages(swept.client.tracking_uri) as address, Browser(profile) as browser:
+def shown(swept):
+    with pages(swept.client.tracking_uri) as address, open_browser() as browser:
         yield Pages(browser, address, swept.parent.info.experiment_id)
 
 
@@ -39,18 +38,17 @@ def test_a_sweeps_link_shows_its_trials_the_best_first(swept, shown):
     browser = shown.browser
     ranked = sorted(swept.trials, key=lambda run: -run.data.metrics["best/valid/accuracy"])
     best = [figure(run.data.metrics["best/valid/accuracy"]) for run in ranked]
-    cells = "[...document.querySelectorAll('.ag-row [col-id*=\"best/valid/accuracy\"]')]"
-    by_place = "(a, b) => a.getBoundingClientRect().y - b.getBoundingClientRect().y"
-    values = f"{cells}.sort({by_place}).map(e => e.innerText.trim().slice(0, 6))"
+    cells = browser.page.locator('.ag-row [col-id*="best/valid/accuracy"]')
     # Confirmations are among the rows.
-    browser.wait_for(f"{cells}.length >= {TRIALS + 2}")
-    found = browser.evaluate(values)
+    cells.nth(TRIALS + 1).wait_for(state="attached")
+    by_place = "(a, b) => a.getBoundingClientRect().y - b.getBoundingClientRect().y"
+    found = cells.evaluate_all(
+        f"cells => cells.sort({by_place}).map(e => e.innerText.trim().slice(0, 6))"
+    )
     assert found == sorted(found, reverse=True)
     assert [value for value in found if value in best][:TRIALS] == best[: len(found)]
     browser.wait_for_text("hidden_dim", "parameters/total")
-    assert "first" not in browser.evaluate(
-        "[...document.querySelectorAll('.ag-row a')].map(e => e.innerText)"
-    )
+    assert "first" not in browser.page.locator(".ag-row a").all_inner_texts()
 
 
 def test_metrics_of_the_trials_can_be_columns(swept, shown):
@@ -68,8 +66,7 @@ def test_a_chart_draws_the_trials(swept, shown):
     shown.unfold(swept.trials[0].info.run_name)
     shown.open_charts("first", "valid/accuracy")
     shown.browser.wait_for_text("valid/accuracy")
-    drawn = "document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length"
-    shown.browser.wait_for(f"{drawn} >= {len(swept.trials)}")
+    shown.traces.nth(len(swept.trials) - 1).wait_for(state="attached")
 
 
 def test_the_sweeps_page_tells_how_it_ended_and_leads_on(swept, shown):
@@ -78,10 +75,10 @@ def test_the_sweeps_page_tells_how_it_ended_and_leads_on(swept, shown):
     shown.unfold_description()
     shown.browser.wait_for_text("What was searched", "python -m sweeps.promote --sweep first")
     # It opens a tab of its own.
-    link = "[...document.querySelectorAll('a')].find(e => e.innerText == '{}').href"
-    shown.browser.open(shown.browser.evaluate(link.format(winner.info.run_name)))
+    link = shown.browser.page.get_by_role("link", name=winner.info.run_name, exact=True).first
+    shown.browser.open(link.evaluate("link => link.href"))
     shown.browser.wait_for_text("Parent run", "Registered models", "sweep.outcome")
-    assert winner.info.run_id in shown.browser.evaluate("location.href")
+    assert winner.info.run_id in shown.browser.page.url
 
 
 def test_the_models_pages_show_aliases_and_lead_back(swept, shown):

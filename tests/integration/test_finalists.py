@@ -41,9 +41,6 @@ def test_trials_are_rnns_and_finalists_have_the_branch(final):
         "refit": 1,
     }
     assert {run.data.params["ngrams"] for run in roles["trial"]} == {"0"}
-    assert {run.data.params["adversarial_epsilon"] for run in roles["trial"]} == {"0.0"}
-    for run in [*roles["finalist"], *roles["refit"]]:
-        assert run.data.params["adversarial_epsilon"] == "0.02"
     for run in roles["finalist"]:
         assert run.data.params["ngrams"] == "2"
         assert run.data.params["epochs"] == "0.75"

@@ -575,7 +575,6 @@ WRONG = [
     (["--name", "../up"], "--name"),
     (["--seed", "-1"], "--seed"),
     (["--ngrams", "9"], "--ngrams 9: input should be less than or equal to 5"),
-    (["--adversarial-epsilon", "-1"], "--adversarial-epsilon -1.0: give 0 or more"),
     (["--final-epochs", "nan"], "--final-epochs nan: give a finite number"),
     (["--warm-start", "nothing"], "no such store|no sweep"),
     (["--language", "xx-yy"], "language"),

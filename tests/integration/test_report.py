@@ -37,9 +37,9 @@ from sweeps.analysis.sweep_data import read_sweep
 from sweeps.config import SweepSettings
 from sweeps.pipeline.stages.conclusion import report
 from sweeps.report import _print_sweeps, main
-from sweeps.reporting.figures.model import model_figures
+from sweeps.reporting.figures.model_figures import model_figures
 from sweeps.reporting.figures.reliability import calibration_error, reliability
-from sweeps.reporting.figures.search import search_figures
+from sweeps.reporting.figures.search_figures import SECTIONS
 from sweeps.reporting.figures.timeline import assign_lanes
 from sweeps.reporting.figures.tradeoffs import pareto_front
 from sweeps.reporting.leaderboard import terminal_table
@@ -219,7 +219,7 @@ def test_a_time_budgets_end_is_told_by_itself(swept, capsys):
 
 
 def test_figures_have_a_tooltip_for_each_mark(swept):
-    figures = {figure.name: figure for figure in search_figures(swept.record)}
+    figures = {figure.name: figure for each in SECTIONS for figure in each.figures(swept.record)}
     history = figures["history"].svg()
     assert history.count("<title>") == TRIALS - 1  # the failed one has no value
     assert "learning_rate=0.1" in history

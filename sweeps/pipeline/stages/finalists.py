@@ -35,7 +35,7 @@ def plan(context: SweepContext, estimator: Estimator | None) -> StagePlan | None
     return StagePlan(
         "finalists",
         [f"finalists: the best {count} settings again for {epochs:g} epochs{branch}"],
-        estimator.finalists(context.space, count, settings) if estimator else 0.0,
+        estimator.finalists(context.space, count, epochs) if estimator else 0.0,
     )
 
 
@@ -55,7 +55,6 @@ def train_finalists(running: RunningSweep) -> None:
                 **EVALUATIONS,
                 "epochs": settings.finalist_epochs,
                 "ngrams": settings.ngrams,
-                "adversarial_epsilon": settings.adversarial_epsilon,
             }
         )
         for trial in best

@@ -22,7 +22,7 @@ def plan(context: SweepContext, estimator: Estimator | None) -> StagePlan | None
     return StagePlan(
         "refit",
         ["refit: the best finalist again on train and validation together"],
-        estimator.finalists(context.space, 1, settings) if estimator else 0.0,
+        estimator.finalists(context.space, 1, settings.finalist_epochs) if estimator else 0.0,
     )
 
 

@@ -70,9 +70,8 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
         **context.rungs.evaluations,
         "objective": settings.objective,
         "precision": settings.precision,
-        # For the finalists alone.
+        # The branch joins the finalists.
         "ngrams": 0,
-        "adversarial_epsilon": 0.0,
     }
     deadline = None
     if settings.time_budget is not None:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from screenshots.browser import Browser, chromium
+from screenshots.browser import chromium, open_browser
 from sentiment.config import Config
 from sentiment.data.datasets import DataConfig, load_dataset
 from sentiment.errors import InputError
@@ -192,17 +192,20 @@ def test_the_column_that_decides_is_seen_in_a_narrow_window(tmp_path):
     table = pairs_table(SimpleNamespace(pairs=paired_tests(runs)))
     page = tmp_path / "page.html"
     page.write_bytes(Report("x", "", [], [Section("pairs", "Pairs", tables=[table])]).html())
-    edge = "document.querySelector('#pairs {}').getBoundingClientRect().right"
-    with Browser(tmp_path / "profile", 1400, 900) as browser:
+    with open_browser(1400, 900) as browser:
         for width in (1400, 800):
             browser.resize(width, 900)
             browser.open(page.as_uri())
             browser.wait_for_text("p, adjusted")
             cell, box = (
-                browser.evaluate(edge.format(what)) for what in ("td:last-child", ".scroll")
+                browser.page.locator(f"#pairs {what}").first.evaluate(
+                    "element => element.getBoundingClientRect().right"
+                )
+                for what in ("td:last-child", ".scroll")
             )
             assert cell <= box <= width
         assert browser.complaints == []
+        assert browser.requests == [page.as_uri()] * 2
 
 
 def test_bad_input_is_named(swept):

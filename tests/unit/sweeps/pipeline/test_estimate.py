@@ -59,5 +59,6 @@ def test_the_parts_are_named_where_there_are_several():
     assert estimate_line([search]) == "time: about 12 minutes, within a factor of two"
     baselines = StagePlan("baselines", seconds=60 + tfidf_seconds(DATASET))
     assert estimate_line([search, StagePlan("confirmation"), baselines]) == (
-        "time: about 13 minutes, within a factor of two (search 10 minutes, baselines 61 seconds)"
+        "time: about 13 minutes, within a factor of two (start-up 90 seconds, "
+        "search 10 minutes, baselines 61 seconds)"
     )
