@@ -109,6 +109,9 @@ def test_more_trials_train_no_finalist_twice(final):
     assert done.returncode == 0, done.stderr
     after = runs_by_role(client)
     assert len(after["trial"]) == 4
+    (baseline,) = after["baseline"]
+    assert baseline.info.run_id == before["baseline"][0].info.run_id
+    assert baseline.info.end_time == before["baseline"][0].info.end_time
     known = {run.info.run_id: run.info.end_time for run in before["finalist"] + before["refit"]}
     for run in after["finalist"] + after["refit"]:
         assert known.get(run.info.run_id, run.info.end_time) == run.info.end_time

@@ -318,6 +318,7 @@ def test_warm_start_and_time_budget(swept, monkeypatch, capsys):
     )
     assert {run.info.status for run in runs} == {"FINISHED"}
     trials = [run for run in runs if run.data.tags["sweep.role"] == "trial"]
+    assert {run.data.tags["sweep.role"] for run in runs} == {"sweep", "trial"}
     assert 1 < len(trials) < 40
     outcomes = [run.data.tags["sweep.outcome"] for run in trials]
     assert set(outcomes) <= {"completed", "stopped_early", "out_of_time"}
