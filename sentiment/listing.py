@@ -1,8 +1,9 @@
-"""Lists of names in messages: the first few, and how many more there are."""
+"""Lists of names in messages, and tables of plain text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 
 SHOWN = 8
 """Names that a message lists."""
@@ -24,3 +25,30 @@ def listed(names: Sequence[str], shown: int = SHOWN) -> str:
     first = ", ".join(map(short, names[:shown]))
     more = len(names) - shown
     return f"{first} and {more:,} more" if more > 0 else first
+
+
+def table_lines(
+    rows: Iterable[Sequence[str]], numbers: bool = True, indent: str = "  "
+) -> list[str]:
+    """Return the lines of a table: columns as wide as their cells need.
+
+    Args:
+        rows: of cells; the first may be a heading.
+        numbers: whether all columns but the first are numbers, which end at their right.
+        indent: before each line.
+    """
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = [list(row) for row in rows]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for column in range(len(rows[0])):
+        table.add_column(justify="right" if numbers and column else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    width = sum(2 + max(cell_len(cell) for cell in cells) for cells in zip(*rows, strict=True))
+    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return [f"{indent}{line}".rstrip() for line in console.file.getvalue().splitlines()]

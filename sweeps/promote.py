@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.errors import InputError
+from sentiment.listing import table_lines
 from sentiment.wording import counted
 
 if TYPE_CHECKING:
@@ -189,10 +190,11 @@ def table(candidate: Candidate, champion: ModelVersion | None, verdict: Verdict)
     columns = {"recorded": candidate.recorded, candidate.title: verdict.candidate.metrics("test")}
     if champion is not None and verdict.champion is not None:
         columns[f"champion ({champion.version})"] = verdict.champion.metrics("test")
-    lines = [f"{'':<14}" + "".join(f"{title[:14]:>16}" for title in columns)]
+    rows = [["", *(title[:14] for title in columns)]]
     for metric in verdict.candidate.metrics("test"):
         cells = [f"{c[metric]:.4f}" if metric in c else "-" for c in columns.values()]
-        lines.append(f"{metric:<14}" + "".join(f"{cell:>16}" for cell in cells))
+        rows.append([metric, *cells])
+    lines = table_lines(rows, indent="")
     if verdict.gain is not None:
         assert verdict.p_value is not None, "there is a champion"
         p_value = p_value_text(verdict.p_value, named=True)

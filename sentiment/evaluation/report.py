@@ -11,7 +11,7 @@ import numpy as np
 
 from sentiment.data.identity import SHOWN
 from sentiment.inference.metrics import frequent_confusions
-from sentiment.listing import short
+from sentiment.listing import short, table_lines
 
 if TYPE_CHECKING:
     from sentiment.evaluation.scored_texts import ScoredTexts
@@ -68,8 +68,8 @@ def lines(
         yield "  note: the model was trained on texts of this"
     if scored.note is not None:
         yield f"  note: {scored.note}"
-    for name, value in scores.metrics(scored.split).items():
-        yield f"  {name:<16} {value:.4f}"
+    metrics = scores.metrics(scored.split)
+    yield from table_lines([name, f"{value:.4f}"] for name, value in metrics.items())
     if not scored.own and scores.occurring < len(label_names):
         yield f"  (f1 is over the {scores.occurring} of {len(label_names)} classes that occur)"
     if len(label_names) <= MATRIX_CLASSES:
@@ -82,12 +82,10 @@ def lines(
 def matrix_lines(names: Sequence[str], confusion: np.ndarray) -> Iterator[str]:
     """Yield the confusion matrix: a row a label, a column a prediction."""
     shown = [short(name, NAME_WIDTH) for name in names]
-    width = max(8, *map(len, shown))
-    rows = max(17, width)
-    corner = "label \\ predicted"
-    yield f"  {corner:>{rows}} " + " ".join(f"{name:>{width}}" for name in shown)
+    rows = [["label \\ predicted", *shown]]
     for name, row in zip(shown, confusion.tolist(), strict=True):
-        yield f"  {name:>{rows}} " + " ".join(f"{count:>{width},}" for count in row)
+        rows.append([name, *(f"{count:,}" for count in row)])
+    yield from table_lines(rows)
 
 
 def confused_lines(names: Sequence[str], confusion: np.ndarray) -> Iterator[str]:
@@ -96,10 +94,10 @@ def confused_lines(names: Sequence[str], confusion: np.ndarray) -> Iterator[str]
     if not kinds:
         yield "  no text is taken for another class"
         return
-    yield f"  {'label':<{NAME_WIDTH}} {'taken for':<{NAME_WIDTH}} {'texts':>8}"
+    rows = [["texts", "label", "taken for"]]
     for label, taken, count in frequent_confusions(confusion, ROWS):
-        first, second = (short(names[each], NAME_WIDTH) for each in (label, taken))
-        yield f"  {first:<{NAME_WIDTH}} {second:<{NAME_WIDTH}} {count:>8,}"
+        rows.append([f"{count:,}", *(short(names[each], NAME_WIDTH) for each in (label, taken))])
+    yield from table_lines(rows, numbers=False)
     if kinds > ROWS:
         yield f"  … and {kinds - ROWS:,} more kinds of confusion: --json has all"
 
@@ -109,16 +107,12 @@ def class_lines(names: Sequence[str], scores: Scores) -> Iterator[str]:
     classes = list(zip(names, scores.classes(), strict=True))
     occurring = [(name, each) for name, each in classes if each.f1 is not None]
     occurring.sort(key=lambda pair: (pair[1].f1, -pair[1].count))
-    yield (
-        f"  {'class, the lowest f1 first':<{NAME_WIDTH + 2}} {'texts':>8} {'predicted':>9} "
-        f"{'precision':>9} {'recall':>9} {'f1':>9}"
-    )
+    rows = [["class, the lowest f1 first", "texts", "predicted", "precision", "recall", "f1"]]
     for name, each in occurring[:ROWS]:
-        shares = " ".join(f"{_share(value):>9}" for value in (each.precision, each.recall, each.f1))
-        yield (
-            f"  {short(name, NAME_WIDTH):<{NAME_WIDTH + 2}} {each.count:>8,} "
-            f"{each.predicted:>9,} {shares}"
-        )
+        shares = (_share(value) for value in (each.precision, each.recall, each.f1))
+        counts = (f"{each.count:,}", f"{each.predicted:,}")
+        rows.append([short(name, NAME_WIDTH), *counts, *shares])
+    yield from table_lines(rows)
     if len(occurring) > ROWS:
         yield f"  … and {len(occurring) - ROWS:,} more classes: --json has all"
 
