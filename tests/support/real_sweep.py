@@ -33,7 +33,7 @@ def command(module, *arguments, cwd, **options):
         env=elsewhere,
         text=True,
         capture_output=True,
-        timeout=300,
+        timeout=540,  # of a machine with other work; a test has 600
         **options,
     )
 
