@@ -39,7 +39,7 @@ def run(folder: Path, module: str, *arguments: str, stdin: str | None = None) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=540,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
