@@ -8,7 +8,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -95,11 +95,12 @@ def test_a_redirect_to_a_login() -> None:
 
 def test_a_server_of_another_protocol() -> None:
     def greet(listener: socket.socket) -> None:
-        for _ in range(2):
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(1000)
-                connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+        with suppress(OSError):  # the test closes the listener while this waits for another
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=greet, args=(listener,), daemon=True).start()
