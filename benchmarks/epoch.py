@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def chosen(corpus: Corpus, config: Config, batches: int) -> np.ndarray:
     """Return the reviews of batches at even distances in the order of their lengths."""
-    known = _vocabulary(corpus, config).known
+    known = _vocabulary(corpus, config).size
     texts = TextDataset(corpus.splits["train"], config.text, known)
     plan = texts.epoch(config.training.batch_size, config.training.seed, 0)
     plan.sort(key=lambda index: int(texts.lengths[index].sum()))

@@ -301,13 +301,13 @@ def store_flag(tracking_uri: str | None) -> str:
 
 
 def tell_left_out(account: Account | None) -> None:
-    """Say on standard error which rows of the user's files were left out, if any were."""
+    """Print on standard error which rows of the user's files were left out, if any were."""
     if account is not None and account.left_out:
         print(f"note: {account}", file=sys.stderr)
 
 
 def warn_of_padding(config: Config) -> None:
-    """Say on standard error that a model of `packing: padded` judges a text by its batch."""
+    """Warn on standard error that a model of `packing: padded` judges a text by its batch."""
     if config.model.packing == "padded":
         print(
             "note: this model has packing=padded, so its probabilities of a text depend on what "

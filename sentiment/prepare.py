@@ -73,7 +73,7 @@ def summary(prepared: PreparedData, config: Config) -> Iterator[str]:
     text = config.text
     vocabulary = build_vocabulary(corpus.words, corpus.counts, text.vocabulary_size, text.min_count)
     yield (
-        f"vocabulary: {vocabulary.known:,} of {len(corpus.words):,} words of train, and <unk> "
+        f"vocabulary: {vocabulary.size:,} of {len(corpus.words):,} words of train, and <unk> "
         f"and <pad>; commonest: {' '.join(corpus.words[:10])}"
     )
     warning = tokenization_warning(corpus, text, TRAIN)
@@ -82,7 +82,7 @@ def summary(prepared: PreparedData, config: Config) -> Iterator[str]:
     if vectors is None:
         yield f"embedding: random, {config.model.embedding_dim}d"
     else:
-        share = coverage(vectors, vocabulary.known)
+        share = coverage(vectors, vocabulary.size)
         yield f"embedding: {vectors.source}, {vectors.dim}d, for {share:.1%} of the vocabulary"
 
 

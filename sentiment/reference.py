@@ -47,7 +47,7 @@ def page() -> str:
 
 
 def _values(field: Any) -> str:
-    """Say which values a field takes: its choices, or its type and bounds."""
+    """Return which values a field takes: its choices, or its type and bounds."""
     annotation = field.annotation
     if typing.get_origin(annotation) is typing.Literal:
         return ", ".join(f"`{value}`" for value in typing.get_args(annotation))

@@ -120,7 +120,7 @@ def _train_recorded(config: Config, data: DataConfig, args: argparse.Namespace) 
     branch = prepared.ngrams_for(config)
     trainer = Trainer(config, corpus, vectors, device, args.threads, branch)
     dataset = prepared.dataset
-    share = coverage(vectors, trainer.vocabulary.known)
+    share = coverage(vectors, trainer.vocabulary.size)
     _print_model(trainer, dataset, vectors, share)
     client, experiment_id = open_store(uri, args.experiment)
     record = RunRecord.start(

@@ -59,8 +59,8 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> cli.Parser:
     parser = cli.Parser(
         prog="python -m sweeps.clean",
-        description="Say what sweeps and the cache take on the disk; with flags, remove it. Models "
-        "of registered versions stay, and so does all of a sweep that runs. "
+        description="Show what sweeps and the cache take on the disk; with flags, remove it. "
+        "Models of registered versions stay, and so does all of a sweep that runs. "
         "Without a SWEEP those that are finished or deleted are meant; others must be named.",
         common=(
             "--models",
@@ -284,7 +284,7 @@ def megabytes(size: int) -> str:
 
 
 def _nothing_of(state: str) -> str:
-    """Say why nothing of a kind is there of a sweep."""
+    """Return why a sweep has nothing of a kind."""
     from sweeps.tracking.disk_usage import RUNNING
 
     if state == "unknown":

@@ -40,8 +40,8 @@ class Batch:
 class TextDataset:
     """A split as one model reads it: its vocabulary and its truncation over the shared arrays.
 
-    The corpus holds frequency ranks of whole texts; a vocabulary of `known` words and a maximum
-    length are index arithmetic over them, so nothing is copied for a trial. On a GPU the arrays
+    The corpus holds frequency ranks of whole texts; a vocabulary of fewer words and a maximum length
+    are index arithmetic over them, so nothing is copied for a trial. On a GPU the arrays
     are moved there once, and a batch costs no copy from the host.
     """
 
@@ -49,7 +49,7 @@ class TextDataset:
         self,
         split: EncodedSplit,
         config: TextConfig,
-        known: int,
+        vocabulary_size: int,
         device: torch.device | str = "cpu",
     ) -> None:
         """Take a split's arrays.
@@ -57,7 +57,7 @@ class TextDataset:
         Args:
             split: ranks of whole texts, -1 for a word outside train.
             config: maximum length and truncation.
-            known: words of the vocabulary, `<unk>` and `<pad>` not counted.
+            vocabulary_size: words of the vocabulary, `<unk>` and `<pad>` not counted.
             device: where batches are made.
         """
         full = np.diff(split.offsets)
@@ -68,7 +68,7 @@ class TextDataset:
         self.size = len(full)
         self.lengths = kept
         """(n,) int64 numpy: tokens of each text after truncation."""
-        self.known = known
+        self.vocabulary_size = vocabulary_size
         self.device = torch.device(device)
         self._tokens = _as_tensor(split.tokens).to(self.device)
         self._labels = _as_tensor(split.labels).to(self.device)
@@ -128,7 +128,8 @@ class TextDataset:
         if self._truncated:
             position += torch.where(step >= self._head[text], self._dropped[text], 0)
         ranks = self._tokens[position].long()
-        ids = torch.where((ranks >= 0) & (ranks < self.known), ranks + FIRST_WORD_ID, UNK_ID)
+        known = (ranks >= 0) & (ranks < self.vocabulary_size)
+        ids = torch.where(known, ranks + FIRST_WORD_ID, UNK_ID)
         return Batch(ids, layout, self._labels[texts])
 
 

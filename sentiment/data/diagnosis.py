@@ -79,7 +79,7 @@ _KANA = 0.05
 
 
 def tokenization_warning(corpus: Corpus, text: TextConfig, options: Options) -> str | None:
-    """Say that texts without blanks between words were left in one piece; None if they weren't.
+    """Return that texts without blanks between words were left in one piece; None if they weren't.
 
     Args:
         corpus: the encoded texts; its words, train and valid are looked at.
@@ -120,7 +120,7 @@ def answer_warnings(
     options: Options,
     unsplit: bool = False,
 ) -> list[str]:
-    """Say that a model answers a label or a few whatever the text is; nothing if it doesn't.
+    """Return that a model answers a label or a few whatever the text is; nothing if it doesn't.
 
     Args:
         confusion: (C, C), of the validation split; rows are labels, columns predictions.

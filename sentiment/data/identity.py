@@ -29,7 +29,7 @@ def portable(config: DataConfig) -> dict[str, Any]:
 
 
 def mismatch(dataset: Dataset, fingerprint: str, user: str) -> str | None:
-    """Say in one line why a data set is not the one with this fingerprint; None if it is.
+    """Return in one line why a data set is not the one with this fingerprint; None if it is.
 
     Texts that were divided by the rule of an earlier release are recognised by dividing them so
     once more: the line then names the version of the splits.

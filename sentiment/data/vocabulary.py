@@ -30,7 +30,7 @@ class Vocabulary:
         return len(self.itos)
 
     @property
-    def known(self) -> int:
+    def size(self) -> int:
         """Number of words, the special ones not counted."""
         return len(self.itos) - len(SPECIALS)
 

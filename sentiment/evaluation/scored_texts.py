@@ -154,7 +154,7 @@ def _is_own(dataset: Dataset, bundle: Bundle) -> bool:
 
 
 def _note(dataset: Dataset, bundle: Bundle) -> str | None:
-    """Say why data that is called like the model's own is not the same."""
+    """Return why data that is called like the model's own is not the same."""
     seen = bundle.metadata.get("dataset_fingerprint")
     if seen is None or dataset.name != bundle.metadata.get("dataset"):
         return None

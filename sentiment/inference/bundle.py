@@ -143,7 +143,7 @@ class Bundle:
         if not longest and not tensors:
             return None
         outputs = len(self.weights["head.bias"])
-        return NgramModel.from_tensors(tensors, longest, self.vocabulary.known, outputs)
+        return NgramModel.from_tensors(tensors, longest, self.vocabulary.size, outputs)
 
     @property
     def _recurrent_weights(self) -> dict[str, torch.Tensor]:
@@ -185,7 +185,7 @@ class Bundle:
             offsets=np.cumsum([0, *map(len, encoded)], dtype=np.int64),
             labels=np.zeros(len(texts), dtype=np.int64),
         )
-        view = TextDataset(split, self.config.text, self.vocabulary.known)
+        view = TextDataset(split, self.config.text, self.vocabulary.size)
         ngrams = None if self.ngrams is None else self.ngrams.logits(split)
         return predict_logits(self.model, view), ngrams
 

@@ -161,7 +161,7 @@ def fit_ngrams(corpus: Corpus, config: Config, strength: float | None = None) ->
 
 def _known(corpus: Corpus, config: Config) -> int:
     text = config.text
-    return build_vocabulary(corpus.words, corpus.counts, text.vocabulary_size, text.min_count).known
+    return build_vocabulary(corpus.words, corpus.counts, text.vocabulary_size, text.min_count).size
 
 
 def log_count_ratio(features: sparse.csr_array, positive: np.ndarray) -> np.ndarray:

@@ -55,14 +55,14 @@ class NgramModel:
 
     @classmethod
     def from_tensors(
-        cls, tensors: dict[str, torch.Tensor], longest: int, known: int, outputs: int
+        cls, tensors: dict[str, torch.Tensor], longest: int, vocabulary_size: int, outputs: int
     ) -> NgramModel:
         """Read what `tensors` gave, and check that its parts fit each other.
 
         Args:
             tensors: those of the branch alone.
             longest: words of the longest n-grams.
-            known: words of the vocabulary.
+            vocabulary_size: words of the vocabulary.
             outputs: K.
 
         Raises:
@@ -80,11 +80,11 @@ class NgramModel:
             if each.dtype != np.int64 or each.ndim != 1:
                 raise ValueError(f"{name} is not a list of 64-bit keys")
             if len(each) and (
-                each[0] < 0 or each[-1] >= before * known or (np.diff(each) <= 0).any()
+                each[0] < 0 or each[-1] >= before * vocabulary_size or (np.diff(each) <= 0).any()
             ):
                 raise ValueError(f"{name} holds keys out of order or out of range")
             before = len(each)
-        table = NgramTable(known, tuple(keys))
+        table = NgramTable(vocabulary_size, tuple(keys))
         weights, bias = tensors[f"{PREFIX}weight"], tensors[f"{PREFIX}bias"]
         for name, value, shape in (
             (f"{PREFIX}weight", weights, (len(table), outputs)),

@@ -23,13 +23,13 @@ class NgramTable:
     """The n-grams that a model has weights for.
 
     Attributes:
-        known: words of the vocabulary; a rank from there on is unknown and in no n-gram.
+        vocabulary_size: words of the vocabulary; a rank from there on is unknown and in no n-gram.
         keys: for each length from 1 on, int64, strictly increasing: the ranks of the single
-            words, then `prefix * known + rank`, where `prefix` is the index of an n-gram's first
-            n - 1 words among the keys of that length.
+            words, then `prefix * vocabulary_size + rank`, where `prefix` is the index of an
+            n-gram's first n - 1 words among the keys of that length.
     """
 
-    known: int
+    vocabulary_size: int
     keys: tuple[np.ndarray, ...]
 
     def __len__(self) -> int:
@@ -40,7 +40,7 @@ class NgramTable:
 
         The columns are the single words in the order of their keys, then the pairs, and so on.
         """
-        encoded = _Tokens.of(split, self.known)
+        encoded = _Tokens.of(split, self.vocabulary_size)
         found = np.full(len(encoded.ranks), UNKNOWN, dtype=np.int64)
         texts, columns, first = [], [], 0
         for length, keys in enumerate(self.keys, start=1):
@@ -64,7 +64,7 @@ class NgramTable:
             length += 1
         ranks: list[int] = []
         for keys in reversed(self.keys[: length + 1]):
-            column, rank = divmod(int(keys[column]), self.known)
+            column, rank = divmod(int(keys[column]), self.vocabulary_size)
             ranks.append(rank)
         return tuple(reversed(ranks))
 
@@ -72,7 +72,7 @@ class NgramTable:
         """Yield the ranks of each n-gram's words, in the order of the columns."""
         before: list[tuple[int, ...]] = [()]
         for keys in self.keys:
-            prefixes, ranks = np.divmod(keys, self.known)
+            prefixes, ranks = np.divmod(keys, self.vocabulary_size)
             before = [
                 (*before[prefix], rank)
                 for prefix, rank in zip(prefixes.tolist(), ranks.tolist(), strict=True)
@@ -81,7 +81,7 @@ class NgramTable:
 
 
 def count_ngrams(
-    split: EncodedSplit, longest: int, min_count: int, known: int
+    split: EncodedSplit, longest: int, min_count: int, vocabulary_size: int
 ) -> tuple[NgramTable, sparse.csr_array]:
     """Find the n-grams of a split that enough texts hold.
 
@@ -89,12 +89,12 @@ def count_ngrams(
         split: the texts, usually train.
         longest: words of the longest n-grams, at least 1.
         min_count: texts that must hold an n-gram, at least 1.
-        known: words of the vocabulary.
+        vocabulary_size: words of the vocabulary.
 
     Returns:
         The table, and its features of the split, as `NgramTable.features` would.
     """
-    encoded = _Tokens.of(split, known)
+    encoded = _Tokens.of(split, vocabulary_size)
     found = np.full(len(encoded.ranks), UNKNOWN, dtype=np.int64)
     kept, texts, columns, first = [], [], [], 0
     for length in range(1, longest + 1):
@@ -114,7 +114,7 @@ def count_ngrams(
         columns.append(place[own_codes[held]] + first)
         kept.append(keys)
         first += len(keys)
-    return NgramTable(known, tuple(kept)), _presence(texts, columns, (len(split), first))
+    return NgramTable(vocabulary_size, tuple(kept)), _presence(texts, columns, (len(split), first))
 
 
 @dataclass(frozen=True)
@@ -124,18 +124,18 @@ class _Tokens:
     Attributes:
         ranks: int64 (t,), -1 for an unknown word.
         text: int64 (t,), the text of each token.
-        known: words of the vocabulary.
+        vocabulary_size: words of the vocabulary.
     """
 
     ranks: np.ndarray
     text: np.ndarray
-    known: int
+    vocabulary_size: int
 
     @classmethod
-    def of(cls, split: EncodedSplit, known: int) -> _Tokens:
+    def of(cls, split: EncodedSplit, vocabulary_size: int) -> _Tokens:
         ranks = split.tokens.astype(np.int64)
         text = np.repeat(np.arange(len(split)), np.diff(split.offsets))
-        return cls(np.where(ranks < known, ranks, UNKNOWN), text, known)
+        return cls(np.where(ranks < vocabulary_size, ranks, UNKNOWN), text, vocabulary_size)
 
     def keys(self, length: int, prefixes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return where n-grams of a length start whose first n - 1 words are known, and their keys.
@@ -153,7 +153,7 @@ class _Tokens:
         inside = self.text[: len(start)] == self.text[last : last + len(start)]
         word = self.ranks[last : last + len(start)]
         places = np.flatnonzero((start != UNKNOWN) & (word != UNKNOWN) & inside)
-        return places, start[places] * self.known + word[places]
+        return places, start[places] * self.vocabulary_size + word[places]
 
 
 def _once_a_text(texts: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

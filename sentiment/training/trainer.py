@@ -125,7 +125,7 @@ class Trainer:
         self.vocabulary: Vocabulary = build_vocabulary(
             corpus.words, corpus.counts, text.vocabulary_size, text.min_count
         )
-        known = self.vocabulary.known
+        known = self.vocabulary.size
         dim = config.model.embedding_dim if vectors is None else vectors.dim
         matrix = embedding_matrix(
             vectors, known, dim, config.model.init_std, torch.default_generator

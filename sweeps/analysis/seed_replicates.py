@@ -59,7 +59,7 @@ class Confirmation:
         return found
 
     def sentence(self) -> str:
-        """Say what came of it."""
+        """Return the result in a sentence."""
         failed = self.asked - self.seeds
         others = "the other" if failed == 1 else "the others"
         of = f" of {self.asked}, {others} failed" if failed else ""

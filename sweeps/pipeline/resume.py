@@ -31,7 +31,7 @@ class CompleteError(InputError):
     def __init__(
         self, message: str, delivered: int, settings: SweepSettings, finished: bool
     ) -> None:
-        """Say so.
+        """Keep what a caller may need.
 
         Args:
             message: for the user.

@@ -57,7 +57,7 @@ def changes(
     model_id: str,
     found: Mapping[str, str],
 ) -> list[str]:
-    """Say what of a model's files is not as it was registered: a line a file, none if all is well.
+    """Return how a model's files differ from the registered ones, a line a file.
 
     Args:
         client: client of the store.
@@ -81,7 +81,7 @@ def changes(
 
 
 def differences(recorded: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """Say in which files two lists of checksums differ, a line a file."""
+    """Return in which files two lists of checksums differ, a line a file."""
     return [
         *(f"{name} is missing" for name in recorded if name not in found),
         *(

@@ -56,7 +56,7 @@ def check_port(host: str, port: int) -> None:
 
 
 def warn_if_open(host: str) -> None:
-    """Say on standard error that a server is not for this machine alone, if it isn't."""
+    """Warn on standard error that a server is not for this machine alone, if it isn't."""
     if not ipaddress.ip_address(
         socket.gethostbyname(host) if ":" not in host else host
     ).is_loopback:

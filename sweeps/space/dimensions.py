@@ -21,7 +21,7 @@ class Condition:
     values: tuple[Scalar, ...]
 
     def holds(self, taken: Mapping[str, Scalar]) -> bool:
-        """Say whether the condition holds, given the values taken so far."""
+        """Whether the condition holds, given the values taken so far."""
         return self.parent in taken and taken[self.parent] in self.values
 
 

@@ -19,7 +19,7 @@ from sentiment.objective import is_minimized
 RUNS = "workflowType=machine_learning"
 """What makes MLflow's pages show training runs."""
 LOCAL_PAGES = "http://127.0.0.1:5000"
-"""Where `python -m sweeps.ui` serves MLflow's pages, unless told otherwise."""
+"""Where `python -m sweeps.ui` serves MLflow's pages by default."""
 
 _TAG = "mlflow.sharedViewState."
 _METRICS = ("valid/accuracy", "valid/f1", "valid/loss")
@@ -75,7 +75,7 @@ def _view(sweep: str, objective: Objective, searched: Sequence[str]) -> str:
         "searchFilter": f"tags.sweep.name = '{sweep}' and tags.sweep.role != 'sweep'",
         "orderByKey": best[0],
         "orderByAsc": is_minimized(objective),
-        # Its charts draw the first ten runs, unless told otherwise.
+        # By default its charts draw the first ten runs.
         "runsHiddenMode": "SHOW_ALL",
         "selectedColumns": columns,
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 from sweeps.trials.protocol import EXAMPLES, FINISHED
 
-SHARE = 50
+TRAIN_TO_WAIT_RATIO = 50
 """Times the last wait that a trial trains before it reports again: it waits a fiftieth of it."""
 LONGEST = 2.0
 """Seconds of training after which every evaluation is reported, however long the wait."""
@@ -50,7 +50,7 @@ class ReportBatcher:
         """
         began = self._clock()
         wait = 0.0 if self._ended is None else began - self._ended
-        patience = min(SHARE * wait, self._longest)
+        patience = min(TRAIN_TO_WAIT_RATIO * wait, self._longest)
         gathered: list[dict[str, Any]] = []
         while (result := evaluate()) is not None:
             gathered.append(result)

@@ -160,7 +160,7 @@ class TrialWorker(tune.Trainable):
             "seconds/setup": self._seconds,
         }
         if vectors is not None:
-            self._static_metrics["embedding/coverage"] = coverage(vectors, trainer.vocabulary.known)
+            self._static_metrics["embedding/coverage"] = coverage(vectors, trainer.vocabulary.size)
 
     def _next(self) -> dict[str, Any]:
         """Return the next result, or once more the one that a checkpoint ended with."""

@@ -19,7 +19,7 @@ COUNTS = np.array([9, 7, 3, 2, 2])
 def test_ids_are_ranks_plus_two() -> None:
     vocabulary = build_vocabulary(WORDS, COUNTS, size=25_000, min_count=1)
     assert vocabulary.itos == ("<unk>", "<pad>", *WORDS)
-    assert vocabulary.known == 5
+    assert vocabulary.size == 5
     assert len(vocabulary) == 7
     assert vocabulary.stoi["the"] == 2
 
@@ -30,7 +30,7 @@ def test_ids_are_ranks_plus_two() -> None:
 def test_size_and_minimum_count_cut_from_the_end(size: int, min_count: int, known: int) -> None:
     vocabulary = build_vocabulary(WORDS, COUNTS, size, min_count)
     assert vocabulary.itos[2:] == WORDS[:known]
-    assert vocabulary.known == known
+    assert vocabulary.size == known
 
 
 def test_encoding() -> None:
@@ -59,8 +59,8 @@ def test_sorting_by_count_then_word_is_torchtexts_order(
     words = sorted(counter, key=lambda word: (-counter[word], word))
     counts = np.array([counter[word] for word in words], dtype=np.int64)
     vocabulary = build_vocabulary(words, counts, size, min_count)
-    assert vocabulary.known == min(size, sum(counts >= min_count))
-    assert vocabulary.encode(words[: vocabulary.known]).tolist() == (
+    assert vocabulary.size == min(size, sum(counts >= min_count))
+    assert vocabulary.encode(words[: vocabulary.size]).tolist() == (
         list(range(2, len(vocabulary))) or [0]
     )
 

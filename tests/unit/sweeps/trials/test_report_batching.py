@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.trials.protocol import EXAMPLES, FINISHED
-from sweeps.trials.report_batching import LONGEST, SHARE, ReportBatcher
+from sweeps.trials.report_batching import LONGEST, TRAIN_TO_WAIT_RATIO, ReportBatcher
 
 
 class Driven:
@@ -53,7 +53,7 @@ def test_slow_evaluations_are_told_alone_however_long_the_wait():
 def test_evaluations_are_gathered_until_the_wait_is_a_fiftieth_of_them():
     trial = Driven(seconds=0.25)
     assert trial.report() == [10]
-    assert SHARE == 50
+    assert TRAIN_TO_WAIT_RATIO == 50
     assert trial.report(wait=1 / 64) == [20, 30, 40, 50]  # the first time above 50/64 seconds
     assert trial.report(wait=1 / 128) == [60, 70]
 
