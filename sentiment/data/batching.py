@@ -40,8 +40,8 @@ class Batch:
 class TextDataset:
     """A split as one model reads it: its vocabulary and its truncation over the shared arrays.
 
-    The corpus holds frequency ranks of whole texts; a vocabulary of fewer words and a maximum length
-    are index arithmetic over them, so nothing is copied for a trial. On a GPU the arrays
+    The corpus holds frequency ranks of whole texts; a vocabulary of fewer words and a maximum
+    length are index arithmetic over them, so nothing is copied for a trial. On a GPU the arrays
     are moved there once, and a batch costs no copy from the host.
     """
 
