@@ -19,8 +19,8 @@ sweep: $(STAMP)
 	$(PY) -m sweeps.launch --trials $(TRIALS)
 
 # Two test processes: most tests wait for processes, servers and disks. A file stays in one, as its
-# tests share what is dear to set up.
-PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadfile
+# tests share what is dear to set up; the long ones come first, and fill both to the end.
+PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: $(STAMP)
 	$(PYTEST) -m "not slow"
