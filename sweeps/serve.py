@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _CONNECTIONS = 256
 _STOP_SECONDS = 10
 _WARM_UPS = 3
+_SWITCH_SECONDS = 0.0005
 _WARM_UP_TEXT = "This film is great. " * 40
 
 
@@ -86,6 +87,8 @@ def make_server(bundle: Bundle, host: str, port: int) -> Server:
 
     class Announced(uvicorn.Server):
         async def startup(self, sockets: list[socket] | None = None) -> None:
+            # A prediction's Python may hold up the requests of others no longer than this.
+            sys.setswitchinterval(_SWITCH_SECONDS)
             for count in range(1, _WARM_UPS + 1):
                 await classifier.warm_up([_WARM_UP_TEXT] * count)
             await super().startup(sockets)
