@@ -73,7 +73,7 @@ def load(reference: str | None, store: str | None = None) -> Bundle:
 def make_server(bundle: Bundle, host: str, port: int) -> Server:
     """Return the server of a model; once it is ready it prints a request that works.
 
-    Predictions run in as many threads as there are cores, one core each.
+    Predictions run in half as many threads as there are cores, one core each.
     """
     import uvicorn
 
@@ -83,7 +83,8 @@ def make_server(bundle: Bundle, host: str, port: int) -> Server:
     from sweeps.serving.requests import EXAMPLE
 
     address = address_of(host, port)
-    classifier = BatchedClassifier(bundle, available_cores())
+    # Half of the cores predict, in larger batches; the others read requests and write answers.
+    classifier = BatchedClassifier(bundle, max(1, available_cores() // 2))
 
     class Announced(uvicorn.Server):
         async def startup(self, sockets: list[socket] | None = None) -> None:

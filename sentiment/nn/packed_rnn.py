@@ -34,7 +34,7 @@ _KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
 FEW_STEPS = 16
 """Steps up to which torch's packed kernel is as fast as our loops: see docs/benchmarks.md."""
 FEW_SEQUENCES = 4
-"""Sequences up to which it is faster without gradients: 1.3 to 3 times (GRU and RNN, H 32 to 256)."""
+"""Sequences up to which it is faster without gradients (GRU and RNN): see docs/benchmarks.md."""
 
 
 class PackedRNN(nn.Module):
