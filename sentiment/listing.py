@@ -48,7 +48,6 @@ def table_lines(
     for row in rows:
         table.add_row(*row)
     width = sum(2 + max(cell_len(cell) for cell in cells) for cells in zip(*rows, strict=True))
-    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
-    console.print(table)
-    assert isinstance(console.file, io.StringIO)
-    return [f"{indent}{line}".rstrip() for line in console.file.getvalue().splitlines()]
+    output = io.StringIO()
+    Console(file=output, width=width, markup=False, highlight=False, emoji=False).print(table)
+    return [f"{indent}{line}".rstrip() for line in output.getvalue().splitlines()]

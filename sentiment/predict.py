@@ -6,13 +6,14 @@ import codecs
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, BinaryIO
 
-from sentiment import cli
+from sentiment import cli, load
 from sentiment.errors import InputError
 
 if TYPE_CHECKING:
-    from sentiment.inference.bundle import Bundle
+    from sentiment.inference.loaded_model import LoadedModel
 
 CHUNK = 256
 """Texts predicted together: enough to sort by length, few enough to keep memory constant."""
@@ -45,32 +46,27 @@ def main(argv: list[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
 
-    from sentiment.inference.bundle import Bundle
     from sentiment.io.processes import available_cores
     from sentiment.nn.devices import configure_threads
-    from sentiment.tracking.model_uri import resolve_model
 
-    bundle = Bundle.load(resolve_model(args.model, args.tracking_uri))
-    cli.warn_of_padding(bundle.config)
+    model = load(args.model, args.tracking_uri)
+    cli.warn_of_padding(model.bundle.config)
     configure_threads(available_cores())
     interactive = not args.texts and sys.stdin.isatty()
     texts = iter(args.texts) if args.texts else read_lines(sys.stdin.buffer)
     for chunk in chunks(texts, 1 if interactive else CHUNK):
-        for line in answers(bundle, chunk, args.json):
+        for line in answers(model, chunk, args.json):
             print(line)
         sys.stdout.flush()
 
 
-def answers(bundle: Bundle, texts: list[str], as_json: bool) -> Iterator[str]:
+def answers(model: LoadedModel, texts: list[str], as_json: bool) -> Iterator[str]:
     """Yield a line for each text: the label and its probability, or a JSON object."""
-    for row in bundle.predict(texts):
-        best = int(row.argmax())
-        label, probability = bundle.label_names[best], float(row[best])
+    for prediction in model.predict(texts):
         if as_json:
-            every = {name: float(p) for name, p in zip(bundle.label_names, row, strict=True)}
-            yield json.dumps({"label": label, "probability": probability, "probabilities": every})
+            yield json.dumps(asdict(prediction))
         else:
-            yield f"{label}\t{probability:.4f}"
+            yield f"{prediction.label}\t{prediction.probability:.4f}"
 
 
 def chunks(

@@ -8,13 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from sweeps.serving.requests import MAX_TEXTS
+
 if TYPE_CHECKING:
     import numpy as np
 
     from sentiment.inference.bundle import Bundle
 
-MAX_BATCH_TEXTS = 1_000
-"""Texts of a batch; a single request may have as many, and is never divided."""
+MAX_BATCH_TEXTS = MAX_TEXTS
+"""Texts of a batch: those of the largest request, which is never divided."""
 
 
 class _Waiting(NamedTuple):
