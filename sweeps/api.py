@@ -23,7 +23,7 @@ from sweeps.execution.ray_cluster import joined_ray
 from sweeps.pipeline import sweep as pipeline
 from sweeps.pipeline.checks import check
 from sweeps.pipeline.flags import default_arguments, read_settings
-from sweeps.terminal import LOG_WIDTH
+from sweeps.terminal import sweep_console
 from sweeps.tracking.queries import (
     TrialRecord,
     chosen_run,
@@ -118,10 +118,7 @@ def run(
         KeyboardInterrupt: after what ran has been recorded as interrupted.
     """
     checked = _settings(settings, overrides or {})
-    if console is None:
-        console = Console(highlight=False, soft_wrap=True)
-        if not console.is_terminal and not console.is_jupyter:
-            console.width = LOG_WIDTH
+    console = console or sweep_console()
     with nullcontext() if checked.address is None else joined_ray(checked.address):
         result = pipeline.run(check(checked, console, quiet))
     return load(result.name, checked.tracking_uri, checked.experiment)

@@ -16,7 +16,6 @@ from sentiment.tracking.http import check_reachable, is_server
 from sentiment.tracking.provenance import redacted
 from sweeps.config import PLACES, SweepSettings
 from sweeps.pipeline.flags import add_flags, read_settings, seconds_of
-from sweeps.terminal import LOG_WIDTH
 
 if TYPE_CHECKING:
     from sweeps.pipeline.resume import ResumedSweep
@@ -65,7 +64,6 @@ def main(argv: list[str] | None = None) -> int:
         check_reachable(store)  # before the imports, which take seconds
 
     from mlflow.exceptions import MlflowException
-    from rich.console import Console
 
     from sweeps.errors import SweepError
     from sweeps.execution.ray_cluster import joined_ray
@@ -73,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     from sweeps.pipeline.dry_run import print_plan
     from sweeps.pipeline.resume import CompleteError
     from sweeps.pipeline.sweep import run
+    from sweeps.terminal import sweep_console
     from sweeps.tracking.outbox import RecordError
 
     resumed = None
@@ -92,9 +91,7 @@ def main(argv: list[str] | None = None) -> int:
         asked = resumed.settings.as_challenger or args.as_challenger
         settings = replace(resumed.settings, as_challenger=asked)
     # The result of --json goes to standard output alone, all else to standard error.
-    console = Console(stderr=args.json, highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+    console = sweep_console(stderr=args.json)
     try:
         with nullcontext() if settings.address is None else joined_ray(settings.address):
             context = check(settings, console, args.quiet, resumed)

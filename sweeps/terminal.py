@@ -18,6 +18,14 @@ _LAST_COMMAND = re.compile(r": (python -m .+)$")
 _BETWEEN = 2  # blanks between the two columns of a record
 
 
+def sweep_console(stderr: bool = False) -> Console:
+    """Return the console of a sweep: as wide as the terminal or notebook, `LOG_WIDTH` in a log."""
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not console.is_terminal and not console.is_jupyter:
+        console.width = LOG_WIDTH
+    return console
+
+
 def notify(console: Console, text: str) -> None:
     """Print text: wrapped at words on a terminal, each line whole in a log.
 
