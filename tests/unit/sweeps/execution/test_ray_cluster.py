@@ -13,8 +13,8 @@ from sentiment.errors import InputError
 from sweeps.config import SweepSettings
 from sweeps.execution.ray_cluster import joined_ray, local_ray
 from sweeps.execution.resources import Workers
-from sweeps.launch import LOG_WIDTH
 from sweeps.pipeline.checks import check
+from sweeps.terminal import LOG_WIDTH
 
 # isort: split
 import ray
