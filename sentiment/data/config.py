@@ -73,6 +73,9 @@ class DataConfig(Section):
         lt=1,
         description="share of validation in all but test (default: the set's own)",
     )
+    split_seed: int = Field(
+        1234, ge=0, le=2**32 - 1, description="seed of the splits that are drawn"
+    )
 
     @field_validator("data", "text_column", "label_map", mode="before")
     @classmethod
@@ -105,11 +108,9 @@ class DataConfig(Section):
         return value
 
 
-OF_FILES = tuple(
-    name
-    for name in DataConfig.model_fields
-    if name not in ("dataset", "data", "data_dir", "group_column", "validation_share")
-)
+_OF_ALL = ("dataset", "data", "data_dir", "group_column", "validation_share", "split_seed")
+
+OF_FILES = tuple(name for name in DataConfig.model_fields if name not in _OF_ALL)
 """Fields that are for files of one's own alone."""
 
 OF_DELIMITED = ("delimiter", "no_header", "quoting", "escape")

@@ -111,13 +111,22 @@ def _loaded(config: DataConfig, progress: Progress | None, key: TextKey) -> Data
             imdb.LABEL_NAMES,
             imdb.load(config.data_dir, progress, groups=config.group_column is not None),
             config.validation_share or _IMDB_VALIDATION_SHARE,
+            config.split_seed,
             progress,
             key,
         )
     if config.data_dir is not None:
         raise InputError(f"--data-dir is for --dataset imdb, not {config.dataset}")
     given = {"train": _from_package(_PACKAGE_SOURCES[config.dataset])}
-    return _divide(config.dataset, imdb.LABEL_NAMES, given, config.validation_share, progress, key)
+    return _divide(
+        config.dataset,
+        imdb.LABEL_NAMES,
+        given,
+        config.validation_share,
+        config.split_seed,
+        progress,
+        key,
+    )
 
 
 def _from_package(source: str) -> Split:
@@ -176,7 +185,13 @@ def _from_file(config: DataConfig, progress: Progress | None, key: TextKey) -> D
         if not rare:
             try:
                 dataset = _divide(
-                    table.account.name, classes.names, given, config.validation_share, progress, key
+                    table.account.name,
+                    classes.names,
+                    given,
+                    config.validation_share,
+                    config.split_seed,
+                    progress,
+                    key,
                 )
                 break
             except RareLabelsError as error:
@@ -236,6 +251,7 @@ def _divide(
     label_names: tuple[str, ...],
     given: Mapping[str, Split],
     validation_share: float | None,
+    seed: int,
     progress: Progress | None,
     key: TextKey,
 ) -> Dataset:
@@ -251,7 +267,9 @@ def _divide(
         others = [name for name in splits if name not in ("test", held)]
         if held not in splits:
             _require_classes(splits["train"], label_names)
-            splits["train"], splits[held] = hold_out(splits["train"], share, held, label_names, key)
+            splits["train"], splits[held] = hold_out(
+                splits["train"], share, held, label_names, key, seed
+            )
             others.remove("train")  # they are apart already
         for other in others:
             left = splits[other].without(splits[held], key)

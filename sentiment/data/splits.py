@@ -1,6 +1,6 @@
 """Parts of a data set, and how one is drawn from another so that no text is in both.
 
-What is drawn depends on nothing but the texts, their labels and `SEED`: not on the order of
+What is drawn depends on nothing but the texts, their labels and the seed: not on the order of
 the rows, and not on the version of a library's random generator.
 
 Twins are texts that differ in white space, case or Unicode normal form alone (`twin_key`). They
@@ -21,8 +21,6 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from sentiment.errors import InputError
-
-SEED = 1234
 
 TextKey = Callable[[str], str]
 """From a text to what it shares with its twins."""
@@ -129,6 +127,7 @@ def hold_out(
     purpose: str,
     label_names: Sequence[str],
     key: TextKey = twin_key,
+    seed: int = 1234,
 ) -> tuple[Split, Split]:
     """Draw a part of a split, of each class the same share, twins and groups together.
 
@@ -141,6 +140,7 @@ def hold_out(
         purpose: name of the part that is drawn; parts for other purposes are drawn anew.
         label_names: for messages.
         key: what twins have in common.
+        seed: another one draws other texts.
 
     Returns:
         What is left, and what was drawn; each in the order of `whole`.
@@ -155,7 +155,7 @@ def hold_out(
     together = whole.together(key)
     # By one of the original texts, not by the key: what has no twins keeps its place whatever
     # the key is, and a data set without any keeps its fingerprint.
-    lot = {rows[0]: _lot(min(whole.texts[row] for row in rows), purpose) for rows in together}
+    lot = {rows[0]: _lot(min(whole.texts[row] for row in rows), purpose, seed) for rows in together}
     groups = sorted(together, key=lambda rows: lot[rows[0]])
 
     held = np.zeros(len(whole), dtype=bool)
@@ -197,7 +197,7 @@ def hold_out(
     return whole.where(~held), whole.where(held)
 
 
-def _lot(text: str, purpose: str) -> float:
+def _lot(text: str, purpose: str, seed: int) -> float:
     """Return the text's own number, uniform in [0, 1)."""
-    data = f"{SEED}/{purpose}/{text}".encode("utf-8", "surrogatepass")
+    data = f"{seed}/{purpose}/{text}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(data).digest()[:6], "big") / 2**48

@@ -36,6 +36,14 @@ def test_the_draw_never_changes() -> None:
     assert held.texts == ["text 6", "text 10", "text 11", "text 19"]
 
 
+def test_another_seed_draws_other_texts() -> None:
+    whole = _split(*((f"text {i}", i % 2, 1) for i in range(200)))
+    _, held = hold_out(whole, 0.5, "test", ["neg", "pos"])
+    _, other = hold_out(whole, 0.5, "test", ["neg", "pos"], seed=7)
+    assert len(other) == len(held) == 100
+    assert 30 < len(set(held.texts) & set(other.texts)) < 70
+
+
 def test_the_draw_does_not_depend_on_the_order_of_rows() -> None:
     whole = _split(*((f"text {i}", i % 3, 1 + i % 2) for i in range(90)))
     order = np.random.default_rng(0).permutation(len(whole))
