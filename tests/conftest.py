@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 # Before anything imports MLflow: it reads this once.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -96,10 +97,26 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Pat
 
 @pytest.fixture(scope="session")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A finished sweep, read by many tests; what they add to its store has other names."""
-    from real_sweep import run_sweep
+    """A finished sweep, read by many tests; what they add to its store has other names.
 
-    return run_sweep(tmp_path_factory.mktemp("sweep"))
+    One test process makes it, and each other one takes a copy.
+    """
+    from real_sweep import copy_sweep, read_sweep, run_sweep
+
+    if os.environ.get("PYTEST_XDIST_WORKER") is None:
+        folder = tmp_path_factory.mktemp("sweep")
+        run_sweep(folder)
+        return read_sweep(folder)
+    made = tmp_path_factory.getbasetemp().parent / "sweep"
+    with FileLock(made.with_suffix(".lock")):
+        if not made.exists():
+            making = made.with_name("sweep-making")
+            making.mkdir()
+            run_sweep(making)
+            making.rename(made)
+    folder = tmp_path_factory.mktemp("sweep")
+    copy_sweep(made, folder)
+    return read_sweep(folder)
 
 
 @pytest.fixture(scope="session")

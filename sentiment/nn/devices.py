@@ -10,6 +10,7 @@ import torch
 
 from sentiment.config import Precision
 from sentiment.errors import InputError
+from sentiment.nn.matmul import bfloat16_speedup
 from sentiment.nn.packed_rnn import GATES, has_bfloat16_lstm
 from sentiment.wording import counted
 
@@ -21,6 +22,8 @@ _LARGEST_KEPT_BYTES, _KEPT_BYTES = 2**27, 2**28
 SMALLEST_REDUCED = 16_000
 """Elements of a recurrent matrix below which bfloat16 gains nothing in the loops of `recurrence`:
 a product's fixed cost and the conversions outweigh it (docs/benchmarks.md)."""
+FAST_SPEEDUP = 1.2
+"""Speed of products in bfloat16 over those in float32 from which on a CPU counts as fast in it."""
 
 
 def configure_threads(threads: int = 1) -> None:
@@ -78,7 +81,8 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     cpu = torch.cpu.get_capabilities()
-    return bool(cpu.get("amx_bf16") or cpu.get("avx512_bf16"))
+    there = bool(cpu.get("amx_bf16") or cpu.get("avx512_bf16"))
+    return there and bfloat16_speedup() >= FAST_SPEEDUP
 
 
 def pick_precision(precision: Precision, device: torch.device) -> torch.dtype:

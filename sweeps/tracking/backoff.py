@@ -96,12 +96,16 @@ class RetriedRequests:
                 again = True
                 self._health.request_failed(reason)
                 self._sync()
-                if backoff.wait(before_longer_wait=self._sync):
+                if backoff.wait(before_longer_wait=self._still_down):
                     self._health.probe_answered()
             else:
                 self._health.request_answered()
                 return result
         raise self._health.undelivered()
+
+    def _still_down(self) -> None:
+        self._health.probe_failed()
+        self._sync()
 
 
 def _doubled(interval: float) -> float:

@@ -12,6 +12,8 @@ from sweeps.tracking.outbox import UndeliveredError
 
 FAILING_FACTOR = 10
 """A store that answers, but fails at what it is asked, is waited for so many times as long."""
+QUIET_SECONDS = 5.0
+"""A request that fails once within these seconds, and then succeeds, is not notified."""
 
 
 class StoreHealth:
@@ -37,6 +39,7 @@ class StoreHealth:
         self._busy_since: float | None = None
         self._failing_since: float | None = None
         self._down_since: float | None = None
+        self._notified = False
         self._reason = ""
 
     def request_started(self) -> None:
@@ -44,28 +47,35 @@ class StoreHealth:
         self._busy_since = time.monotonic()
 
     def request_failed(self, reason: str) -> None:
-        """Note a transient error; the first in a row is notified.
+        """Note a transient error; the second in a row is notified, and a first that took long.
 
         Args:
             reason: why it failed, from `sweeps.tracking.transient_errors.transient_reason`.
         """
         self._reason = reason
-        if self._failing_since is None:
+        now = time.monotonic()
+        first = self._failing_since is None
+        if first:
             self._failing_since = self._down_since = self._busy_since
-            self._notify(
-                f"the store does not answer ({reason}): the trials continue, and what they report "
-                f"is kept in {self._outbox_path}"
-            )
         elif self._down_since is None:
-            self._down_since = time.monotonic()
+            self._down_since = now
+        if not first or _lasted(self._busy_since, now) > QUIET_SECONDS:
+            self._notify_once()
+
+    def probe_failed(self) -> None:
+        """Note that the server takes no requests yet; that is notified."""
+        self._notify_once()
 
     def request_answered(self) -> None:
-        """Note that the request succeeded; that is notified after transient errors."""
+        """Note that the request succeeded; that is notified after errors that were."""
         self._busy_since = self._down_since = None
-        if self._failing_since is not None:
-            lasted = duration(time.monotonic() - self._failing_since)
-            self._failing_since = None
-            self._notify(f"the store answers again after {lasted}; what was kept is being sent")
+        lasted = _lasted(self._failing_since, time.monotonic())
+        self._failing_since = None
+        if self._notified:
+            self._notified = False
+            self._notify(
+                f"the store answers again after {duration(lasted)}; what was kept is being sent"
+            )
 
     def probe_answered(self) -> None:
         """Note that the server takes requests again; whether they succeed is not known yet."""
@@ -94,6 +104,18 @@ class StoreHealth:
             f"{f' ({self._reason})' if self._reason else ''}; what it has not got yet lies in "
             f"{self._outbox_path}"
         )
+
+    def _notify_once(self) -> None:
+        if not self._notified:
+            self._notified = True
+            self._notify(
+                f"the store does not answer ({self._reason}): the trials continue, and what they "
+                f"report is kept in {self._outbox_path}"
+            )
+
+
+def _lasted(since: float | None, now: float) -> float:
+    return 0.0 if since is None else now - since
 
 
 def _exceeds(since: float | None, asked: float, timeout: float) -> bool:

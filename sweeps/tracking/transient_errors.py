@@ -20,6 +20,16 @@ _LONGEST_REQUESTED = 600.0
 _TEMPORARY = (408, 425, 429)
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _STATUS = re.compile(r"too many (\d{3}) error responses")
+# What urllib3's errors contain, wrapped in the request's address and its own class names.
+_WORDS = {
+    "Connection refused": "connection refused",
+    "Connection reset": "connection reset",
+    "Connection aborted": "connection closed without an answer",
+    "closed connection without response": "connection closed without an answer",
+    "Broken pipe": "connection closed while sending",
+    "timed out": "timed out",
+    "Name or service": "its name is not known",
+}
 
 
 def transient_reason(error: BaseException, uri: str) -> str | None:
@@ -107,7 +117,7 @@ def _in_words(error: BaseException) -> str:
     text = str(error)
     if found := _STATUS.search(text):
         return f"it answers {found[1]}"
-    for words in ("Connection refused", "Connection reset", "timed out", "Name or service"):
-        if words in text:
-            return {"Name or service": "its name is not known"}.get(words, words.lower())
+    for found_in, words in _WORDS.items():
+        if found_in in text:
+            return words
     return redacted(" ".join(text.split()))[:200] or type(error).__name__

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
 
 from mlflow import MlflowClient
 
+from sentiment.tracking.relocation import relocate
+
 TRIALS = 6
 KEPT = 4
+RESULT, OUTPUT = "result.json", "output.txt"
 SPACE = """
 cell: {choice: [rnn, gru, lstm]}
 hidden_dim: {int: [8, 24], log: true}
@@ -39,13 +43,25 @@ def command(module, *arguments, cwd, **options):
 
 
 def run_sweep(folder):
-    """Run a sweep of a few trials in a folder, and return what is known of it."""
+    """Run a sweep of a few trials in a folder."""
     (folder / "space.yaml").write_text(SPACE)
     arguments = ["--dataset", "rotten-tomatoes", "--trials", str(TRIALS), "--max-epochs", "1.5"]
     arguments += ["--space", "space.yaml", "--name", "first", "--json"]
     arguments += ["--final-seeds", "2", "--keep-models", str(KEPT), "--system-metrics"]
     done = command("sweeps.launch", *arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
+    (folder / RESULT).write_text(done.stdout)
+    (folder / OUTPUT).write_text(done.stderr)
+
+
+def copy_sweep(made, folder):
+    """Copy a sweep's folder to another, whose store knows the new place."""
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    relocate(folder / "mlflow.db")
+
+
+def read_sweep(folder):
+    """Return what is known of the sweep that was run in a folder."""
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("sentiment")
     runs = client.search_runs([experiment.experiment_id])
@@ -56,8 +72,8 @@ def run_sweep(folder):
     trials = sorted(role["trial"], key=lambda run: int(run.data.tags["sweep.trial"]))
     return SimpleNamespace(
         folder=folder,
-        output=done.stderr,
-        result=json.loads(done.stdout),
+        output=(folder / OUTPUT).read_text(),
+        result=json.loads((folder / RESULT).read_text()),
         client=client,
         parent=parent,
         trials=trials,

@@ -12,6 +12,7 @@ from sentiment.nn.devices import (
     precision_name,
     recurrent_precision,
 )
+from sentiment.nn.matmul import bfloat16_speedup
 
 CPU = torch.device("cpu")
 
@@ -27,9 +28,29 @@ def test_devices_by_name():
 def test_precision_is_what_is_asked_for_or_the_faster():
     assert pick_precision("float32", CPU) == torch.float32
     assert pick_precision("bfloat16", CPU) == torch.bfloat16
-    cpu = torch.cpu.get_capabilities()
-    fast = cpu.get("amx_bf16") or cpu.get("avx512_bf16")
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "speedup", "fast"),
+    [
+        ({"avx512_bf16": True}, 2.0, True),
+        ({"avx512_bf16": True}, 0.5, False),
+        ({"amx_bf16": True, "avx512_bf16": True}, 8.0, True),
+        ({"avx512_bf16": False}, 2.0, False),
+    ],
+)
+def test_auto_is_bfloat16_where_the_cpu_has_it_and_a_product_is_faster(
+    monkeypatch, capabilities, speedup, fast
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr("sentiment.nn.devices.bfloat16_speedup", lambda: speedup)
+    assert has_fast_bfloat16(CPU) == fast
     assert precision_name(pick_precision("auto", CPU)) == ("bfloat16" if fast else "float32")
+
+
+def test_the_speed_of_products_is_measured_once():
+    assert 0.02 < bfloat16_speedup() < 50
+    assert bfloat16_speedup() == bfloat16_speedup()
 
 
 def test_small_loops_stay_in_float32_unless_told():

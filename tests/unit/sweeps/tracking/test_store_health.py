@@ -47,7 +47,9 @@ def test_a_store_that_is_down(
     # It is down since the request was made; a wait counts from when it began.
     assert health.unavailable_for(4.0, asked=0.0)
     assert not health.unavailable_for(4.0, asked=3.0)
+    assert notified == []
     clock.now = 8.0
+    health.probe_failed()
     health.request_failed("connection refused")
     assert len(notified) == 1
     assert "the store does not answer (connection refused): the trials continue" in notified[0]
@@ -55,6 +57,22 @@ def test_a_store_that_is_down(
     health.request_answered()
     assert notified[1:] == ["the store answers again after 65 seconds; what was kept is being sent"]
     assert not health.unavailable_for(1.0, asked=0.0)
+
+
+def test_one_quick_failure_is_not_notified(
+    clock: SimpleNamespace, health: StoreHealth, notified: list[str]
+) -> None:
+    health.request_started()
+    clock.now = 1.0
+    health.request_failed("connection reset")
+    health.request_answered()
+    assert notified == []
+    health.request_started()
+    clock.now = 7.0
+    health.request_failed("timed out")
+    assert "(timed out)" in notified[0]
+    health.request_answered()
+    assert notified[1:] == ["the store answers again after 6 seconds; what was kept is being sent"]
 
 
 def test_a_store_that_answers_but_fails_has_ten_times_as_long(
