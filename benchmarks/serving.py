@@ -97,13 +97,13 @@ def _measure(store: Path, args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def serving(store: Path) -> Iterator[tuple[psutil.Process, int]]:
+def serving(store: Path, *flags: str) -> Iterator[tuple[psutil.Process, int]]:
     """Serve the champion of a store's folder while in here; give the process and the port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     process = subprocess.Popen(
-        [sys.executable, "-m", "sweeps.serve", "--port", str(port)],
+        [sys.executable, "-m", "sweeps.serve", "--port", str(port), *flags],
         cwd=store,
         env=_environment(),
         stdout=subprocess.PIPE,

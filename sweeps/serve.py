@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 import signal
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from uvicorn import Server
 
-    from sentiment.inference.bundle import Bundle
+    from sweeps.serving.follower import Alias
+    from sweeps.serving.served_model import ServedModel
 
 _CONNECTIONS = 256
 _STOP_SECONDS = 10
@@ -33,58 +35,62 @@ def main(argv: list[str] | None = None) -> int:
         description="Answer POST /invocations with labels and probabilities, in the forms of "
         "MLflow's scoring server; on this machine only unless --host says otherwise. Control-C "
         "ends it.",
-        common=("--model", "--tracking-uri", "--port", "--host"),
+        common=("--model", "--follow", "--tracking-uri", "--port", "--host"),
         examples=(
             "python -m sweeps.serve",
+            "python -m sweeps.serve --follow",
             "python -m sweeps.serve --model models:/sentiment@challenger --port 8001",
         ),
     )
     cli.add_model_arguments(parser)
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help="change to the version that the alias comes to name, without a restart",
+    )
     parser.add_argument("--port", type=int, default=8000, help="port to listen on")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     args = parser.parse_args(argv)
+    alias = _alias(args.model, args.tracking_uri) if args.follow else None
 
     with bind(args.host, args.port) as listening:
         warn_if_open(args.host)
         signal.signal(signal.SIGTERM, _end)
-        bundle = load(args.model, args.tracking_uri)
-        make_server(bundle, args.host, args.port).run(sockets=[listening])
+
+        from sentiment.tracking.model_uri import find_model
+        from sweeps.serving.served_model import load_served
+
+        model = load_served(find_model(args.model, args.tracking_uri))
+        make_server(model, args.host, args.port, alias).run(sockets=[listening])
     return 0
 
 
-def load(reference: str | None, store: str | None = None) -> Bundle:
-    """Load a model's bundle.
-
-    Args:
-        reference: which, as `sentiment.tracking.model_uri.resolve_model` takes it.
-        store: address of the tracking store; the default one, if None.
-
-    Raises:
-        InputError: there is no such model, or it is damaged.
-    """
-    from sentiment.inference.bundle import Bundle
-    from sentiment.tracking.model_uri import resolve_model
-
-    bundle = Bundle.load(resolve_model(reference, store))
-    cli.warn_of_padding(bundle.config)
-    return bundle
-
-
-def make_server(bundle: Bundle, host: str, port: int) -> Server:
+def make_server(model: ServedModel, host: str, port: int, follow: Alias | None = None) -> Server:
     """Return the server of a model; once it is ready it prints a request that works.
 
     Predictions run in half as many threads as there are cores, one core each.
+
+    Args:
+        model: what answers.
+        host: address that is printed, with the port.
+        port: see `host`.
+        follow: the alias whose changes the server goes along with, if any.
     """
     import uvicorn
 
     from sentiment.io.processes import available_cores
     from sweeps.serving.app import make_app
     from sweeps.serving.batching import BatchedClassifier
+    from sweeps.serving.follower import Follower
+    from sweeps.serving.metrics import ServingMetrics
     from sweeps.serving.requests import EXAMPLE
+    from sweeps.serving.served_model import check_answers
 
     address = address_of(host, port)
+    check_answers(model)
     # Half of the cores predict, in larger batches; the others read requests and write answers.
-    classifier = BatchedClassifier(bundle, max(1, available_cores() // 2))
+    classifier = BatchedClassifier(model, max(1, available_cores() // 2))
+    metrics = ServingMetrics(model.name)
 
     class Announced(uvicorn.Server):
         async def startup(self, sockets: list[socket] | None = None) -> None:
@@ -100,16 +106,26 @@ def make_server(bundle: Bundle, host: str, port: int) -> Server:
                     f"curl {address}/invocations -H 'Content-Type: application/json' -d {request}",
                     flush=True,
                 )
+                if follow is not None:
+                    self.following = asyncio.create_task(
+                        Follower(classifier, metrics, follow).run()
+                    )
 
     return Announced(
         uvicorn.Config(
-            make_app(classifier),
+            make_app(classifier, metrics),
             log_level="warning",
             access_log=False,
             limit_concurrency=_CONNECTIONS,
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
     )
+
+
+def _alias(reference: str | None, store: str | None) -> Alias:
+    from sweeps.serving.follower import Alias  # imports MLflow
+
+    return Alias(reference, store)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -1,20 +1,28 @@
 """The serving app: labels and probabilities over HTTP, in the forms of MLflow's scoring server.
 
 `POST /invocations` takes and answers what `mlflow models serve` does for the same model, so clients
-of either need no change; `/ping`, `/health` and `/version` are those of that server too.
+of either need no change; `/ping`, `/health` and `/version` are those of that server too. The header
+`X-Model` of an answer names the model that gave it.
 """
 
 from __future__ import annotations
 
+import time
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 
 from sweeps.serving.batching import BatchedClassifier
+from sweeps.serving.metrics import ServingMetrics
 from sweeps.serving.requests import EXAMPLE, RequestError, read_texts
+
+MODEL_HEADER = "X-Model"
+"""Header of an answer: the name of the model that gave it, percent-encoded."""
 
 
 class Prediction(BaseModel):
@@ -24,10 +32,17 @@ class Prediction(BaseModel):
     probability: float = Field(description="that label's probability", ge=0, le=1)
 
 
-class Answer(BaseModel):
+class Predictions(BaseModel):
     """The answer to a request: a prediction a text, in their order."""
 
     predictions: list[Prediction]
+
+
+class Model(BaseModel):
+    """The model that answers."""
+
+    model: str = Field(description="NAME/VERSION of a registered one, else its run or folder")
+    labels: tuple[str, ...] = Field(description="what it tells apart")
 
 
 class Problem(BaseModel):
@@ -45,38 +60,49 @@ class Record(BaseModel):
     text: str
 
 
-def make_app(classifier: BatchedClassifier) -> FastAPI:
-    """Return the app that answers with a model."""
+def make_app(classifier: BatchedClassifier, metrics: ServingMetrics) -> FastAPI:
+    """Return the app that answers with a model, and counts what it does."""
     # Its pages of documentation load scripts from elsewhere; the schema alone does not.
     app = FastAPI(title="sentiment-sweeps", docs_url=None, redoc_url=None)
 
-    @app.exception_handler(RequestError)
-    async def refuse(request: Request, error: RequestError) -> JSONResponse:
-        return JSONResponse(Problem(message=str(error)).model_dump(), error.status)
-
     @app.post(
         "/invocations",
-        response_model=Answer,
+        response_model=Predictions,
         responses={400: {"model": Problem}, 413: {"model": Problem}, 415: {"model": Problem}},
         openapi_extra={"requestBody": _request_body()},
     )
     async def invocations(request: Request) -> Response:
         """Classify the texts of a request."""
-        texts = await read_texts(request.headers, request.receive)
-        if texts is None:
-            return Response(status_code=499)  # the client is gone
-        probabilities = await classifier.predict(texts)
-        best = probabilities.argmax(axis=1)
-        names = classifier.label_names
-        answer = Answer(
-            predictions=[
-                Prediction(label=names[index], probability=float(row[index]))
-                for index, row in zip(best, probabilities, strict=True)
-            ]
+        began = time.perf_counter()
+        status = 500
+        try:
+            texts = await read_texts(request.headers, request.receive)
+            # Without texts the client is gone.
+            answer = Response(status_code=499) if texts is None else await classify(texts)
+            status = answer.status_code
+            return answer
+        except RequestError as error:
+            status = error.status
+            return JSONResponse(Problem(message=str(error)).model_dump(), status)
+        finally:
+            metrics.answered(status, time.perf_counter() - began)
+
+    async def classify(texts: list[str]) -> Response:
+        probabilities, model = await classifier.predict(texts)
+        names = model.bundle.label_names
+        predictions = [
+            Prediction(label=names[index], probability=float(row[index]))
+            for index, row in zip(probabilities.argmax(axis=1), probabilities, strict=True)
+        ]
+        metrics.predicted(model.name, (each.label for each in predictions))
+        return Response(
+            Predictions(predictions=predictions).model_dump_json(),
+            media_type="application/json",
+            headers={MODEL_HEADER: quote(model.name)},
         )
-        return Response(answer.model_dump_json(), media_type="application/json")
 
     @app.get("/ping", include_in_schema=False)
+    @app.get("/ready")
     @app.get("/health")
     async def health() -> Response:
         """Answer 200: the server starts to listen once its model is loaded and warm."""
@@ -85,7 +111,18 @@ def make_app(classifier: BatchedClassifier) -> FastAPI:
     @app.get("/version")
     async def mlflow_version() -> Response:
         """Return the version of MLflow whose forms the requests have."""
-        return Response(version("mlflow"), media_type="text/plain")
+        headers = {MODEL_HEADER: quote(classifier.model.name)}
+        return Response(version("mlflow"), media_type="text/plain", headers=headers)
+
+    @app.get("/model")
+    async def model() -> Model:
+        """Return the model that answers now."""
+        return Model(model=classifier.model.name, labels=classifier.model.bundle.label_names)
+
+    @app.get("/metrics")
+    async def prometheus() -> Response:
+        """Return counts of requests, their seconds and the labels predicted, for Prometheus."""
+        return Response(metrics.page(), media_type=CONTENT_TYPE_LATEST)
 
     return app
 

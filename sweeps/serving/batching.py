@@ -13,15 +13,27 @@ from sweeps.serving.requests import MAX_TEXTS
 if TYPE_CHECKING:
     import numpy as np
 
-    from sentiment.inference.bundle import Bundle
+    from sweeps.serving.served_model import ServedModel
 
 MAX_BATCH_TEXTS = MAX_TEXTS
 """Texts of a batch: those of the largest request, which is never divided."""
 
 
+class Answer(NamedTuple):
+    """What a request gets.
+
+    Attributes:
+        probabilities: of its texts, (n, C) in float32.
+        model: that predicted them.
+    """
+
+    probabilities: np.ndarray
+    model: ServedModel
+
+
 class _Waiting(NamedTuple):
     texts: list[str]
-    answer: asyncio.Future[np.ndarray]
+    answer: asyncio.Future[Answer]
 
 
 class BatchedClassifier:
@@ -29,41 +41,38 @@ class BatchedClassifier:
 
     No request waits for others to come: a free core takes at once all that wait, so a batch is as
     large as the load makes it. The coroutines belong to one event loop.
+
+    Attributes:
+        model: what predicts the next batch; may be replaced at any time.
     """
 
-    def __init__(self, bundle: Bundle, cores: int) -> None:
+    def __init__(self, model: ServedModel, cores: int) -> None:
         """Make the threads, one a core, each computing on one core.
 
         Args:
-            bundle: the model.
+            model: what predicts.
             cores: batches that are predicted at once.
         """
         from sentiment.nn.devices import configure_threads
 
-        self._bundle = bundle
+        self.model = model
         self._cores = cores
         self._threads = ThreadPoolExecutor(cores, "predict", initializer=configure_threads)
         self._waiting: deque[_Waiting] = deque()
         self._busy = 0
 
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the columns that `predict` returns."""
-        return self._bundle.label_names
-
-    async def predict(self, texts: list[str]) -> np.ndarray:
-        """Return the probabilities of some texts, (n, C) in float32."""
-        answer = asyncio.get_running_loop().create_future()
+    async def predict(self, texts: list[str]) -> Answer:
+        """Return the probabilities of some texts, all by one model."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(texts, answer))
         self._dispatch()
-        result: np.ndarray = await answer
-        return result
+        return await answer
 
     async def warm_up(self, texts: list[str]) -> None:
         """Predict some texts in every thread at once, so that no request pays for allocation."""
         loop = asyncio.get_running_loop()
         predictions = (
-            loop.run_in_executor(self._threads, self._bundle.predict, texts)
+            loop.run_in_executor(self._threads, self.model.bundle.predict, texts)
             for _ in range(self._cores)
         )
         await asyncio.gather(*predictions)
@@ -77,8 +86,9 @@ class BatchedClassifier:
             self._busy += 1
             texts = [text for each in batch for text in each.texts]
             loop = asyncio.get_running_loop()
-            done = loop.run_in_executor(self._threads, self._bundle.predict, texts)
-            done.add_done_callback(partial(self._answer, batch))
+            model = self.model
+            done = loop.run_in_executor(self._threads, model.bundle.predict, texts)
+            done.add_done_callback(partial(self._answer, batch, model))
 
     def _next_batch(self) -> list[_Waiting]:
         """Take waiting requests in their order, without those whose clients are gone."""
@@ -94,7 +104,9 @@ class BatchedClassifier:
             batch.append(self._waiting.popleft())
         return batch
 
-    def _answer(self, batch: list[_Waiting], done: asyncio.Future[np.ndarray]) -> None:
+    def _answer(
+        self, batch: list[_Waiting], model: ServedModel, done: asyncio.Future[np.ndarray]
+    ) -> None:
         """Hand the rows of a batch to its requests, and start the next batch."""
         self._busy -= 1
         start = 0
@@ -109,5 +121,5 @@ class BatchedClassifier:
             elif error is not None:
                 answer.set_exception(error)
             else:
-                answer.set_result(done.result()[rows])
+                answer.set_result(Answer(done.result()[rows], model))
         self._dispatch()

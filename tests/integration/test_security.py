@@ -27,11 +27,11 @@ from sentiment.inference.bundle import FILES, Bundle
 from sentiment.io.archive import read_members
 from sentiment.io.cache import cached, sha256_of
 from sentiment.tracking.logged_model import save_mlflow_model
-from sentiment.tracking.model_uri import resolve_model
+from sentiment.tracking.model_uri import find_model, resolve_model
 from sentiment.tracking.store import open_store
 from sweeps.config import SweepSettings
-from sweeps.serve import load as load_to_serve
 from sweeps.serving.ports import warn_if_open
+from sweeps.serving.served_model import load_served
 from sweeps.tracking.queries import find_sweep
 
 UNPICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "read_pickle"}
@@ -115,7 +115,9 @@ def test_pickles_in_a_logged_models_folder_are_ignored(
     (folder / "code" / "sentiment" / "__init__.py").write_text(f"open({str(mark)!r}, 'w')")
     assert np.array_equal(Bundle.load(resolve_model(str(folder))).predict(["great film"]), expected)
     # The server takes the bundle, and neither the code nor the description beside it.
-    assert np.array_equal(load_to_serve(str(folder)).predict(["great film"]), expected)
+    assert np.array_equal(
+        load_served(find_model(str(folder))).bundle.predict(["great film"]), expected
+    )
     assert not mark.exists()
 
 

@@ -140,7 +140,10 @@ def test_it_says_a_request_that_works(server: Serving) -> None:
     assert status == 200
     (prediction,) = answer["predictions"]
     assert set(prediction) == {"label", "probability"}
-    assert get(server, "/ping") == (200, b"\n")
+    for path in ("/ping", "/health", "/ready"):
+        assert get(server, path) == (200, b"\n")
+    assert json.loads(get(server, "/model")[1]) == {"model": "bundle", "labels": ["neg", "pos"]}
+    assert b'sentiment_requests_total{status="200"} 1.0' in get(server, "/metrics")[1]
     assert get(server, "/version") == (200, mlflow.__version__.encode())
 
 

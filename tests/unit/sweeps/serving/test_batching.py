@@ -6,13 +6,14 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from sentiment.inference.bundle import Bundle
-from sweeps.serving.batching import MAX_BATCH_TEXTS, BatchedClassifier
+from sweeps.serving.batching import MAX_BATCH_TEXTS, Answer, BatchedClassifier
+from sweeps.serving.served_model import ServedModel
 
 
 class Counting:
@@ -38,6 +39,10 @@ def model(make_bundle: Callable[[int], Path]) -> Counting:
     return Counting(Bundle.load(make_bundle(0)))
 
 
+def served(model: Counting) -> ServedModel:
+    return ServedModel("counting", cast(Bundle, model))
+
+
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(work)
 
@@ -45,8 +50,8 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 def test_waiting_requests_make_one_batch_and_get_their_own_rows(model: Counting) -> None:
     requests = [["good"], ["bad", "film"], ["plot"], ["a good film", "", "bad"]]
 
-    async def work() -> list[np.ndarray]:
-        classifier = BatchedClassifier(model, 1)
+    async def work() -> list[Answer]:
+        classifier = BatchedClassifier(served(model), 1)
         model.open.clear()
         first = asyncio.create_task(classifier.predict(["first"]))
         await asyncio.sleep(0.05)
@@ -59,12 +64,12 @@ def test_waiting_requests_make_one_batch_and_get_their_own_rows(model: Counting)
     answers = run(work())
     assert model.sizes == [1, 7]
     for texts, answer in zip(requests, answers, strict=True):
-        np.testing.assert_allclose(answer, model.bundle.predict(texts), atol=1e-5)
+        np.testing.assert_allclose(answer.probabilities, model.bundle.predict(texts), atol=1e-5)
 
 
 def test_a_free_core_takes_a_request_at_once(model: Counting) -> None:
     async def work() -> None:
-        classifier = BatchedClassifier(model, 2)
+        classifier = BatchedClassifier(served(model), 2)
         model.open.clear()
         tasks = [asyncio.create_task(classifier.predict([text])) for text in "abc"]
         await asyncio.sleep(0.1)
@@ -80,7 +85,7 @@ def test_a_batch_is_bounded(model: Counting) -> None:
     large = ["a"] * (MAX_BATCH_TEXTS - 1)
 
     async def work() -> None:
-        classifier = BatchedClassifier(model, 1)
+        classifier = BatchedClassifier(served(model), 1)
         model.open.clear()
         tasks = [asyncio.create_task(classifier.predict(["first"]))]
         await asyncio.sleep(0.05)
@@ -96,7 +101,7 @@ def test_a_batch_is_bounded(model: Counting) -> None:
 
 def test_a_client_that_is_gone_is_passed_over(model: Counting) -> None:
     async def work() -> np.ndarray:
-        classifier = BatchedClassifier(model, 1)
+        classifier = BatchedClassifier(served(model), 1)
         model.open.clear()
         first = asyncio.create_task(classifier.predict(["first"]))
         await asyncio.sleep(0.05)
@@ -107,8 +112,7 @@ def test_a_client_that_is_gone_is_passed_over(model: Counting) -> None:
         await asyncio.sleep(0)
         model.open.set()
         await first
-        answer: np.ndarray = await last
-        return answer
+        return (await last).probabilities
 
     answer = run(work())
     assert model.sizes == [1, 1]
@@ -117,10 +121,31 @@ def test_a_client_that_is_gone_is_passed_over(model: Counting) -> None:
 
 def test_an_error_reaches_its_request_and_the_next_is_answered(model: Counting) -> None:
     async def work() -> np.ndarray:
-        classifier = BatchedClassifier(model, 1)
+        classifier = BatchedClassifier(served(model), 1)
         with pytest.raises(ValueError, match="a model that fails"):
             await classifier.predict(["fail"])
-        answer: np.ndarray = await classifier.predict(["good"])
-        return answer
+        return (await classifier.predict(["good"])).probabilities
 
     assert run(work()).shape == (1, 2)
+
+
+def test_a_batch_is_predicted_by_one_model(
+    model: Counting, make_bundle: Callable[[int], Path]
+) -> None:
+    other = ServedModel("other", Bundle.load(make_bundle(1)))
+
+    async def work() -> list[Answer]:
+        classifier = BatchedClassifier(served(model), 1)
+        model.open.clear()
+        before = asyncio.create_task(classifier.predict(["great", "bad"]))
+        await asyncio.sleep(0.05)
+        after = asyncio.create_task(classifier.predict(["great", "bad"]))
+        classifier.model = other
+        model.open.set()
+        return [await before, await after]
+
+    before, after = run(work())
+    assert (before.model.name, after.model.name) == ("counting", "other")
+    for answer in (before, after):
+        expected = answer.model.bundle.predict(["great", "bad"])
+        np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)
