@@ -64,6 +64,7 @@ class SweepSettings:
         address: of the Ray cluster to join; None starts Ray on this machine.
         storage: where checkpoints of running trials lie; None: in the sweep's folder.
         study_storage: database of Optuna's study; None: a file in the sweep's folder.
+        notify: command or webhook that receives how the sweep ended; None: none.
         as_challenger: move the alias `challenger` to the winner, whatever the present one is.
     """
 
@@ -250,6 +251,14 @@ class SweepSettings:
     system_metrics: bool = field(
         default=False, metadata=_flag("record", "record the load of CPU, memory and GPU")
     )
+    notify: str | None = field(
+        default=None,
+        metadata=_flag(
+            "record",
+            "send how the sweep ended to a URL (a webhook), or to a command's standard input",
+            "URL|COMMAND",
+        ),
+    )
 
     @property
     def finalist_count(self) -> int:
@@ -266,11 +275,11 @@ class SweepSettings:
     def to_json(self) -> str:
         """Return the settings as JSON, for a later resume.
 
-        Without the addresses of store and cluster, which are given again to resume it, and without
-        the credentials in the others.
+        Without the addresses of store, cluster and webhook, which are given again to resume it, and
+        without the credentials in the others.
         """
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
-        del plain["tracking_uri"], plain["address"]
+        del plain["tracking_uri"], plain["address"], plain["notify"]
         for name in PLACES:
             plain[name] = None if plain[name] is None else redacted(plain[name])
         return json.dumps({**plain, "data": self.data.model_dump()}, indent=1, default=dict)

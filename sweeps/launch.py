@@ -45,6 +45,7 @@ RESUMABLE = (
     "as_challenger",
     "tracking_uri",
     "experiment",
+    "notify",
     "dry_run",
     "quiet",
     "json",
@@ -89,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         except RecordError as error:
             return _failed(error)
         asked = resumed.settings.as_challenger or args.as_challenger
-        settings = replace(resumed.settings, as_challenger=asked)
+        settings = replace(resumed.settings, as_challenger=asked, notify=args.notify)
     # The result of --json goes to standard output alone, all else to standard error.
     console = sweep_console(stderr=args.json)
     try:

@@ -31,12 +31,15 @@ _SECRETS = re.compile(
     r"(?i)((?:\w*(?:password|passwd|token|secret|credential|signature)|\w+key|(?<=[?&])(?:key|sig))=)"
     r"(?:'[^']*'|\"[^\"]*\"|[^&\s]+)"
 )
+# Whoever knows a webhook's address can write to it.
+_WEBHOOK = re.compile(r"(--notify[= ]['\"]?https?://[^/\s'\"]*)/[^\s'\"]+")
 # Clock steps move a process's start time, which is counted from the boot, by up to seconds.
 _CLOCK_TOLERANCE = 5.0
 
 
 def redacted(text: str) -> str:
-    """Return a text without the user names, passwords and tokens in its addresses."""
+    """Return a text without the user names, passwords, tokens and webhooks in its addresses."""
+    text = _WEBHOOK.sub(r"\1/***", text)
     return _SECRETS.sub(r"\1***", _CREDENTIALS.sub("***@", text))
 
 

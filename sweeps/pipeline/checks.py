@@ -28,6 +28,7 @@ from sweeps.execution.ray_cluster import (
 from sweeps.execution.ray_directory import choose_directory
 from sweeps.execution.resources import Node, Workers, describe_nodes, plan_workers
 from sweeps.pipeline.context import SweepContext, check_same_data
+from sweeps.pipeline.notification import check_notify
 from sweeps.pipeline.record import name_in_use
 from sweeps.pipeline.resume import ResumedSweep
 from sweeps.registry.versions import check_model_name
@@ -83,6 +84,7 @@ def check(
     space = resumed.space if resumed else SearchSpace.load(name).fix(settings.overrides)
     make_sampler(settings.sampler, space, settings.seed)
     check_model_name(settings.model_name)
+    check_notify(settings.notify)
     uri = tracking_uri(settings.tracking_uri)
     _check_store(settings, uri, studies, new=resumed is None)
     for line in _machine_lines(settings, nodes, workers, name, resumed is not None):

@@ -18,6 +18,7 @@ from sweeps.console.summary import SweepResult, print_result, resume_command, st
 from sweeps.execution.ray_cluster import local_ray
 from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.executor import Executor
+from sweeps.pipeline.notification import finished, send, unfinished
 from sweeps.pipeline.record import open_workspace, start_tracker, subject_of
 from sweeps.pipeline.running import RunningSweep
 from sweeps.pipeline.stages.baselines import train_baselines
@@ -105,18 +106,21 @@ def _run_recorded(
         running = RunningSweep(context, workspace, tracker, executor, subject, warnings)
         _describe_start(running)
         result, choice = _run_stages(running, past)
-    except BaseException:
+    except BaseException as error:
         # Also at Control-C: the record must not stay open.
         try:
             tracker.end("interrupted")
         finally:
             command = resume_command(tracker.name, settings)
             context.notify(f"sweep {tracker.name} was interrupted; resume it: {command}")
+            ended = unfinished(tracker.name, tracker.run_id, error, command)
+            send(settings.notify, ended, context.notify)
         raise
     checkpoints.remove()
     report(context, client, tracker.run_id, choice.predictions)
     examples = len(context.dataset.splits["train"].texts)
     print_result(context.console, result, settings, context.uri, tracker.experiment_id, examples)
+    send(settings.notify, finished(result), context.notify)
     return result
 
 
