@@ -135,6 +135,14 @@ class SweepSettings:
         default=None,
         metadata=_flag("search", "begin with what the trials of that sweep found", "SWEEP"),
     )
+    enqueue: tuple[str, ...] = field(
+        default=(),
+        metadata=_flag(
+            "search",
+            "settings to try first: recipes, or YAML files with a list of them",
+            "FILE|RECIPE",
+        ),
+    )
     baseline: bool = field(
         default=True,
         metadata=_flag("search", "compare the registered model with naive-Bayes n-grams"),
@@ -293,7 +301,8 @@ class SweepSettings:
         """
         try:
             plain = json.loads(text)
-            return cls(**{**plain, "data": DataConfig(**plain["data"])})
+            first = tuple(plain.get("enqueue", ()))
+            return cls(**{**plain, "data": DataConfig(**plain["data"]), "enqueue": first})
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f"the sweep's settings.json can't be read, as it is damaged or another version "

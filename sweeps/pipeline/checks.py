@@ -81,7 +81,10 @@ def check(
     )
     on_gpu = workers.gpus > 0
     name = settings.space or ("gpu" if on_gpu else "cpu")
-    space = resumed.space if resumed else SearchSpace.load(name).fix(settings.overrides)
+    if resumed:
+        space = resumed.space
+    else:
+        space = SearchSpace.load(name).fix(settings.overrides).enqueue(settings.enqueue)
     make_sampler(settings.sampler, space, settings.seed)
     check_model_name(settings.model_name)
     check_notify(settings.notify)

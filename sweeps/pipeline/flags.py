@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from sentiment import cli
 from sentiment.config import SECTION_OF, Config, likeliest, parse_assignments
@@ -31,6 +31,15 @@ def add_flags(parser: argparse._ArgumentGroup, group: str) -> None:
             switch = argparse.BooleanOptionalAction if setting.default else "store_true"
             parser.add_argument(
                 flag(setting.name), action=switch, default=setting.default, help=described.help
+            )
+            continue
+        if get_origin(hints[setting.name]) is tuple:
+            parser.add_argument(
+                flag(setting.name),
+                nargs="+",
+                default=setting.default,
+                metavar=described.metavar,
+                help=described.help,
             )
             continue
         number = next((kind for kind in (int, float) if kind in kinds), str)
@@ -138,4 +147,4 @@ def _value(args: argparse.Namespace, name: str, described: Flag) -> Any:
         shown = name.replace("_", "-")
         close = likeliest(value, described.choices)
         raise InputError(f"--{shown} {value}: there is no such {shown}; {close}")
-    return value
+    return tuple(value) if isinstance(value, list) else value

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from sentiment.config import Objective
 from sweeps.search.samplers import Cost, make_sampler
-from sweeps.search.study import make_study, numbered
+from sweeps.search.study import enqueue_first, make_study, numbered
 from sweeps.search.warm_start import PastTrial, warm_start
 from sweeps.space.space import SearchSpace
 
@@ -43,5 +43,7 @@ def first_suggestions(
     if before:
         study.add_trials(before)
         study.sampler = make_sampler(sampler, space, seed, len(numbered(before)), cost)
+    else:
+        enqueue_first(study, space)
     warm_start(study, past, space)
     return [space.suggest(study.ask()) for _ in range(count)]

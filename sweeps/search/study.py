@@ -30,6 +30,8 @@ ENDED_BY = "ended_by"
 TIME_BUDGET = "time budget"
 """Value of `ENDED_BY`."""
 
+_ENQUEUED = "enqueued"  # of a study: its first trials have been set
+
 
 def make_study(
     storage_url: str | None,
@@ -88,6 +90,20 @@ def make_study(
     if drawn:
         study.sampler = make_sampler(sampler, space, seed, drawn, cost)
     return study
+
+
+def enqueue_first(study: Study, space: SearchSpace) -> None:
+    """Let a study begin with the settings that its space enqueues; a second call adds none.
+
+    Args:
+        study: the study.
+        space: what is searched.
+    """
+    if not space.enqueued or study.user_attrs.get(_ENQUEUED):
+        return
+    for settings in space.enqueued:
+        study.enqueue_trial(settings, skip_if_exists=True)
+    study.set_user_attr(_ENQUEUED, True)
 
 
 def numbered(trials: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:

@@ -11,6 +11,7 @@ is a choice, a range, or a bare value that fixes it:
     momentum: {float: [0, 0.95], when: {optimizer: sgd}}
     pooling: max
     batch_size: null                             # drop what the base says
+    enqueue: [{cell: gru, learning_rate: 4e-3}]  # tried first; the sampler adds what is missing
 
 Keys are checked against the fields, every value and bound against its field's type, and every
 condition against the choice that it names.
@@ -42,6 +43,7 @@ from sweeps.space.dimensions import (
     IntRange,
     Scalar,
 )
+from sweeps.space.enqueued import ENQUEUE, check_enqueued, fitting, parse_enqueued
 from sweeps.space.hyperparameters import NOT_RANGES, check_name, to_typed, types_of
 
 SHIPPED: tuple[str, ...] = ("cpu", "gpu")
@@ -52,10 +54,17 @@ _LONGEST_CHOICE = 100
 
 
 class ParsedSpace(NamedTuple):
-    """Contents of a space file: `dimensions`, parents first, and `fixed` values by name."""
+    """Contents of a space file.
+
+    Attributes:
+        dimensions: what is searched, parents first.
+        fixed: values by name.
+        enqueued: settings that a search tries first, each of them searched.
+    """
 
     dimensions: dict[str, Dimension]
     fixed: dict[str, Scalar]
+    enqueued: tuple[dict[str, Scalar], ...] = ()
 
 
 def space_path(name_or_path: str | Path) -> tuple[Path, str]:
@@ -65,8 +74,13 @@ def space_path(name_or_path: str | Path) -> tuple[Path, str]:
     return Path(name_or_path), str(name_or_path)
 
 
-def read_yaml(path: Path, source: str) -> Any:
-    """Read a space file; `source` opens each error message.
+def read_yaml(path: Path, source: str, flag: str = "--space") -> Any:
+    """Read a space file, or one of settings.
+
+    Args:
+        path: the file.
+        source: opens each error message.
+        flag: that names the file.
 
     Raises:
         InputError: it can't be read, or is not UTF-8 or not YAML.
@@ -79,10 +93,8 @@ def read_yaml(path: Path, source: str) -> Any:
         ) from None
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise InputError(
-            f"--space {source}: {reason}; give a YAML file or a shipped space: "
-            f"{' or '.join(SHIPPED)}"
-        ) from None
+        others = f"a shipped space: {' or '.join(SHIPPED)}" if flag == "--space" else "a recipe"
+        raise InputError(f"{flag} {source}: {reason}; give a YAML file or {others}") from None
     try:
         return yaml.load(text, _SpaceLoader)
     except yaml.MarkedYAMLError as error:
@@ -107,6 +119,8 @@ def parse_space(mapping: Mapping[str, Any], source: str) -> ParsedSpace:
     dimensions: dict[str, Dimension] = {}
     fixed: dict[str, Scalar] = {}
     entries = dict(mapping)
+    given = entries.pop(ENQUEUE, None)
+    inherited_first: tuple[dict[str, Scalar], ...] = ()
     based = "base" in entries
     if based:
         base = entries.pop("base")
@@ -115,6 +129,8 @@ def parse_space(mapping: Mapping[str, Any], source: str) -> ParsedSpace:
         path, shipped_source = space_path(base)
         shipped = parse_space(read_yaml(path, shipped_source), shipped_source)
         dimensions, fixed = dict(shipped.dimensions), dict(shipped.fixed)
+        if ENQUEUE not in mapping:
+            inherited_first = shipped.enqueued
     inherited = set(dimensions) - set(entries)
 
     for name, entry in entries.items():
@@ -135,7 +151,13 @@ def parse_space(mapping: Mapping[str, Any], source: str) -> ParsedSpace:
     for name in set(dimensions) - inherited:
         dimensions[name] = validate_conditions(name, dimensions, f"{source}: {name}")
     dimensions, _ = simplify(parents_first(dimensions, source), fixed, source)
-    return ParsedSpace(dimensions, fixed)
+    where = f"{source}: {ENQUEUE}"
+    own = () if given is None else parse_enqueued(given, where)
+    enqueued = (
+        *(check_enqueued(each, dimensions, fixed, where) for each in own),
+        *(fitting(each, dimensions) for each in inherited_first),
+    )
+    return ParsedSpace(dimensions, fixed, tuple(each for each in enqueued if each))
 
 
 def _parse_dimension(name: str, entry: Mapping[Any, Any], where: str) -> Dimension:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from sentiment.config import SECTION_OF, fingerprint
+from sentiment.recipes.recipe import load_recipe, recipe_names
 from sweeps.space import space_yaml
 from sweeps.space.conditions import parents_first, simplify
 from sweeps.space.dimensions import (
@@ -26,6 +27,7 @@ from sweeps.space.dimensions import (
     is_active,
     suggest,
 )
+from sweeps.space.enqueued import ENQUEUE, check_enqueued, fitting, parse_enqueued
 from sweeps.space.hyperparameters import (
     BY_FLAG,
     adapter_of,
@@ -47,12 +49,13 @@ class SearchSpace:
     """What a sweep searches (`dimensions`, parents first) and what it fixes (`fixed`).
 
     A hyperparameter in neither has its default. Two spaces are equal if they say the same, in
-    whatever order and under whatever name.
+    whatever order and under whatever name, whatever is `enqueued`: tried first.
     """
 
     dimensions: dict[str, Dimension]
     fixed: dict[str, Scalar]
     name: str = field(default="space", compare=False)
+    enqueued: tuple[dict[str, Scalar], ...] = field(default=(), compare=False)
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> SearchSpace:
@@ -72,7 +75,8 @@ class SearchSpace:
         Raises:
             InputError: something in the mapping is wrong.
         """
-        return cls._checked(*parse_space(mapping, source), source)
+        dimensions, fixed, enqueued = parse_space(mapping, source)
+        return replace(cls._checked(dimensions, fixed, source), enqueued=enqueued)
 
     @classmethod
     def _checked(
@@ -114,7 +118,37 @@ class SearchSpace:
                 dimensions.pop(name, None)
                 if value is not None:
                     fixed[name] = value
-        return self._checked(dimensions, fixed, source, self.name)
+        fixed_space = self._checked(dimensions, fixed, source, self.name)
+        still = (fitting(each, dimensions) for each in self.enqueued)
+        return replace(fixed_space, enqueued=tuple(each for each in still if each))
+
+    def enqueue(self, names: Sequence[str], source: str = "--enqueue") -> SearchSpace:
+        """Return the space with more settings that are tried first, before those of its own.
+
+        Args:
+            names: recipes, whose searched settings are taken, or YAML files of settings.
+            source: opens each error message.
+
+        Raises:
+            InputError: there is no such recipe or file, or settings lie outside the space.
+        """
+        found: list[dict[str, Scalar]] = []
+        for name in names:
+            where = f"{source} {name}"
+            if name in recipe_names():
+                searched = {
+                    each: value
+                    for each, value in load_recipe(name).settings.items()
+                    if each in self.dimensions
+                }
+                given: Any = searched
+            else:
+                given = read_yaml(Path(name), name, source)
+            found += [
+                check_enqueued(each, self.dimensions, self.fixed, where)
+                for each in parse_enqueued(given, where)
+            ]
+        return replace(self, enqueued=(*found, *self.enqueued))
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """Let Optuna choose, and return the fixed and the chosen values.
@@ -204,7 +238,8 @@ class SearchSpace:
 
     def to_yaml(self) -> str:
         """Return the whole space as a space file: reading it gives an equal space."""
-        return space_yaml.dump(self.to_mapping())
+        enqueued = {ENQUEUE: [dict(each) for each in self.enqueued]} if self.enqueued else {}
+        return space_yaml.dump(self.to_mapping() | enqueued)
 
     @property
     def fingerprint(self) -> str:

@@ -15,7 +15,7 @@ from sweeps.pipeline.executor import TrialPlan
 from sweeps.pipeline.running import RunningSweep
 from sweeps.search.asha import ResumableASHA, make_scheduler
 from sweeps.search.optuna_searcher import OptunaSearcher
-from sweeps.search.study import make_study, note_runs
+from sweeps.search.study import enqueue_first, make_study, note_runs
 from sweeps.search.warm_start import PastTrial, warm_start
 from sweeps.tracking.queries import find_sweep, finished_trials
 from sweeps.trials.retry import RetryTracker
@@ -61,6 +61,7 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
         settings.seed,
         context.cost,
     )
+    enqueue_first(study, space)
     if past:
         added = warm_start(study, past, space)
         used = counted(added.used, "trial")

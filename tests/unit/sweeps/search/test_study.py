@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -11,7 +12,7 @@ from toy_search import BUDGET, METRIC, evaluation, search_over, study_in
 from toy_space import TOY
 
 from sentiment.errors import InputError
-from sweeps.search.study import make_study, note_runs
+from sweeps.search.study import enqueue_first, make_study, note_runs
 
 
 @pytest.fixture
@@ -77,3 +78,21 @@ def test_a_storage_that_cannot_be_opened_is_refused(tmp_path):
         assert "secret" not in str(caught.value)
     with sqlite3.connect(foreign) as connection:
         assert connection.execute("select count(*) from sqlite_master").fetchone() == (1,)
+
+
+def test_what_a_space_enqueues_comes_first_and_once(storage):
+    first = ({"cell": "gru", "learning_rate": 4e-3}, {"cell": "lstm", "dropout": 0.1})
+    space = replace(TOY, enqueued=first)
+
+    def opened():
+        study = make_study(storage, "toy", METRIC, space)
+        enqueue_first(study, space)
+        return study
+
+    taken = space.suggest(opened().ask())
+    assert {name: taken[name] for name in first[0]} == first[0]
+    # The process dies, and the sweep is resumed.
+    study = opened()
+    taken = space.suggest(study.ask())
+    assert {name: taken[name] for name in first[1]} == first[1]
+    assert len(study.get_trials(deepcopy=False)) == 2
