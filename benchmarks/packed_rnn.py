@@ -6,11 +6,13 @@ thread and denormals flushed. The floor is the matrix products alone, by torch's
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
@@ -19,8 +21,11 @@ from benchmarks import tables
 from benchmarks.tutorial_loop import CELLS
 from sentiment import cli
 from sentiment.data.packed_layout import PackedLayout
+from sentiment.errors import InputError
+from sentiment.nn import rnn_choice
 from sentiment.nn.devices import configure_threads, has_fast_bfloat16
 from sentiment.nn.packed_rnn import GATES, PackedRNN
+from sentiment.nn.rnn_choice import Compiled, compiled
 
 EMBEDDING = 100
 Run = Callable[[], object]
@@ -35,12 +40,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=64, help="sequences")
     parser.add_argument("--tokens", type=int, default=270, help="tokens of a sequence, about")
     parser.add_argument("--shapes", action="store_true", help="many shapes against torch packed")
+    parser.add_argument(
+        "--compiled", action="store_true", help="compiled against the loops in Python"
+    )
     parser.add_argument("--write", metavar="FILE", help="Markdown file whose table is replaced")
     args = parser.parse_args(argv)
     configure_threads(1)
     torch.manual_seed(0)
     if args.shapes:
         name, table = "packed-shapes", shapes(args.cells, args.rounds)
+    elif args.compiled:
+        cells = [cell for cell in args.cells if cell != "lstm"]
+        name, table = "compiled-rnn", both_ways(cells, args.hidden, args.rounds, args.batch)
     else:
         name = "packed-rnn"
         table = kernels(args.cells, args.hidden, args.rounds, args.batch, args.tokens)
@@ -110,6 +121,35 @@ def shapes(cells: list[str], rounds: int) -> str:
     return tables.markdown(header, rows)
 
 
+def both_ways(cells: list[str], hidden: list[int], rounds: int, batch: int) -> str:
+    """Measure a layer compiled and by the loops in Python; return the table."""
+    found, reason = compiled()
+    if found is None:
+        raise InputError(f"GRU and RNN are not compiled here: {reason}")
+    layout = _review_lengths(batch)
+    header = [
+        "layer", "directions", "Python, tokens/s", "compiled, tokens/s", "compiled over Python",
+    ]  # fmt: skip
+    rows = []
+    for cell, units, directions in itertools.product(cells, hidden, (1, 2)):
+        sides = {
+            "Python": by(Compiled(None, ""), ours(cell, units, layout, None, directions)),
+            "compiled": by(Compiled(found, ""), ours(cell, units, layout, None, directions)),
+        }
+        seconds = alternate(sides, rounds)
+        rows.append(
+            [
+                f"{cell.upper()} {units}",
+                str(directions),
+                f"{layout.rows / seconds['Python']:,.0f}",
+                f"{layout.rows / seconds['compiled']:,.0f}",
+                f"{seconds['Python'] / seconds['compiled']:.2f}",
+            ]
+        )
+        print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
+    return tables.markdown(header, rows)
+
+
 def alternate(sides: dict[str, Run], rounds: int, warm: bool = True) -> dict[str, float]:
     """Return each side's median seconds; every round runs all sides."""
     if warm:
@@ -124,12 +164,24 @@ def alternate(sides: dict[str, Run], rounds: int, warm: bool = True) -> dict[str
     return {side: statistics.median(seconds) for side, seconds in taken.items()}
 
 
-def ours(cell: str, hidden: int, layout: PackedLayout, dtype: torch.dtype | None) -> Run:
+def by(way: Compiled, run: Run) -> Run:
+    """Have a layer run compiled, or without that by the loops in Python."""
+
+    def run_by() -> None:
+        with mock.patch.object(rnn_choice, "compiled", lambda: way):
+            run()
+
+    return run_by
+
+
+def ours(
+    cell: str, hidden: int, layout: PackedLayout, dtype: torch.dtype | None, directions: int = 1
+) -> Run:
     """Our layer on packed rows."""
-    module = PackedRNN(cell, EMBEDDING, hidden)
+    module = PackedRNN(cell, EMBEDDING, hidden, bidirectional=directions == 2)
     module.compute_dtype = dtype
     inputs = torch.randn(layout.rows, EMBEDDING, requires_grad=True)
-    gradient = torch.randn(layout.rows, 1, hidden)
+    gradient = torch.randn(layout.rows, directions, hidden)
 
     def run() -> None:
         module.zero_grad(set_to_none=True)
@@ -196,6 +248,12 @@ def _like_lengths(batch: int, tokens: int) -> PackedLayout:
     """A batch as training makes them: lengths within 3% of each other."""
     spread = max(1, tokens * 3 // 100)
     lengths = torch.randint(tokens - spread, tokens + spread + 1, (batch,))
+    return PackedLayout.of(lengths.sort(descending=True).values)
+
+
+def _review_lengths(batch: int) -> PackedLayout:
+    """A batch of reviews of which none is longer than 256 tokens, and a third is cut there."""
+    lengths = torch.randint(60, 357, (batch,)).clamp(max=256)
     return PackedLayout.of(lengths.sort(descending=True).values)
 
 

@@ -12,6 +12,7 @@ from sentiment.config import Precision
 from sentiment.errors import InputError
 from sentiment.nn.matmul import bfloat16_speedup
 from sentiment.nn.packed_rnn import GATES, has_bfloat16_lstm
+from sentiment.nn.rnn_choice import compiled
 from sentiment.wording import counted
 
 # Of glibc's malloc.h.
@@ -20,10 +21,14 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_KEPT_BYTES, _KEPT_BYTES = 2**27, 2**28
 
 SMALLEST_REDUCED = 16_000
-"""Elements of a recurrent matrix below which bfloat16 gains nothing in the loops of `recurrence`:
+"""Elements of a recurrent matrix below which bfloat16 gains nothing in the loops of `rnn_cpu`:
 a product's fixed cost and the conversions outweigh it (docs/benchmarks.md)."""
 FAST_SPEEDUP = 1.2
 """Speed of products in bfloat16 over those in float32 from which on a CPU counts as fast in it."""
+
+WIDEST_IN_FLOAT32 = 128
+"""Units up to which compiled layers, in float32, are faster than the loops in bfloat16 without AMX
+(docs/benchmarks.md)."""
 
 
 def configure_threads(threads: int = 1) -> None:
@@ -105,13 +110,20 @@ def recurrent_precision(
         cell: rnn, gru or lstm.
         hidden: its units.
     """
-    small = cell != "lstm" and GATES[cell] * hidden * hidden < SMALLEST_REDUCED
     if device.type == "cpu":
-        if precision == "auto" and small:
+        if precision == "auto" and cell != "lstm" and _is_faster_in_float32(cell, hidden):
             return torch.float32
         if cell == "lstm" and not has_bfloat16_lstm():
             return torch.float32
     return pick_precision(precision, device)
+
+
+def _is_faster_in_float32(cell: str, hidden: int) -> bool:
+    """Return whether the loops of a GRU or RNN are fastest in float32 on this CPU."""
+    if GATES[cell] * hidden * hidden < SMALLEST_REDUCED:
+        return True
+    has_amx = torch.cpu.get_capabilities().get("amx_bf16")
+    return hidden <= WIDEST_IN_FLOAT32 and not has_amx and compiled().layers is not None
 
 
 def precision_name(dtype: torch.dtype) -> str:

@@ -1,4 +1,4 @@
-"""Matrix products on the CPU by the fastest kernel at hand, for the loops of `recurrence`.
+"""Matrix products on the CPU by the fastest kernel at hand, for the loops of `rnn_cpu`.
 
 torch takes MKL for products in float32. On CPUs of other makers MKL keeps to narrower vector
 instructions than oneDNN, which comes with torch as well, and has half its speed. torch's only
@@ -26,10 +26,10 @@ SMALL_OPERATIONS = 4e6
 _SPEED_ROUNDS = 12
 
 
-def product(rows: Tensor, matrix: Tensor) -> Tensor:
-    """Return rows (M, K) @ matrix (K, N)."""
+def product(rows: Tensor, matrix: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return rows (M, K) @ matrix (K, N), in `out` (M, N) if that is given."""
     with _kernel(_by_onednn(len(rows), matrix)):
-        return rows @ matrix
+        return torch.mm(rows, matrix, out=out)
 
 
 def affine(rows: Tensor, matrix: Tensor, bias: Tensor, out: Tensor) -> None:

@@ -1,11 +1,12 @@
 """RNN, GRU and LSTM over batches in packed order: every sequence ends at its own length.
 
 torch's modules leave their fast kernels for a `PackedSequence`. The same mathematics needs no
-packed kernel of theirs. On the CPU, RNN and GRU run by loops of our own over the packed rows. The
-LSTM, and every cell on a GPU, runs by torch's padded kernel: each direction reads its sequences
-from their own start, the backward one reversed within their own length, and what the kernel makes
-after a sequence's end is never looked at, so it gets no gradient. Batches of so few steps that the
-loops' overhead shows, and an LSTM's single sequence, go to torch's packed kernel on the CPU.
+packed kernel of theirs. On the CPU, RNN and GRU run over the packed rows, compiled where that is
+faster (`rnn_choice`), else by loops of our own. The LSTM, and every cell on a GPU, runs by torch's
+padded kernel: each direction reads its sequences from their own start, the backward one reversed
+within their own length, and what the kernel makes after a sequence's end is never looked at, so it
+gets no gradient. Batches of so few steps that the loops' overhead shows, and an LSTM's single
+sequence, go to torch's packed kernel on the CPU.
 
 Shapes: N rows in packed order (see `layout`), T steps, B sequences, E features, H hidden units,
 D directions.
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from sentiment.data.packed_layout import PackedLayout
 from sentiment.nn import rnn_cpu
+from sentiment.nn.rnn_choice import compiled_for
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 _KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
@@ -139,11 +141,16 @@ class PackedRNN(nn.Module):
                 for direction, own in enumerate(weights)
             ]
             return torch.stack(directions, dim=1)
+        dtype = self.compute_dtype or inputs.dtype
+        library = compiled_for(self.hidden_size, dtype) if inputs.dtype == dtype else None
+        if library is not None:
+            reverse = layout.reversed_index if self.directions == 2 else None
+            return library.layer(self.cell, inputs, layout.sizes, reverse, weights)
         read = [inputs]
         if self.directions == 2:
             read.append(_Select.apply(inputs, layout.reversed_index, layout.reversed_index))
         own = rnn_cpu.gru if self.cell == "gru" else rnn_cpu.rnn
-        return own(read, layout.sizes, weights, self.compute_dtype or inputs.dtype)
+        return own(read, layout.sizes, weights, dtype)
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"l{layer}", f"l{layer}_reverse"][: self.directions]

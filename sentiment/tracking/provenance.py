@@ -21,6 +21,7 @@ import psutil
 
 DISTRIBUTION = "sentiment-sweeps"
 PRECISION_TAG = "provenance.precision"
+RECURRENCE_TAG = "provenance.recurrence"
 
 # A password with a slash should be quoted, and is not always: what stands between a colon and a
 # slash is a password unless it is a port. USER:PASSWORD stands for both in messages.
@@ -49,6 +50,9 @@ def provenance_tags(precision: str) -> dict[str, str]:
     Args:
         precision: the precision taken, not the one asked for: `float32` or `bfloat16`.
     """
+    # Not for this module's other users: it imports torch.
+    from sentiment.nn.rnn_choice import recurrence
+
     command = redacted(command_line())
     tags = {
         "mlflow.source.name": command,
@@ -61,6 +65,7 @@ def provenance_tags(precision: str) -> dict[str, str]:
         "provenance.cpus": str(os.cpu_count()),
         "provenance.gpu": ", ".join(gpu_models()) or "none",
         PRECISION_TAG: precision,
+        RECURRENCE_TAG: recurrence(),
     }
     revision = code_revision()
     if revision is not None:

@@ -36,7 +36,11 @@ _RAY_STARTS = 3  # it gives itself 30 seconds, which a machine with much to do m
 _ANSWER_SECONDS = 5.0
 _CHECK_SECONDS = 120.0
 _NODES_SECONDS = 2.0
-_FOR_WORKERS = ("RAY_CHDIR_TO_TRIAL_DIR", "TUNE_DISABLE_STRICT_METRIC_CHECKING")
+_FOR_WORKERS = (
+    "RAY_CHDIR_TO_TRIAL_DIR",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING",
+    "SENTIMENT_COMPILED",
+)
 """Variables that a cluster's workers don't get from this process by themselves."""
 _QUIET: dict[str, Any] = {
     "configure_logging": True,

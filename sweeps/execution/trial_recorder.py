@@ -13,7 +13,7 @@ from sweeps.search.optuna_searcher import EndedTrial
 from sweeps.tracking.roles import Role
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.outcomes import Outcome
-from sweeps.trials.protocol import EXAMPLES, FINISHED, PRECISION
+from sweeps.trials.protocol import EXAMPLES, FINISHED, PRECISION, RECURRENCE
 from sweeps.trials.retry import RetryTracker
 from sweeps.trials.trainable import hyperparameters
 
@@ -104,6 +104,8 @@ class TrialRecorder:
         state.best = dict(result["best"])
         state.finished = result[FINISHED]
         state.precision = result[PRECISION]
+        # Checkpoints of earlier versions have results without it.
+        state.recurrence = result.get(RECURRENCE)
         state.evaluated = int(result["ended"] * 1000)
         state.static_metrics = {**result["facts"], "seconds/cpu": result["seconds/cpu"]}
         run = self._tracker.trial(state.key)
@@ -125,6 +127,7 @@ class TrialRecorder:
             error=error,
             at=at,
             precision=state.precision,
+            recurrence=state.recurrence,
         )
         if isinstance(state.key, int):
             # The outbox has the model now; a resumed sweep needs no checkpoint of it.

@@ -34,6 +34,7 @@ _PROVENANCE = {
     "provenance.cpus": "cores",
     "provenance.gpu": "GPU",
     "provenance.precision": "precision",
+    "provenance.recurrence": "GRU and RNN on the CPU",
 }
 
 

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from sentiment.config import Objective
 from sentiment.objective import best_key
 from sentiment.tracking.batches import now_ms
-from sentiment.tracking.provenance import PRECISION_TAG, process_tags, redacted
+from sentiment.tracking.provenance import PRECISION_TAG, RECURRENCE_TAG, process_tags, redacted
 from sweeps.tracking.counters import SweepCounters
 from sweeps.tracking.queries import TrialRecord
 from sweeps.tracking.roles import Role
@@ -192,6 +192,7 @@ class TrialRun(RunHandle):
         error: str | None = None,
         at: int | None = None,
         precision: str | None = None,
+        recurrence: str | None = None,
     ) -> None:
         """End the run, and count the trial among the sweep's.
 
@@ -203,6 +204,7 @@ class TrialRun(RunHandle):
             error: the traceback of one that failed.
             at: milliseconds since the epoch at which it ended; now, if None.
             precision: what its recurrent layers were computed in, if it has any.
+            recurrence: how its machine runs GRU and RNN on the CPU, if that is known.
         """
         state, at = self.state, now_ms() if at is None else at
         state.outcome = outcome
@@ -215,6 +217,7 @@ class TrialRun(RunHandle):
             "tags": {
                 "sweep.outcome": outcome,
                 **({} if precision is None else {PRECISION_TAG: precision}),
+                **({} if recurrence is None else {RECURRENCE_TAG: recurrence}),
             },
             "error": None if error is None else redacted(error),
             "at": at,

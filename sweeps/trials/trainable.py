@@ -17,12 +17,13 @@ from sentiment.config import Config
 from sentiment.embeddings.sources import coverage
 from sentiment.errors import InputError, TrainingError
 from sentiment.nn.devices import pick_device, release_memory
+from sentiment.nn.rnn_choice import recurrence
 from sentiment.training.checkpoint import load_checkpoint, save_checkpoint
 from sentiment.training.evaluation import Evaluation
 from sentiment.training.prepared_data import PreparedData
 from sentiment.training.trainer import Trainer
 from sweeps.trials.checkpoint_storage import Storage
-from sweeps.trials.protocol import EARLIER, EXAMPLES, FAILURE, FINISHED, PRECISION
+from sweeps.trials.protocol import EARLIER, EXAMPLES, FAILURE, FINISHED, PRECISION, RECURRENCE
 from sweeps.trials.report_batching import ReportBatcher
 from sweeps.trials.system_metrics import SystemMetrics
 
@@ -208,6 +209,7 @@ class TrialWorker(tune.Trainable):
             EXAMPLES: evaluation.examples,
             FINISHED: evaluation.finished,
             PRECISION: self._trainer.precision,
+            RECURRENCE: recurrence(),
             "seconds/total": self._seconds,
             "seconds/cpu": self._cpu_seconds,
             "best": {**self._trainer.best_metrics, EXAMPLES: self._trainer.best_examples},

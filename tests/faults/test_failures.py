@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from sentiment.config import Config
 from sentiment.data.datasets import DataConfig
 from sentiment.errors import TrainingError
+from sentiment.nn.rnn_choice import recurrence
 from sentiment.tracking.store import open_store
 from sentiment.training.prepared_data import prepare
 from sentiment.training.trainer import Trainer
@@ -229,6 +230,7 @@ def test_the_sweep_goes_on(swept):
     run = swept.runs[CLEAN]
     assert "sweep.retries" not in run.data.tags
     assert run.data.tags["provenance.precision"] == "float32"
+    assert run.data.tags["provenance.recurrence"] == recurrence()
     assert len(history(swept, CLEAN, "train/loss")) == EVALUATIONS
     # Trials that have ended keep no place on disk.
     assert list((swept.folder / "ray").glob("0000*/checkpoint_*")) == []

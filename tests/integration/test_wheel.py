@@ -67,6 +67,7 @@ def test_it_holds_what_is_no_module_too(wheel: Path) -> None:
     for name in (
         "sentiment/py.typed",
         "sweeps/py.typed",
+        "sentiment/nn/recurrence.c",
         "sentiment/recipes/bilstm-1.yaml",
         "sweeps/space/cpu.yaml",
         "sweeps/space/gpu.yaml",

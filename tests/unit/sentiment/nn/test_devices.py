@@ -13,6 +13,7 @@ from sentiment.nn.devices import (
     recurrent_precision,
 )
 from sentiment.nn.matmul import bfloat16_speedup
+from sentiment.nn.rnn_choice import Compiled
 
 CPU = torch.device("cpu")
 
@@ -53,7 +54,17 @@ def test_the_speed_of_products_is_measured_once():
     assert bfloat16_speedup() == bfloat16_speedup()
 
 
-def test_small_loops_stay_in_float32_unless_told():
+def loops_are(monkeypatch, compiled, amx):
+    """Have the layers compiled or not, and AMX there or not."""
+    found = Compiled(object() if compiled else None, "")
+    monkeypatch.setattr("sentiment.nn.devices.compiled", lambda: found)
+    of_cpu = {**torch.cpu.get_capabilities(), "amx_bf16": amx}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: of_cpu)
+
+
+@pytest.mark.parametrize(("compiled", "amx"), [(False, False), (False, True), (True, True)])
+def test_small_loops_stay_in_float32_unless_told(monkeypatch, compiled, amx):
+    loops_are(monkeypatch, compiled, amx)
     fast = torch.bfloat16 if has_fast_bfloat16(CPU) else torch.float32
     assert recurrent_precision("auto", CPU, "rnn", 64) == torch.float32
     assert recurrent_precision("auto", CPU, "gru", 64) == torch.float32
@@ -64,6 +75,16 @@ def test_small_loops_stay_in_float32_unless_told():
     assert recurrent_precision("auto", torch.device("cuda"), "rnn", 8) == pick_precision(
         "auto", torch.device("cuda")
     )
+
+
+def test_compiled_layers_of_middling_widths_stay_in_float32_without_amx(monkeypatch):
+    loops_are(monkeypatch, compiled=True, amx=False)
+    fast = pick_precision("auto", CPU)
+    for cell in ("rnn", "gru"):
+        assert recurrent_precision("auto", CPU, cell, 128) == torch.float32
+        assert recurrent_precision("auto", CPU, cell, 256) == fast
+        assert recurrent_precision("bfloat16", CPU, cell, 128) == torch.bfloat16
+    assert recurrent_precision("auto", CPU, "lstm", 128) == fast
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recurrence import WAYS, taken
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -62,14 +63,17 @@ def assert_agree(ours, theirs, lengths, size, tolerance=1e-5):
 
 @pytest.mark.parametrize("cell", TORCH)
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("few_steps", [0, FEW_STEPS])
+@pytest.mark.parametrize(
+    ("few_steps", "way"), [(0, "compiled"), (0, "python"), (FEW_STEPS, "python")]
+)
 @pytest.mark.parametrize(
     ("layers", "lengths"),
     [(1, [9, 7, 7, 3, 1]), (2, [6, 6, 6]), (3, [5]), (1, [1]), (2, [1, 1, 1]), (3, [12, 1])],
 )
-def test_agrees_with_torch_packed(cell, bidirectional, few_steps, layers, lengths):
+def test_agrees_with_torch_packed(cell, bidirectional, few_steps, way, layers, lengths):
     ours, theirs = pair(cell, 5, 8, layers, bidirectional, few_steps=few_steps)
-    assert_agree(ours, theirs, lengths, 5)
+    with taken(way):
+        assert_agree(ours, theirs, lengths, 5)
 
 
 @settings(max_examples=25, deadline=None)
@@ -79,21 +83,25 @@ def test_agrees_with_torch_packed(cell, bidirectional, few_steps, layers, length
     layers=st.integers(1, 3),
     lengths=st.lists(st.integers(1, 30), min_size=1, max_size=9),
     few_steps=st.sampled_from([0, FEW_STEPS]),
+    way=st.sampled_from(WAYS),
 )
 def test_agrees_with_torch_packed_on_random_lengths(
-    cell, bidirectional, layers, lengths, few_steps
+    cell, bidirectional, layers, lengths, few_steps, way
 ):
     ours, theirs = pair(cell, 3, 16, layers, bidirectional, few_steps=few_steps)
-    assert_agree(ours, theirs, lengths, 3)
+    with taken(way):
+        assert_agree(ours, theirs, lengths, 3)
 
 
 @pytest.mark.parametrize("cell", TORCH)
-def test_outputs_without_gradients_are_the_same(cell):
+@pytest.mark.parametrize("way", WAYS)
+def test_outputs_without_gradients_are_the_same(cell, way):
     ours, _ = pair(cell, 5, 8, 2, True)
     inputs, lengths = torch.randn(9, 3, 5), torch.tensor([9, 4, 1])
-    with torch.no_grad():
-        without = outputs_of_ours(ours, inputs, lengths)
-    torch.testing.assert_close(without, outputs_of_ours(ours, inputs, lengths).detach())
+    with taken(way):
+        with torch.no_grad():
+            without = outputs_of_ours(ours, inputs, lengths)
+        torch.testing.assert_close(without, outputs_of_ours(ours, inputs, lengths).detach())
 
 
 @pytest.mark.parametrize("cell", TORCH)
@@ -123,13 +131,17 @@ def test_gradients_are_right_in_float64(cell):
 
 
 @pytest.mark.parametrize("cell", TORCH)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_large_products_agree_with_torch(cell, dtype):
+@pytest.mark.parametrize(
+    ("dtype", "way"),
+    [(torch.float32, "compiled"), (torch.float32, "python"), (torch.bfloat16, "python")],
+)
+def test_large_products_agree_with_torch(cell, dtype, way):
     ours, theirs = pair(cell, 100, 128, 1, True)
     if dtype == torch.bfloat16:
         ours.compute_dtype = dtype
     lengths = [40] * 30 + [33] * 20 + [2] * 14
-    assert_agree(ours, theirs, lengths, 100, tolerance=1e-5 if dtype == torch.float32 else 0.05)
+    with taken(way):
+        assert_agree(ours, theirs, lengths, 100, tolerance=1e-5 if dtype == torch.float32 else 0.05)
 
 
 def test_state_dict_has_torchs_names_and_shapes():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sentiment.nn.rnn_choice import recurrence
 from sentiment.tracking.provenance import (
     code_revision,
     command_line,
@@ -127,6 +128,7 @@ def test_versions_of_the_packages() -> None:
 def test_tags_fit_what_mlflow_takes() -> None:
     tags = provenance_tags("bfloat16")
     assert tags["provenance.precision"] == "bfloat16"
+    assert tags["provenance.recurrence"] == recurrence()
     assert json.loads(tags["provenance.packages"]) == package_versions()
     assert tags["provenance.command"] == redacted(command_line())
     assert tags["provenance.cpu"]

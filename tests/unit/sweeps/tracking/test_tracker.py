@@ -39,6 +39,7 @@ def test_run_of_the_sweep(store: Store, swept: SweepTracker, tmp_path: Path) -> 
         "finished",
     )
     assert tags["provenance.precision"] == "float32"
+    assert tags["provenance.recurrence"].partition(":")[0] in ("compiled", "python")
     assert json.loads(tags["provenance.packages"])["mlflow"]
     assert run.data.params["objective"] == "valid/accuracy"
     space = client.download_artifacts(swept.run_id, "space.yaml", str(tmp_path))

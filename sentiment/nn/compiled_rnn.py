@@ -1,0 +1,198 @@
+"""GRU and tanh RNN on the CPU by a compiled library: `recurrence.c` on the tensors' own memory.
+
+A layer in one or both directions, in float32. What need not go step by step is one large product
+for both directions: the library reads and writes the rows of the backward one in the inputs' order.
+
+Shapes: T steps, N rows in packed order, D directions, E features, H hidden units.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sentiment.nn.matmul import product
+from sentiment.nn.native_library import NotCompiledError
+
+
+class CompiledRNN:
+    """The layers that a library computes; on the calling thread, without Python's lock."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        """Take the functions of a library that was built from `recurrence.c`.
+
+        Raises:
+            NotCompiledError: it lacks one.
+        """
+        try:
+            self.rnn_forward = library.rnn_forward
+            self.rnn_backward = library.rnn_backward
+            self.gru_forward = library.gru_forward
+            self.gru_backward = library.gru_backward
+            self._room_floats = library.room_floats
+        except AttributeError as error:
+            raise NotCompiledError(str(error)) from error
+        self._room_floats.argtypes, self._room_floats.restype = [ctypes.c_int64], ctypes.c_int64
+
+    def layer(
+        self,
+        cell: str,
+        inputs: Tensor,
+        sizes: Sequence[int],
+        reversed_index: Tensor | None,
+        weights: Sequence[Sequence[Tensor]],
+    ) -> Tensor:
+        """Run a layer from a zero state, as `rnn_cpu` does.
+
+        Args:
+            cell: gru or rnn.
+            inputs: (N, E) float32, whatever the direction.
+            sizes: rows of each step, falling, N in all.
+            reversed_index: (N,) int64, the row that the backward direction reads at each row;
+                None where there is one direction.
+            weights: of each direction, as `rnn_cpu` takes them.
+
+        Returns:
+            The states after each step, (N, D, H), each direction in its reading order.
+        """
+        function = _GRU if cell == "gru" else _RNN
+        flat = (tensor for own in weights for tensor in own)
+        return function.apply(self, sizes, reversed_index, inputs, *flat)
+
+    def call(
+        self,
+        function: Callable[..., None],
+        sizes: Sequence[int],
+        order: Tensor | None,
+        weights: Sequence[Sequence[Tensor]],
+        *tensors: Tensor,
+    ) -> None:
+        """Call one of the functions, with the room that it needs."""
+        matrices = torch.stack([own[1] for own in weights])
+        hidden = matrices.shape[2]
+        room = matrices.new_empty(self._room_floats(hidden))
+        function(
+            ctypes.c_int64(len(sizes)),
+            (ctypes.c_int64 * len(sizes))(*sizes),
+            ctypes.c_int64(len(weights)),
+            ctypes.c_int64(hidden),
+            None if order is None else ctypes.c_void_p(order.data_ptr()),
+            *(ctypes.c_void_p(each.data_ptr()) for each in (matrices, *tensors, room)),
+        )
+
+
+class _RNN(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        library: CompiledRNN,
+        sizes: Sequence[int],
+        order: Tensor | None,
+        inputs: Tensor,
+        *tensors: Tensor,
+    ) -> Tensor:
+        weights = _by_direction(tensors)
+        gates = _projected(inputs, weights)
+        # With one direction each state takes the place of what it is computed from.
+        states = gates if order is None else torch.empty_like(gates)
+        bias = torch.cat([b_ih + b_hh for _, _, b_ih, b_hh in weights])
+        library.call(library.rnn_forward, sizes, order, weights, bias, gates, states)
+        ctx.library, ctx.sizes = library, sizes
+        states = states.view(len(inputs), len(weights), -1)
+        ctx.save_for_backward(order, inputs, *tensors, states)
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        order, inputs, *tensors, states = ctx.saved_tensors
+        weights = _by_direction(tensors)
+        rows, directions, hidden = states.shape
+        deltas = states.new_empty(rows, directions * hidden)
+        sums = states.new_zeros(directions, hidden)
+        before = states.new_empty(directions, rows, hidden)
+        given = gradient.contiguous(), states, deltas, sums, before
+        ctx.library.call(ctx.library.rnn_backward, ctx.sizes, order, weights, *given)
+        of_inputs = None
+        if ctx.needs_input_grad[3]:
+            of_inputs = product(deltas, torch.cat([own[0] for own in weights]))
+        of_w_ih = product(inputs.t(), deltas).t().chunk(directions)
+        parameters = []
+        for d in range(directions):
+            of_w_hh = product(before[d].t(), deltas[:, d * hidden : (d + 1) * hidden]).t()
+            parameters += [of_w_ih[d], of_w_hh, sums[d], sums[d]]
+        return (None, None, None, of_inputs, *parameters)
+
+
+class _GRU(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        library: CompiledRNN,
+        sizes: Sequence[int],
+        order: Tensor | None,
+        inputs: Tensor,
+        *tensors: Tensor,
+    ) -> Tensor:
+        weights = _by_direction(tensors)
+        rows, directions, hidden = len(inputs), len(weights), weights[0][1].shape[1]
+        gates = _projected(inputs, weights)
+        biases = []
+        for _, _, b_ih, b_hh in weights:
+            both = b_ih[:-hidden] + b_hh[:-hidden]
+            biases += [both, b_ih[-hidden:], b_hh[-hidden:]]
+        scaled = gates.new_empty(directions, rows, hidden)
+        states = gates.new_empty(rows, directions, hidden)
+        made = gates, scaled, states
+        library.call(library.gru_forward, sizes, order, weights, torch.cat(biases), *made)
+        ctx.library, ctx.sizes = library, sizes
+        ctx.save_for_backward(order, inputs, *tensors, *made)
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        order, inputs, *tensors, gates, scaled, states = ctx.saved_tensors
+        weights = _by_direction(tensors)
+        rows, directions, hidden = states.shape
+        deltas = states.new_empty(rows, directions * 4 * hidden)
+        sums = states.new_zeros(directions, 4 * hidden)
+        before = states.new_empty(directions, rows, hidden)
+        given = gradient.contiguous(), gates, scaled, states, deltas, sums, before
+        ctx.library.call(ctx.library.gru_backward, ctx.sizes, order, weights, *given)
+        # Columns of the deltas, n' what the reset gate scales: n, r, z, n' of one direction, or
+        # n', r, z, n, n, r, z, n' of both: what each product takes lies side by side.
+        of_sums = deltas[:, : 3 * hidden] if order is None else deltas[:, hidden : 7 * hidden]
+        recurrent = [deltas[:, -3 * hidden :], deltas[:, : 3 * hidden]][:directions][::-1]
+        # From the order of each of these columns to that of the weights' rows, r, z, n.
+        sums_roll, recurrent_roll = [0, -hidden][-directions:], [-hidden, 0][-directions:]
+        of_inputs = None
+        if ctx.needs_input_grad[3]:
+            matrices = [own[0].roll(-roll, 0) for own, roll in zip(weights, sums_roll, strict=True)]
+            of_inputs = product(of_sums, torch.cat(matrices))
+        of_w_ih = product(inputs.t(), of_sums).t().chunk(directions)
+        parameters = []
+        for d in range(directions):
+            of_w_hh = product(before[d].t(), recurrent[d]).t()
+            parameters += [
+                of_w_ih[d].roll(sums_roll[d], 0),
+                of_w_hh.roll(recurrent_roll[d], 0),
+                sums[d, : 3 * hidden].roll(-hidden),
+                sums[d, hidden:],
+            ]
+        return (None, None, None, of_inputs, *parameters)
+
+
+def _by_direction(tensors: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+    return [tensors[at : at + 4] for at in range(0, len(tensors), 4)]
+
+
+def _projected(inputs: Tensor, weights: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Return the inputs' products with all directions' weights, side by side."""
+    matrix = weights[0][0] if len(weights) == 1 else torch.cat([own[0] for own in weights])
+    return product(inputs, matrix.t())

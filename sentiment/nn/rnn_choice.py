@@ -1,0 +1,122 @@
+"""Which way GRU and RNN go on this CPU: compiled, or by the loops in Python."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sentiment.data.packed_layout import PackedLayout
+from sentiment.nn import rnn_cpu
+from sentiment.nn.compiled_rnn import CompiledRNN
+from sentiment.nn.native_library import NotCompiledError, load_library
+
+SWITCH = "SENTIMENT_COMPILED"
+"""Environment variable that has the loops in Python taken where it is 0."""
+TOLERANCE = 1e-5
+"""Largest difference from the loops in Python, relative to a tensor's largest value."""
+WIDEST = 256
+"""Hidden units up to which the compiled layers are faster: see docs/benchmarks.md."""
+WIDEST_OF_THREADS = 64
+"""Those up to which they are where torch has several threads, of which they use one."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Compiled(NamedTuple):
+    """The compiled layers, or why there are none."""
+
+    layers: CompiledRNN | None
+    reason: str
+
+
+@cache
+def compiled() -> Compiled:
+    """Return the compiled layers if this machine has them; found out once a process.
+
+    The first process of a machine that asks compiles them, which takes some seconds.
+    """
+    try:
+        if os.environ.get(SWITCH) == "0":
+            raise NotCompiledError(f"{SWITCH}=0")
+        layers = CompiledRNN(load_library())
+        difference = largest_difference(layers)
+        if not difference < TOLERANCE:
+            raise NotCompiledError(f"the compiled layers are wrong by {difference:.1e}")
+    except NotCompiledError as error:
+        _logger.info("GRU and RNN run by loops in Python: %s", error)
+        return Compiled(None, str(error))
+    return Compiled(layers, "")
+
+
+def compiled_for(hidden: int, dtype: torch.dtype) -> CompiledRNN | None:
+    """Return the compiled layers where they are the faster way.
+
+    Args:
+        hidden: units of the layer.
+        dtype: precision of its inputs, weights and products.
+    """
+    widest = WIDEST if torch.get_num_threads() == 1 else WIDEST_OF_THREADS
+    return compiled().layers if dtype == torch.float32 and hidden <= widest else None
+
+
+def recurrence() -> str:
+    """Return how this process runs small GRUs and RNNs on the CPU: `compiled`, or `python: why`."""
+    layers, reason = compiled()
+    return "python: " + reason[:200] if layers is None else "compiled"
+
+
+def largest_difference(layers: CompiledRNN) -> float:
+    """Compare with the loops in Python on a few rows: outputs and all gradients.
+
+    Returns:
+        The largest difference, relative to the largest value of each tensor; not a number where
+        one has none.
+    """
+    random = torch.Generator().manual_seed(1)
+    layout = PackedLayout.of(torch.tensor([7, 5, 4, 4, 3, 3, 3, 3, 2, 2, 2, 1, 1]))
+    inputs, hidden = torch.randn(layout.rows, 3, generator=random), 40
+    differences = []
+    for cell, gates in (("rnn", 1), ("gru", 3)):
+        shapes = (gates * hidden, 3), (gates * hidden, hidden), (gates * hidden,)
+        weights = [
+            [torch.randn(shape, generator=random) / 4 for shape in (*shapes, shapes[2])]
+            for _ in range(2)
+        ]
+        gradient = torch.randn(layout.rows, 2, hidden, generator=random)
+        ours = partial(layers.layer, cell, sizes=layout.sizes, reversed_index=layout.reversed_index)
+        results = [
+            _results(layer, inputs, weights, gradient)
+            for layer in (ours, partial(_by_loops, cell, layout))
+        ]
+        for value, expected in zip(*results, strict=True):
+            differences.append((value - expected).abs().max() / expected.abs().max())
+    return float(torch.stack(differences).max())
+
+
+def _by_loops(
+    cell: str, layout: PackedLayout, inputs: Tensor, weights: Sequence[Sequence[Tensor]]
+) -> Tensor:
+    loops = rnn_cpu.gru if cell == "gru" else rnn_cpu.rnn
+    read = [inputs, inputs[layout.reversed_index]]
+    return loops(read, layout.sizes, weights, torch.float32)
+
+
+@torch.enable_grad()
+def _results(
+    layer: Callable[..., Tensor],
+    inputs: Tensor,
+    weights: Sequence[Sequence[Tensor]],
+    gradient: Tensor,
+) -> list[Tensor]:
+    """Return a layer's outputs, and the gradients of its inputs and weights."""
+    inputs = inputs.clone().requires_grad_()
+    own = [[weight.clone().requires_grad_() for weight in each] for each in weights]
+    outputs = layer(inputs=inputs, weights=own)
+    flat = [inputs, *(weight for each in own for weight in each)]
+    return [outputs.detach(), *torch.autograd.grad(outputs, flat, gradient)]

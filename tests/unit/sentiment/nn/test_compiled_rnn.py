@@ -1,0 +1,162 @@
+"""The compiled layers against the loops in Python."""
+
+import ctypes
+
+import pytest
+import torch
+from recurrence import taken
+
+from sentiment.data.packed_layout import PackedLayout
+from sentiment.nn import rnn_choice, rnn_cpu
+from sentiment.nn.compiled_rnn import CompiledRNN
+from sentiment.nn.native_library import NotCompiledError
+from sentiment.nn.packed_rnn import PackedRNN
+
+
+@pytest.fixture
+def layers():
+    found, reason = rnn_choice.compiled()
+    if found is None:
+        pytest.skip(reason)
+    return found
+
+
+def case(cell, lengths, size, hidden, directions):
+    """Inputs, weights and the outputs' gradient of a layer."""
+    torch.manual_seed(hidden)
+    layout = PackedLayout.of(torch.tensor(lengths))
+    wide = hidden * (3 if cell == "gru" else 1)
+    shapes = (wide, size), (wide, hidden), (wide,), (wide,)
+    weights = [[torch.randn(shape) / hidden**0.5 for shape in shapes] for _ in range(directions)]
+    weights = [[weight.requires_grad_() for weight in own] for own in weights]
+    inputs = torch.randn(layout.rows, size, requires_grad=True)
+    return layout, inputs, weights, torch.randn(layout.rows, directions, hidden)
+
+
+def by_library(layers, cell, layout, inputs, weights):
+    reverse = layout.reversed_index if len(weights) == 2 else None
+    return layers.layer(cell, inputs, layout.sizes, reverse, weights)
+
+
+def by_loops(cell, layout, inputs, weights):
+    read = [inputs, inputs[layout.reversed_index]][: len(weights)]
+    loops = rnn_cpu.gru if cell == "gru" else rnn_cpu.rnn
+    return loops(read, layout.sizes, weights, torch.float32)
+
+
+def with_gradients(outputs, inputs, weights, gradient):
+    leaves = [inputs, *(weight for own in weights for weight in own)]
+    return [outputs.detach(), *torch.autograd.grad(outputs, leaves, gradient)]
+
+
+# Whole tiles and every rest of one, sequences of a second and third block, steps of a single row.
+LENGTHS = [
+    *[18] * 2,
+    *[16] * 3,
+    15,
+    14,
+    13,
+    12,
+    11,
+    10,
+    *[9] * 3,
+    8,
+    *[7] * 17,
+    *[6] * 8,
+    *[4] * 28,
+    1,
+]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("hidden", [1, 5, 16, 17, 32, 47, 64, 100, 128])
+def test_outputs_and_gradients_are_those_of_the_loops_in_python(layers, cell, directions, hidden):
+    layout, inputs, weights, gradient = case(cell, LENGTHS, 4, hidden, directions)
+    ours = by_library(layers, cell, layout, inputs, weights)
+    theirs = by_loops(cell, layout, inputs, weights)
+    pairs = zip(
+        with_gradients(ours, inputs, weights, gradient),
+        with_gradients(theirs, inputs, weights, gradient),
+        strict=True,
+    )
+    for value, expected in pairs:
+        assert value.shape == expected.shape
+        assert (value - expected).abs().max() < rnn_choice.TOLERANCE / 3 * expected.abs().max()
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_the_same_is_computed_again_to_the_bit(layers, cell):
+    layout, inputs, weights, gradient = case(cell, [9, 9, 8, 4, 1], 4, 32, 2)
+    first, second = (
+        with_gradients(by_library(layers, cell, layout, inputs, weights), inputs, weights, gradient)
+        for _ in range(2)
+    )
+    assert all(map(torch.equal, first, second))
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_gradients_of_one_value_for_all_rows_and_of_weights_alone(layers, cell):
+    layout, inputs, weights, _ = case(cell, [5, 3], 4, 8, 2)
+    inputs.requires_grad_(False)
+    by_library(layers, cell, layout, inputs, weights).sum().backward()
+    ours = [weight.grad.clone() for own in weights for weight in own]
+    for own in weights:
+        for weight in own:
+            weight.grad = None
+    by_loops(cell, layout, inputs, weights).sum().backward()
+    for value, weight in zip(ours, (w for own in weights for w in own), strict=True):
+        torch.testing.assert_close(value, weight.grad)
+    assert inputs.grad is None
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_backward_may_run_twice(layers, cell):
+    layout, inputs, weights, gradient = case(cell, [5, 3], 4, 8, 2)
+    outputs = by_library(layers, cell, layout, inputs, weights)
+    first = torch.autograd.grad(outputs, inputs, gradient, retain_graph=True)
+    assert torch.equal(first[0], torch.autograd.grad(outputs, inputs, gradient)[0])
+
+
+def test_sigmoid_and_tanh_are_right_to_a_millionth(layers):
+    values = torch.cat([torch.linspace(-20, 20, 40_001), torch.tensor([-1e30, -200, 200, 1e30])])
+    layout, inputs = PackedLayout.of(torch.ones(len(values), dtype=torch.int64)), values[:, None]
+    zero, one = torch.zeros(1, 1), torch.ones(1, 1)
+    tanh = by_library(layers, "rnn", layout, inputs, [[one, zero, zero[0], zero[0]]])
+    assert (tanh.flatten() - values.double().tanh()).abs().max() < 1e-6
+    # h' = (1 - z) n from a zero state: with n = tanh(20) = 1 that is sigmoid(-x).
+    w_ih, biases = torch.tensor([[0.0], [-1.0], [0.0]]), torch.tensor([0.0, 0.0, 20.0])
+    ours = [[w_ih, zero.expand(3, 1), biases, torch.zeros(3)]]
+    sigmoid = by_library(layers, "gru", layout, inputs, ours).flatten()
+    assert (sigmoid - values.double().sigmoid()).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_what_is_not_a_number_stays_so(layers, cell):
+    layout, inputs, weights, _ = case(cell, [3, 3, 2], 4, 20, 1)
+    inputs = inputs.detach().clone()
+    inputs[1] = torch.nan
+    states = by_library(layers, cell, layout, inputs, weights)
+    assert states[[1, 4, 7]].isnan().all()
+    assert not states[[0, 2, 3, 5, 6]].isnan().any()
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_a_sequence_has_the_same_states_alone_and_in_a_batch(cell):
+    torch.manual_seed(0)
+    module = PackedRNN(cell, 6, 32, 2, True)
+    module.few_steps = 0
+    lengths = torch.tensor([60, 41, 41, 40, 33, 12, 9, 3, 1])
+    layout = PackedLayout.of(lengths)
+    inputs = torch.randn(layout.rows, 6)
+    with taken("compiled"), torch.no_grad():
+        together = module(inputs, layout)
+        for sequence, length in enumerate(lengths):
+            rows = layout.sequence == sequence
+            alone = module(inputs[rows], PackedLayout.of(length[None]))
+            assert (alone - together[rows]).abs().max() < 1e-6
+
+
+def test_a_library_without_the_functions_is_named():
+    with pytest.raises(NotCompiledError, match="rnn_forward"):
+        CompiledRNN(ctypes.CDLL(None))

@@ -1,0 +1,83 @@
+"""When GRU and RNN are compiled, and what is said where they are not."""
+
+import logging
+
+import pytest
+import torch
+
+from sentiment.nn import rnn_choice
+from sentiment.nn.compiled_rnn import CompiledRNN
+from sentiment.nn.rnn_choice import SWITCH, TOLERANCE, compiled, compiled_for, recurrence
+
+
+@pytest.fixture
+def layers():
+    found, reason = compiled()
+    if found is None:
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture
+def asked_again():
+    """Have this process find out once more what it has, and after the test again."""
+    compiled.cache_clear()
+    yield
+    compiled.cache_clear()
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_they_are_taken_in_float32_and_up_to_a_width(layers, threads):
+    threads(1)
+    assert compiled_for(32, torch.float32) is layers
+    assert compiled_for(32, torch.float64) is None
+    assert compiled_for(32, torch.bfloat16) is None
+    assert compiled_for(rnn_choice.WIDEST, torch.float32) is layers
+    assert compiled_for(rnn_choice.WIDEST + 1, torch.float32) is None
+    threads(2)
+    assert compiled_for(rnn_choice.WIDEST_OF_THREADS, torch.float32) is layers
+    assert compiled_for(rnn_choice.WIDEST, torch.float32) is None
+    assert recurrence() == "compiled"
+
+
+def test_a_variable_turns_them_off(asked_again, monkeypatch, caplog):
+    monkeypatch.setenv(SWITCH, "0")
+    with caplog.at_level(logging.INFO):
+        assert recurrence() == "python: SENTIMENT_COMPILED=0"
+        assert compiled_for(32, torch.float32) is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "GRU and RNN run by loops in Python: SENTIMENT_COMPILED=0"
+    ]
+
+
+def test_without_a_compiler_training_goes_on_in_python(asked_again, monkeypatch):
+    monkeypatch.setenv("CC", "/nowhere/cc")
+    assert recurrence() == "python: no C compiler: /nowhere/cc is not there"
+    assert compiled_for(32, torch.float32) is None
+
+
+class WrongRNN(CompiledRNN):
+    """Layers that are wrong by a tenth of a thousandth, or by what is no number."""
+
+    factor = 1.0
+
+    def layer(self, cell, *given, **named):
+        outputs = super().layer(cell, *given, **named)
+        return outputs * self.factor if cell == "gru" else outputs
+
+
+@pytest.mark.parametrize("factor", [1.0001, torch.nan])
+def test_layers_that_compute_something_else_are_not_taken(layers, asked_again, monkeypatch, factor):
+    assert rnn_choice.largest_difference(layers) < TOLERANCE / 3
+    monkeypatch.setattr(WrongRNN, "factor", factor)
+    monkeypatch.setattr(rnn_choice, "CompiledRNN", WrongRNN)
+    found, reason = compiled()
+    assert found is None
+    assert reason.startswith("the compiled layers are wrong by ")
+    assert recurrence() == f"python: {reason}"
