@@ -5,8 +5,8 @@ packed kernel of theirs. On the CPU, RNN and GRU run over the packed rows, compi
 faster (`rnn_choice`), else by loops of our own. The LSTM, and every cell on a GPU, runs by torch's
 padded kernel: each direction reads its sequences from their own start, the backward one reversed
 within their own length, and what the kernel makes after a sequence's end is never looked at, so it
-gets no gradient. Batches of so few steps that the loops' overhead shows, and an LSTM's single
-sequence, go to torch's packed kernel on the CPU.
+gets no gradient. Batches of so few steps that the overhead of loops in Python shows, and an LSTM's
+single sequence, go to torch's packed kernel on the CPU.
 
 Shapes: N rows in packed order (see `layout`), T steps, B sequences, E features, H hidden units,
 D directions.
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from sentiment.data.packed_layout import PackedLayout
 from sentiment.nn import rnn_cpu
+from sentiment.nn.compiled_rnn import CompiledRNN
 from sentiment.nn.rnn_choice import compiled_for
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
@@ -34,7 +35,7 @@ _KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "lstm": torch.lstm,
 }
 FEW_STEPS = 16
-"""Steps up to which torch's packed kernel is as fast as our loops: see docs/benchmarks.md."""
+"""Steps up to which torch's packed kernel is as fast as loops in Python: see docs/benchmarks.md."""
 FEW_SEQUENCES = 4
 """Sequences up to which it is faster without gradients (GRU and RNN): see docs/benchmarks.md."""
 
@@ -81,7 +82,7 @@ class PackedRNN(nn.Module):
 
         An LSTM on a CPU that has none in bfloat16 keeps the parameters' own."""
         self.few_steps = FEW_STEPS
-        """Steps up to which a batch takes torch's packed kernel; with 0 none does."""
+        """Steps up to which what is not compiled takes torch's packed kernel; none does with 0."""
         rows = GATES[cell] * hidden_size
         for layer in range(layers):
             columns = input_size if layer == 0 else hidden_size * self.directions
@@ -133,6 +134,10 @@ class PackedRNN(nn.Module):
             ]
             for suffix in self._suffixes(layer)
         ]
+        library = self._library(inputs)
+        if library is not None:
+            order = layout.reversed_index if self.directions == 2 else None
+            return library.layer(self.cell, inputs, layout.sizes, order, weights)
         few = self._takes_torchs_packed(inputs, layout)
         if few or self.cell == "lstm" or inputs.device.type != "cpu":
             way = self._packed if few else self._padded
@@ -141,19 +146,22 @@ class PackedRNN(nn.Module):
                 for direction, own in enumerate(weights)
             ]
             return torch.stack(directions, dim=1)
-        dtype = self.compute_dtype or inputs.dtype
-        library = compiled_for(self.hidden_size, dtype) if inputs.dtype == dtype else None
-        if library is not None:
-            reverse = layout.reversed_index if self.directions == 2 else None
-            return library.layer(self.cell, inputs, layout.sizes, reverse, weights)
         read = [inputs]
         if self.directions == 2:
             read.append(_Select.apply(inputs, layout.reversed_index, layout.reversed_index))
         own = rnn_cpu.gru if self.cell == "gru" else rnn_cpu.rnn
-        return own(read, layout.sizes, weights, dtype)
+        return own(read, layout.sizes, weights, self.compute_dtype or inputs.dtype)
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"l{layer}", f"l{layer}_reverse"][: self.directions]
+
+    def _library(self, inputs: Tensor) -> CompiledRNN | None:
+        """Return the compiled layers where they are the fastest way, however small the batch."""
+        if self.cell == "lstm" or inputs.device.type != "cpu":
+            return None
+        if self.compute_dtype not in (None, inputs.dtype):
+            return None
+        return compiled_for(self.hidden_size, inputs.dtype)
 
     def _takes_torchs_packed(self, inputs: Tensor, layout: PackedLayout) -> bool:
         """Return whether torch's packed kernel has the least overhead for a batch this small."""

@@ -145,7 +145,6 @@ def test_what_is_not_a_number_stays_so(layers, cell):
 def test_a_sequence_has_the_same_states_alone_and_in_a_batch(cell):
     torch.manual_seed(0)
     module = PackedRNN(cell, 6, 32, 2, True)
-    module.few_steps = 0
     lengths = torch.tensor([60, 41, 41, 40, 33, 12, 9, 3, 1])
     layout = PackedLayout.of(lengths)
     inputs = torch.randn(layout.rows, 6)
