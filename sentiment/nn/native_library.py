@@ -44,11 +44,11 @@ def load_library() -> ctypes.CDLL:
     """Return the library, compiled now if this machine's cache does not have it.
 
     Several processes may ask at once: one compiles. A file that is not as it was written is
-    compiled again.
+    compiled again. One of another user's is not loaded.
 
     Raises:
         NotCompiledError: there is no compiler, it fails, the cache can't be written, or what was
-            compiled can't be loaded.
+            compiled can't be loaded or is another user's.
     """
     compiler = find_compiler()
     key = fingerprint(
@@ -66,7 +66,11 @@ def load_library() -> ctypes.CDLL:
             raise NotCompiledError(f"{shlex.join(compiler)} wrote nothing")
 
     try:
-        return ctypes.CDLL(str(cached("native", key, build) / _LIBRARY))
+        path = cached("native", key, build) / _LIBRARY
+        # Its code runs in this process, and a cache may be shared.
+        if hasattr(os, "geteuid") and path.stat().st_uid not in (0, os.geteuid()):
+            raise NotCompiledError(f"{path} is another user's")
+        return ctypes.CDLL(str(path))
     except (InputError, OSError) as error:
         raise NotCompiledError(str(error)) from error
 

@@ -64,6 +64,18 @@ def test_a_torn_library_is_compiled_again(tmp_path):
 
 
 @needs_compiler
+def test_a_library_of_another_user_is_not_loaded(tmp_path, monkeypatch):
+    load_library()
+    owner = library(tmp_path).stat().st_uid
+    if owner == 0:
+        os.chown(library(tmp_path), 1, 1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(NotCompiledError, match=r"recurrence\.so is another user's"):
+        load_library()
+
+
+@needs_compiler
 def test_two_processes_at_once_compile_it_once(tmp_path):
     calls = tmp_path / "calls"
     script = f'case "$*" in *small.c*) echo compiles >> {calls}; sleep 0.3;; esac; real "$@"'
