@@ -125,7 +125,8 @@ class _RNN(torch.autograd.Function):
         parameters = []
         for d in range(directions):
             of_w_hh = product(before[d].t(), deltas[:, d * hidden : (d + 1) * hidden]).t()
-            parameters += [of_w_ih[d], of_w_hh, sums[d], sums[d]]
+            # Memory of its own for each: gradients are clipped and added to in place.
+            parameters += [of_w_ih[d], of_w_hh, sums[d], sums[d].clone()]
         return (None, None, None, of_inputs, *parameters)
 
 

@@ -125,8 +125,9 @@ class _RNN(torch.autograd.Function):
             parameters += [
                 _weight_gradient(delta, flat[d], w_ih),
                 _recurrent_gradient(delta, kept[:, d], w_hh, sizes),
+                # Memory of its own for each: gradients are clipped and added to in place.
                 biases[d],
-                biases[d],
+                biases[d].clone(),
             ]
         return (None, None, None, *inputs, *parameters)
 

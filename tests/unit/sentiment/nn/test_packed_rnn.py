@@ -144,6 +144,20 @@ def test_large_products_agree_with_torch(cell, dtype, way):
         assert_agree(ours, theirs, lengths, 100, tolerance=1e-5 if dtype == torch.float32 else 0.05)
 
 
+@pytest.mark.parametrize("cell", TORCH)
+@pytest.mark.parametrize("way", WAYS)
+def test_gradients_add_up_in_memory_of_their_own(cell, way):
+    ours, _ = pair(cell, 4, 8, 1, True)
+    layout = PackedLayout.of(torch.tensor([9, 7, 3]))
+    inputs = torch.randn(layout.rows, 4)
+    with taken(way):
+        ours(inputs, layout).sum().backward()
+        once = [p.grad.clone() for p in ours.parameters()]
+        ours(inputs, layout).sum().backward()
+    for parameter, gradient in zip(ours.parameters(), once, strict=True):
+        torch.testing.assert_close(parameter.grad, 2 * gradient)
+
+
 def test_state_dict_has_torchs_names_and_shapes():
     ours, theirs = pair("gru", 4, 6, 3, True)
     expected = {name: value.shape for name, value in theirs.state_dict().items()}

@@ -46,6 +46,13 @@ def test_they_are_taken_in_float32_and_up_to_a_width(layers, threads):
     assert recurrence() == "compiled"
 
 
+def test_whoever_asks_first_may_be_predicting(layers, asked_again):
+    for mode in (torch.inference_mode, torch.no_grad):
+        compiled.cache_clear()
+        with mode():
+            assert compiled().layers is not None
+
+
 def test_a_variable_turns_them_off(asked_again, monkeypatch, caplog):
     monkeypatch.setenv(SWITCH, "0")
     with caplog.at_level(logging.INFO):
