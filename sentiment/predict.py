@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import codecs
-import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, BinaryIO
 
 from sentiment import cli, load
 from sentiment.errors import InputError
+from sentiment.listing import short
 
 if TYPE_CHECKING:
     from sentiment.inference.loaded_model import LoadedModel
 
 CHUNK = 256
 """Texts predicted together: enough to sort by length, few enough to keep memory constant."""
+EXPLAINED_CHUNK = 16
+"""Texts explained together, since each costs as much as many predictions."""
 CHUNK_CHARACTERS = 2**20
 """With so many characters a chunk is full, however few its texts."""
 LONGEST_LINE = 16 * 2**20
@@ -28,9 +29,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.Parser(
         prog="python -m sentiment.predict",
         description="Print each text's label and that label's probability.",
-        common=("--model", "--tracking-uri", "--json"),
+        common=("--model", "--tracking-uri", "--explain", "--json"),
         examples=(
             'python -m sentiment.predict "This film is great"',
+            'python -m sentiment.predict --explain "This film is great, but far too long"',
             "python -m sentiment.predict --model models:/sentiment/1 --json < reviews.txt",
         ),
     )
@@ -42,6 +44,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     cli.add_model_arguments(parser)
     parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="say which words speak for the label and which against it, and how much",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="one JSON object a line, with all probabilities"
     )
     args = parser.parse_args(argv)
@@ -50,13 +57,18 @@ def main(argv: list[str] | None = None) -> None:
     from sentiment.nn.devices import configure_threads
 
     model = load(args.model, args.tracking_uri)
-    cli.warn_of_padding(model.bundle.config)
+    if not args.explain:  # which judges each text alone
+        cli.warn_of_padding(model.bundle.config)
     configure_threads(available_cores())
     interactive = not args.texts and sys.stdin.isatty()
     texts = iter(args.texts) if args.texts else read_lines(sys.stdin.buffer)
-    for chunk in chunks(texts, 1 if interactive else CHUNK):
-        for line in answers(model, chunk, args.json):
-            print(line)
+    size = EXPLAINED_CHUNK if args.explain else CHUNK
+    for chunk in chunks(texts, 1 if interactive else size):
+        if args.explain:
+            print_explanations(model, chunk, args.json)
+        else:
+            for line in answers(model, chunk, args.json):
+                print(line)
         sys.stdout.flush()
 
 
@@ -64,9 +76,31 @@ def answers(model: LoadedModel, texts: list[str], as_json: bool) -> Iterator[str
     """Yield a line for each text: the label and its probability, or a JSON object."""
     for prediction in model.predict(texts):
         if as_json:
-            yield json.dumps(asdict(prediction))
+            yield prediction.to_json()
         else:
             yield f"{prediction.label}\t{prediction.probability:.4f}"
+
+
+def print_explanations(model: LoadedModel, texts: list[str], as_json: bool) -> None:
+    """Print for each text its label, that label's probability and its heaviest words.
+
+    On a terminal with colours the text follows, its words coloured by their weights.
+    """
+    from sentiment.inference.explain import explain
+    from sentiment.inference.explanation_text import coloured, summary, terminal
+    from sentiment.inference.integrated_gradients import TOLERANCE
+
+    console = None if as_json else terminal()
+    for text, explanation in zip(texts, explain(model.bundle, texts), strict=True):
+        if abs(explanation.residual) > 2 * TOLERANCE:
+            print(
+                f"note: the weights miss the logit by {abs(explanation.residual):.2f}, so don't "
+                f"rely on them: {short(text)}",
+                file=sys.stderr,
+            )
+        print(explanation.to_json() if as_json else summary(explanation))
+        if console is not None:
+            console.print(coloured(text, explanation.tokens), soft_wrap=True)
 
 
 def chunks(

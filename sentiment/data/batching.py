@@ -123,14 +123,23 @@ class TextDataset:
 
     def _gather(self, texts: torch.Tensor, layout: PackedLayout) -> Batch:
         """Make the batch of texts (B,), given in packed order."""
-        step, text = layout.step, texts[layout.sequence]
-        position = step + self._starts[text]
-        if self._truncated:
-            position += torch.where(step >= self._head[text], self._dropped[text], 0)
-        ranks = self._tokens[position].long()
+        ranks = self._tokens[self._positions(layout.step, texts[layout.sequence])].long()
         known = (ranks >= 0) & (ranks < self.vocabulary_size)
         ids = torch.where(known, ranks + FIRST_WORD_ID, UNK_ID)
         return Batch(ids, layout, self._labels[texts])
+
+    def read_positions(self) -> torch.Tensor:
+        """Return the place, among all tokens of the split, of each that is kept, text by text."""
+        texts = torch.arange(self.size, device=self.device).repeat_interleave(self._kept)
+        first = (self._kept.cumsum(0) - self._kept)[texts]
+        return self._positions(torch.arange(len(texts), device=self.device) - first, texts)
+
+    def _positions(self, step: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Return the place among the split's tokens of the steps (N,) of texts (N,)."""
+        position = step + self._starts[text]
+        if self._truncated:
+            position += torch.where(step >= self._head[text], self._dropped[text], 0)
+        return position
 
 
 def _sorted_batches(index: np.ndarray, lengths: np.ndarray, size: int) -> list[np.ndarray]:

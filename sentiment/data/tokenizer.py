@@ -28,7 +28,8 @@ Tokenizer = Callable[[str], list[str]]
 
 BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
-_LINE_BREAK = re.compile(r"</?br\s*/?>", re.IGNORECASE)
+LINE_BREAK = re.compile(r"</?br\s*/?>", re.IGNORECASE)
+"""Markup for a line break, which a space replaces."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 # spaCy takes quadratic time over a run without white space ("!!!!…"), so longer runs are cut.
@@ -59,7 +60,7 @@ def tokenizer(config: TextConfig) -> Tokenizer:
     def tokens(text: str) -> list[str]:
         text = encodable(text).removeprefix(BYTE_ORDER_MARK)
         if strip_markup:
-            text = _LINE_BREAK.sub(" ", text)
+            text = LINE_BREAK.sub(" ", text)
         if lowercase:
             text = text.lower()
         return split(text)
@@ -94,11 +95,12 @@ class _WithoutPunctuation(dict[int, int | None]):
         return self[code]
 
 
-_WITHOUT_PUNCTUATION = _WithoutPunctuation()
+WITHOUT_PUNCTUATION = _WithoutPunctuation()
+"""For `str.translate`: the characters that the tokenizer `basic` drops."""
 
 
 def _basic(text: str) -> list[str]:
-    return text.lower().translate(_WITHOUT_PUNCTUATION).split()
+    return text.lower().translate(WITHOUT_PUNCTUATION).split()
 
 
 def _spacy(language: str) -> Tokenizer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from sentiment.config import Config
 from sentiment.data.batching import FIRST_WORD_ID, TextDataset
 from sentiment.data.corpus import EncodedSplit
-from sentiment.data.tokenizer import tokenizer
+from sentiment.data.tokenizer import Tokenizer, tokenizer
 from sentiment.data.vocabulary import Vocabulary
 from sentiment.errors import InputError
 from sentiment.inference.batch_predict import predict_logits, to_log_probabilities
@@ -150,8 +151,20 @@ class Bundle:
         return {n: each for n, each in self.weights.items() if not n.startswith(PREFIX)}
 
     @cached_property
-    def _tokenize(self) -> Any:
+    def tokenize(self) -> Tokenizer:
+        """The function from a text to its tokens."""
         return tokenizer(self.config.text)
+
+    def encode(self, tokens: Sequence[Sequence[str]]) -> EncodedSplit:
+        """Return tokenized texts as a corpus holds them; one without a token is one `<unk>`."""
+        encoded = [self.vocabulary.encode(each) for each in tokens]
+        # Ids become the ranks that a corpus holds: its first word has rank 0, <unk> has -1.
+        ranks = np.concatenate(encoded).astype(np.int32) - FIRST_WORD_ID
+        return EncodedSplit(
+            tokens=np.maximum(ranks, -1),
+            offsets=np.cumsum([0, *map(len, encoded)], dtype=np.int64),
+            labels=np.zeros(len(encoded), dtype=np.int64),
+        )
 
     def predict(self, texts: list[str], workers: int = 1) -> np.ndarray:
         """Return float32 probabilities (n, C), rows in the order of the texts.
@@ -177,14 +190,7 @@ class Bundle:
 
     def _logits(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
         """Return float32 logits (n, K) of the RNN and of the n-gram branch, if there is one."""
-        encoded = [self.vocabulary.encode(self._tokenize(text)) for text in texts]
-        # Ids become the ranks that a corpus holds: its first word has rank 0, <unk> has -1.
-        ranks = np.concatenate(encoded).astype(np.int32) - FIRST_WORD_ID
-        split = EncodedSplit(
-            tokens=np.maximum(ranks, -1),
-            offsets=np.cumsum([0, *map(len, encoded)], dtype=np.int64),
-            labels=np.zeros(len(texts), dtype=np.int64),
-        )
+        split = self.encode([self.tokenize(text) for text in texts])
         view = TextDataset(split, self.config.text, self.vocabulary.size)
         ngrams = None if self.ngrams is None else self.ngrams.logits(split)
         return predict_logits(self.model, view), ngrams
@@ -211,20 +217,20 @@ class Bundle:
         """
         if self.ngrams is None:
             return {}
-        weights, table, words = self.ngrams.weights, self.ngrams.table, self.vocabulary.itos
+        weights = self.ngrams.weights
         if weights.shape[1] == 1:
             weights = np.concatenate([-weights, weights], axis=1)
         found = {}
         for label, column in zip(self.label_names, weights.T, strict=True):
             order = np.argsort(-column, kind="stable")[:count].tolist()
-            found[label] = [
-                (
-                    " ".join(words[FIRST_WORD_ID + rank] for rank in table.ngram(place)),
-                    float(column[place]),
-                )
-                for place in order
-            ]
+            found[label] = [(self.ngram_words(place), float(column[place])) for place in order]
         return found
+
+    def ngram_words(self, column: int) -> str:
+        """Return the words of the n-gram in a column of the branch's table, blanks between them."""
+        assert self.ngrams is not None
+        ranks = self.ngrams.table.ngram(column)
+        return " ".join(self.vocabulary.itos[FIRST_WORD_ID + rank] for rank in ranks)
 
     def _in_processes(self, texts: list[str], workers: int) -> np.ndarray:
         bare = replace(self)  # without the model, which each process makes for itself

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from sentiment.inference.bundle import Bundle
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer to one text.
-
-    Attributes:
-        label: the most probable label.
-        probability: that label's probability.
-        probabilities: of every label, in the order of the model's labels; they add up to 1.
-    """
-
-    label: str
-    probability: float
-    probabilities: dict[str, float]
+from sentiment.inference.explain import explain
+from sentiment.inference.prediction import Explanation, Prediction
 
 
 class LoadedModel:
@@ -64,3 +50,13 @@ class LoadedModel:
             )
             for row in self.predict_proba(texts)
         ]
+
+    def explain(self, text: str) -> Explanation:
+        """Return the prediction of a text with the weight of each of its words.
+
+        Raises:
+            TypeError: something else than one text was given.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"give one text, a string, not {type(text).__name__}")
+        return explain(self.bundle, [text])[0]

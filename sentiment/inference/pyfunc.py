@@ -35,10 +35,15 @@ class TextClassifier(PythonModel):
     ) -> pd.DataFrame:
         """Return a DataFrame with the columns `label` and `probability`, a row a text.
 
+        With the parameter `explain` there is also `explanation`: a JSON object of the weight of
+        each word, see `sentiment.inference.prediction.Explanation`.
+
         Raises:
             ValueError: the input has no column `text`, or a value in it is not a string.
         """
         texts = _texts(model_input)
+        if params and params.get("explain"):
+            return self._explained(texts)
         probabilities = self._bundle.predict(texts)
         best = probabilities.argmax(axis=1) if texts else []
         names = self._bundle.label_names
@@ -49,6 +54,18 @@ class TextClassifier(PythonModel):
                     [float(row[index]) for row, index in zip(probabilities, best, strict=True)],
                     dtype="float32",
                 ),
+            }
+        )
+
+    def _explained(self, texts: list[str]) -> pd.DataFrame:
+        from sentiment.inference.explain import explain
+
+        found = explain(self._bundle, texts)
+        return pd.DataFrame(
+            {
+                "label": pd.Series([each.label for each in found], dtype="object"),
+                "probability": pd.Series([each.probability for each in found], dtype="float32"),
+                "explanation": pd.Series([each.to_json() for each in found], dtype="object"),
             }
         )
 

@@ -41,8 +41,23 @@ class NgramTable:
         The columns are the single words in the order of their keys, then the pairs, and so on.
         """
         encoded = _Tokens.of(split, self.vocabulary_size)
-        found = np.full(len(encoded.ranks), UNKNOWN, dtype=np.int64)
-        texts, columns, first = [], [], 0
+        texts, columns = [], []
+        for _, places, held in self._occurrences(encoded):
+            own_texts, own_columns = _once_a_text(encoded.text[places], held)
+            texts.append(own_texts)
+            columns.append(own_columns)
+        return _presence(texts, columns, (len(split), len(self)))
+
+    def occurrences(self, split: EncodedSplit) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield for each length where its n-grams stand: the length, places and columns.
+
+        The places, int64 (o,), are those of the first words among the tokens of the split; the
+        columns, int64 (o,), those of `features`. An n-gram that a text holds twice is there twice.
+        """
+        yield from self._occurrences(_Tokens.of(split, self.vocabulary_size))
+
+    def _occurrences(self, encoded: _Tokens) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        found, first = np.full(len(encoded.ranks), UNKNOWN, dtype=np.int64), 0
         for length, keys in enumerate(self.keys, start=1):
             places, wanted = encoded.keys(length, found)
             index = np.searchsorted(keys, wanted)
@@ -50,11 +65,8 @@ class NgramTable:
             held = keys[index] == wanted if len(keys) else np.zeros(len(wanted), dtype=bool)
             found = np.full(len(encoded.ranks), UNKNOWN, dtype=np.int64)
             found[places[held]] = index[held]
-            own_texts, own_columns = _once_a_text(encoded.text[places[held]], index[held])
-            texts.append(own_texts)
-            columns.append(own_columns + first)
+            yield length, places[held], index[held] + first
             first += len(keys)
-        return _presence(texts, columns, (len(split), first))
 
     def ngram(self, column: int) -> tuple[int, ...]:
         """Return the ranks of the words of the n-gram in a column."""

@@ -16,7 +16,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput
 from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from sentiment.data.tokenizer import LANGUAGE_PACKAGES
 from sentiment.installation import PACKAGE
@@ -41,7 +41,9 @@ SERVING_PACKAGES = (
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("string", "text")]),
     outputs=Schema([ColSpec("string", "label"), ColSpec("float", "probability")]),
+    params=ParamSchema([ParamSpec("explain", DataType.boolean, False)]),
 )
+"""Of the model: with the parameter `explain` a column `explanation`, a string, comes on top."""
 
 
 def log_bundle(

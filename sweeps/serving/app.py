@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sweeps.serving.batching import BatchedClassifier
 from sweeps.serving.metrics import ServingMetrics
-from sweeps.serving.requests import EXAMPLE, RequestError, read_texts
+from sweeps.serving.requests import EXAMPLE, InferenceRequest, RequestError, read_request
+from sweeps.serving.served_model import ServedModel
 
 MODEL_HEADER = "X-Model"
 """Header of an answer: the name of the model that gave it, percent-encoded."""
@@ -30,6 +31,9 @@ class Prediction(BaseModel):
 
     label: str = Field(description="the most probable label")
     probability: float = Field(description="that label's probability", ge=0, le=1)
+    explanation: str | None = Field(
+        None, description="with the parameter `explain`: the weight of each word, a JSON object"
+    )
 
 
 class Predictions(BaseModel):
@@ -76,9 +80,9 @@ def make_app(classifier: BatchedClassifier, metrics: ServingMetrics) -> FastAPI:
         began = time.perf_counter()
         status = 500
         try:
-            texts = await read_texts(request.headers, request.receive)
-            # Without texts the client is gone.
-            answer = Response(status_code=499) if texts is None else await classify(texts)
+            asked = await read_request(request.headers, request.receive)
+            # Without one the client is gone.
+            answer = Response(status_code=499) if asked is None else await classify(asked)
             status = answer.status_code
             return answer
         except RequestError as error:
@@ -87,16 +91,11 @@ def make_app(classifier: BatchedClassifier, metrics: ServingMetrics) -> FastAPI:
         finally:
             metrics.answered(status, time.perf_counter() - began)
 
-    async def classify(texts: list[str]) -> Response:
-        probabilities, model = await classifier.predict(texts)
-        names = model.bundle.label_names
-        predictions = [
-            Prediction(label=names[index], probability=float(row[index]))
-            for index, row in zip(probabilities.argmax(axis=1), probabilities, strict=True)
-        ]
+    async def classify(asked: InferenceRequest) -> Response:
+        predictions, model = await _predictions(classifier, asked)
         metrics.predicted(model.name, (each.label for each in predictions))
         return Response(
-            Predictions(predictions=predictions).model_dump_json(),
+            Predictions(predictions=predictions).model_dump_json(exclude_none=True),
             media_type="application/json",
             headers={MODEL_HEADER: quote(model.name)},
         )
@@ -127,6 +126,26 @@ def make_app(classifier: BatchedClassifier, metrics: ServingMetrics) -> FastAPI:
     return app
 
 
+async def _predictions(
+    classifier: BatchedClassifier, asked: InferenceRequest
+) -> tuple[list[Prediction], ServedModel]:
+    """Return a prediction a text, and the model that made them."""
+    if asked.explain:
+        explanations, model = await classifier.explain(asked.texts)
+        explained = [
+            Prediction(label=e.label, probability=e.probability, explanation=e.to_json())
+            for e in explanations
+        ]
+        return explained, model
+    probabilities, model = await classifier.predict(asked.texts)
+    names = model.bundle.label_names
+    predictions = [
+        Prediction(label=names[index], probability=float(row[index]))
+        for index, row in zip(probabilities.argmax(axis=1), probabilities, strict=True)
+    ]
+    return predictions, model
+
+
 def _request_body() -> dict[str, Any]:
     """Return the OpenAPI schema of a request: one of MLflow's four forms."""
     records = {"type": "array", "items": Record.model_json_schema()}
@@ -147,11 +166,16 @@ def _request_body() -> dict[str, Any]:
         "instances": {"oneOf": [records, texts]},
         "inputs": {"oneOf": [records, texts, columns]},
     }
+    params = {
+        "type": ["object", "null"],
+        "properties": {"explain": {"type": "boolean", "default": False}},
+        "additionalProperties": False,
+    }
     schema = {
         "oneOf": [
             {
                 "type": "object",
-                "properties": {name: form},
+                "properties": {name: form, "params": params},
                 "required": [name],
                 "additionalProperties": False,
             }

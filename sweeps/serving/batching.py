@@ -13,6 +13,7 @@ from sweeps.serving.requests import MAX_TEXTS
 if TYPE_CHECKING:
     import numpy as np
 
+    from sentiment.inference.prediction import Explanation
     from sweeps.serving.served_model import ServedModel
 
 MAX_BATCH_TEXTS = MAX_TEXTS
@@ -58,6 +59,8 @@ class BatchedClassifier:
         self.model = model
         self._cores = cores
         self._threads = ThreadPoolExecutor(cores, "predict", initializer=configure_threads)
+        # One request at a time, beside the predictions, which would wait for seconds behind it.
+        self._explaining = ThreadPoolExecutor(1, "explain", initializer=configure_threads)
         self._waiting: deque[_Waiting] = deque()
         self._busy = 0
 
@@ -67,6 +70,14 @@ class BatchedClassifier:
         self._waiting.append(_Waiting(texts, answer))
         self._dispatch()
         return await answer
+
+    async def explain(self, texts: list[str]) -> tuple[list[Explanation], ServedModel]:
+        """Return the predictions of some texts with the weights of their words, and the model."""
+        from sentiment.inference.explain import explain
+
+        model, loop = self.model, asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._explaining, explain, model.bundle, texts)
+        return found, model
 
     async def warm_up(self, texts: list[str]) -> None:
         """Predict some texts in every thread at once, so that no request pays for allocation."""

@@ -11,7 +11,7 @@ import codecs
 import json
 from collections.abc import Mapping
 from email.message import Message as Header
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sentiment.data.tokenizer import encodable
 from sentiment.wording import counted, duration
@@ -23,6 +23,10 @@ MAX_BYTES = 2**20
 """Of a request's body: some 800 reviews."""
 MAX_TEXTS = 1_000
 """Of one request."""
+MAX_EXPLAINED_TEXTS = 32
+"""Of one request that asks for explanations, each of which costs as much as many predictions."""
+MAX_EXPLAINED_CHARACTERS = 2**15
+"""Of all texts of such a request: twice the longest review of IMDb."""
 EXAMPLE = {"dataframe_records": [{"text": "This film is great"}]}
 """A request that works, here and with MLflow's own server."""
 
@@ -44,15 +48,27 @@ class RequestError(ValueError):
         self.status = status
 
 
-async def read_texts(headers: Mapping[str, str], receive: Receive) -> list[str] | None:
-    """Read a request's texts; None if the client is gone.
+class InferenceRequest(NamedTuple):
+    """What a client asks for.
+
+    Attributes:
+        texts: to classify, at least one.
+        explain: whether to give the weights of their words too.
+    """
+
+    texts: list[str]
+    explain: bool = False
+
+
+async def read_request(headers: Mapping[str, str], receive: Receive) -> InferenceRequest | None:
+    """Read a request; None if the client is gone.
 
     Args:
         headers: by lower-case name.
         receive: the rest of the request, by ASGI's messages.
 
     Raises:
-        RequestError: the body comes too slowly, or as `check_headers` and `texts_of` raise it.
+        RequestError: the body comes too slowly, or as `check_headers` and `parse_request` raise it.
     """
     try:
         async with asyncio.timeout(_BODY_SECONDS):
@@ -70,7 +86,7 @@ async def read_texts(headers: Mapping[str, str], receive: Receive) -> list[str] 
         raise RequestError(408, late) from None
     if size > MAX_BYTES:
         raise _too_long()
-    return None if body is None else texts_of(body)
+    return None if body is None else parse_request(body)
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
@@ -93,15 +109,15 @@ def check_headers(headers: Mapping[str, str]) -> None:
         raise _too_long()
 
 
-def texts_of(body: bytes) -> list[str]:
-    """Return the texts of a request's body.
+def parse_request(body: bytes) -> InferenceRequest:
+    """Return what the body of a request asks for.
 
     The forms are those of MLflow's scoring server. A lone surrogate becomes U+FFFD, as it does
     wherever this project reads a text.
 
     Raises:
         RequestError: it is no JSON, has none of the forms, no column `text`, no text, too many,
-            or something else among them.
+            something else among them, or unknown parameters.
     """
     encoding = json.detect_encoding(body)
     if encoding.startswith(("utf-16", "utf-32")):
@@ -110,6 +126,7 @@ def texts_of(body: bytes) -> list[str]:
         request = json.loads(body)
     except (ValueError, RecursionError):
         raise RequestError(400, f"the body is not JSON; send {json.dumps(EXAMPLE)}") from None
+    explain = _explain(request.pop("params", None)) if isinstance(request, dict) else False
     if not isinstance(request, dict) or len(request) != 1 or next(iter(request)) not in _FORMS:
         raise RequestError(
             400, f"send an object with one of {', '.join(_FORMS)}, such as {json.dumps(EXAMPLE)}"
@@ -125,7 +142,37 @@ def texts_of(body: bytes) -> list[str]:
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise RequestError(400, f"row {row}: `text` must be a string, not {_json_type(text)}")
-    return [encodable(text) for text in texts]
+    if explain:
+        _check_explained(texts)
+    return InferenceRequest([encodable(text) for text in texts], explain)
+
+
+def _explain(params: Any) -> bool:
+    """Return the value of the only parameter, `explain`."""
+    if params is None:
+        return False
+    if not isinstance(params, dict) or not params.keys() <= {"explain"}:
+        raise RequestError(400, '`params` takes one parameter, as in {"explain": true}')
+    explain = params.get("explain", False)
+    if not isinstance(explain, bool):
+        raise RequestError(400, f"`explain` must be true or false, not {_json_type(explain)}")
+    return explain
+
+
+def _check_explained(texts: list[str]) -> None:
+    if len(texts) > MAX_EXPLAINED_TEXTS:
+        raise RequestError(
+            413,
+            f"{counted(len(texts), 'text')} to explain at once; send at most "
+            f"{MAX_EXPLAINED_TEXTS} with `explain`",
+        )
+    characters = sum(map(len, texts))
+    if characters > MAX_EXPLAINED_CHARACTERS:
+        raise RequestError(
+            413,
+            f"{characters:,} characters to explain at once; send at most "
+            f"{MAX_EXPLAINED_CHARACTERS:,} with `explain`",
+        )
 
 
 def _charset(content_type: str) -> str | None:

@@ -36,11 +36,13 @@ from sweeps.serving import requests
 from sweeps.serving.requests import (
     EXAMPLE,
     MAX_BYTES,
+    MAX_EXPLAINED_CHARACTERS,
+    MAX_EXPLAINED_TEXTS,
     MAX_TEXTS,
     RequestError,
     check_headers,
-    read_texts,
-    texts_of,
+    parse_request,
+    read_request,
 )
 
 JSON = {"Content-Type": "application/json"}
@@ -188,6 +190,31 @@ def test_the_same_text_gets_the_same_answer_everywhere(
     )
 
 
+def test_explanations_are_the_same_everywhere(
+    server: Serving, bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["This film is great!", "", "a dull mess"]
+    predict.main(["--model", str(bundle_folder), "--explain", "--json", *texts])
+    expected = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    status, answer = server.ask({"inputs": texts, "params": {"explain": True}})
+    assert status == 200
+    save_mlflow_model(bundle_folder, tmp_path / "model")
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    frame = pd.DataFrame({"text": texts})
+    assert list(loaded.predict(frame, params={"explain": False})) == ["label", "probability"]
+    logged = loaded.predict(frame, params={"explain": True}).to_dict("records")
+    for answers in (answer["predictions"], logged):
+        assert [each["label"] for each in answers] == [each["label"] for each in expected]
+        for each, other in zip(answers, expected, strict=True):
+            found = json.loads(each["explanation"])
+            assert found.keys() == other.keys()
+            assert found["logit"] == pytest.approx(other["logit"], abs=1e-4)
+            assert [w["token"] for w in found["tokens"]] == [w["token"] for w in other["tokens"]]
+            assert [w["weight"] for w in found["tokens"]] == pytest.approx(
+                [w["weight"] for w in other["tokens"]], abs=1e-3
+            )
+
+
 def chunked(size: int) -> Iterator[bytes]:
     """Yield a body without a length."""
     yield b'{"inputs": ["'
@@ -251,7 +278,7 @@ def test_schema_describes_requests_and_answers(server: Serving) -> None:
     assert forms == [["dataframe_records"], ["dataframe_split"], ["instances"], ["inputs"]]
     assert body["example"] == EXAMPLE
     answer = schema["components"]["schemas"]["Prediction"]["properties"]
-    assert set(answer) == {"label", "probability"}
+    assert set(answer) == {"label", "probability", "explanation"}
     assert {"200", "400", "413", "415"} <= set(operation["responses"])
     # FastAPI's own pages load scripts from other hosts.
     assert get(server, "/docs")[0] == 404
@@ -275,7 +302,29 @@ def test_signals_end_it(server: Serving, bundle_folder: Path) -> None:
     ],
 )
 def test_forms_of_a_request(request_: Any, texts: list[str]) -> None:
-    assert texts_of(json.dumps(request_).encode()) == texts
+    assert parse_request(json.dumps(request_).encode()) == (texts, False)
+
+
+@pytest.mark.parametrize(
+    ("params", "explain"), [(None, False), ({}, False), ({"explain": True}, True)]
+)
+def test_parameters_of_a_request(params: Any, explain: bool) -> None:
+    body = json.dumps({"inputs": ["a"], "params": params}).encode()
+    assert parse_request(body) == (["a"], explain)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["a"] * (MAX_EXPLAINED_TEXTS + 1), "33 texts to explain at once"),
+        (["a" * MAX_EXPLAINED_CHARACTERS, "b"], "32,769 characters to explain at once"),
+    ],
+)
+def test_too_much_to_explain(texts: list[str], message: str) -> None:
+    body = json.dumps({"inputs": texts, "params": {"explain": True}}).encode()
+    with pytest.raises(RequestError, match=message) as refused:
+        parse_request(body)
+    assert refused.value.status == 413
 
 
 @pytest.mark.parametrize(
@@ -285,7 +334,10 @@ def test_forms_of_a_request(request_: Any, texts: list[str]) -> None:
         ("{", "not JSON"),
         ("\ud800", "not JSON"),
         ("9" * 10_000, "not JSON"),
-        ('{"inputs": ["a"], "params": {}}', "one of"),
+        ('{"params": {"explain": true}}', "one of"),
+        ('{"inputs": ["a"], "params": []}', "takes one parameter"),
+        ('{"inputs": ["a"], "params": {"explain": true, "depth": 2}}', "takes one parameter"),
+        ('{"inputs": ["a"], "params": {"explain": 1}}', "true or false, not a number"),
         ('{"inputs": {"text": "a"}}', "a list of strings"),
         ('{"inputs": ["a", 1]}', "row 0: not an object with `text`: a string"),
         ('{"instances": {"text": ["a"]}}', "must be a list, not an object"),
@@ -300,7 +352,7 @@ def test_forms_of_a_request(request_: Any, texts: list[str]) -> None:
 )
 def test_bodies_that_are_refused(body: str, message: str) -> None:
     with pytest.raises(RequestError, match=message) as refused:
-        texts_of(body.encode("utf-8", "surrogatepass"))
+        parse_request(body.encode("utf-8", "surrogatepass"))
     assert refused.value.status == 400
 
 
@@ -333,10 +385,11 @@ def test_headers(headers: dict[str, str], status: int | None) -> None:
 
 def test_body_in_utf_8_with_or_without_a_byte_order_mark() -> None:
     body = json.dumps({"inputs": ["sch\u00f6n"]}, ensure_ascii=False)
-    assert texts_of(body.encode("utf-8")) == texts_of(body.encode("utf-8-sig")) == ["sch\u00f6n"]
+    for encoding in ("utf-8", "utf-8-sig"):
+        assert parse_request(body.encode(encoding)).texts == ["sch\u00f6n"]
     for encoding in ("utf-16", "utf-16-le", "utf-32"):
         with pytest.raises(RequestError, match="send JSON in UTF-8, not UTF-") as refused:
-            texts_of(body.encode(encoding))
+            parse_request(body.encode(encoding))
         assert refused.value.status == 415
 
 
@@ -352,7 +405,7 @@ def test_endless_body_is_neither_kept_nor_read_to_its_end() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(RequestError) as refused:
-            asyncio.run(read_texts({"content-type": "application/json"}, receive))
+            asyncio.run(read_request({"content-type": "application/json"}, receive))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -369,7 +422,7 @@ def test_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError
 
     with pytest.raises(RequestError, match="did not come within") as refused:
-        asyncio.run(read_texts({"content-type": "application/json"}, receive))
+        asyncio.run(read_request({"content-type": "application/json"}, receive))
     assert refused.value.status == 408
 
 

@@ -61,6 +61,19 @@ def test_an_epoch_holds_every_text_once_as_it_is(texts, limit, truncation, known
 
 
 @settings(max_examples=30, deadline=None)
+@given(
+    texts=TEXTS,
+    limit=st.integers(0, 30),
+    truncation=st.sampled_from(["head", "tail", "head_tail"]),
+)
+def test_what_is_read_of_each_text(texts, limit, truncation):
+    split = split_of(texts)
+    view = TextDataset(split, TextConfig(max_length=limit, truncation=truncation), 20)
+    kept = [rank for text in texts for rank in truncated(text, limit, truncation)]
+    assert split.tokens[view.read_positions().numpy()].tolist() == kept
+
+
+@settings(max_examples=30, deadline=None)
 @given(texts=TEXTS, tokens=st.integers(1, 60))
 def test_evaluation_holds_every_text_once_within_its_size(texts, tokens):
     view = TextDataset(split_of(texts), TextConfig(), 20)

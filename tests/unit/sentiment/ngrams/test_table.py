@@ -50,6 +50,27 @@ def test_a_table_holds_what_enumeration_finds(texts, others, longest, least):
             assert held == enumerate_ngrams(text, longest) & frequent
 
 
+@given(texts=TEXTS, others=TEXTS, longest=st.integers(1, 3))
+def test_occurrences_are_all_places_of_the_ngrams(texts, others, longest):
+    table, _ = count_ngrams(split_from(texts), longest, 1, KNOWN)
+    columns = list(table.ngrams())
+    split = split_from(others)
+    found = [
+        (int(place), columns[column])
+        for length, places, held in table.occurrences(split)
+        for place, column in zip(places, held, strict=True)
+        if length == len(columns[column])
+    ]
+    first = split.offsets.tolist()
+    expected = [
+        (first[row] + start, tuple(text[start : start + length]))
+        for row, text in enumerate(others)
+        for length in range(1, longest + 1)
+        for start in range(len(text) - length + 1)
+    ]
+    assert sorted(found) == sorted(each for each in expected if each[1] in columns)
+
+
 def test_the_features_of_train_are_those_that_the_table_gives():
     split = split_of(200, 3)
     table, features = count_ngrams(split, 3, 2, 8)
