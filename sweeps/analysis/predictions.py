@@ -6,7 +6,7 @@ Shapes: n texts, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from mlflow import MlflowClient
@@ -19,15 +19,19 @@ from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
 from sentiment.inference.evaluation import split_log_probabilities, split_parts
 from sentiment.inference.metrics import Scores, score
+from sentiment.inference.prediction import TokenWeight
 from sentiment.io.processes import available_cores
 from sentiment.nn.devices import configure_threads
 from sentiment.tracking.model_uri import fetch_bundle
+from sweeps.analysis.error_weights import error_weights
 from sweeps.config import SweepSettings
 from sweeps.tracking.queries import artifact_text
 from sweeps.workspace import SETTINGS_FILE
 
 HEAVIEST = 15
 """N-grams of each class whose weights a report shows."""
+MISTAKES = 10
+"""Texts that a report shows of what a model got wrong."""
 SMALL_HIDDEN = 256
 """Up to this hidden size a second thread waits more than it works where others compute too."""
 
@@ -44,6 +48,7 @@ class Predictions:
         label_names: C names.
         parts: of a model with an n-gram branch the log probabilities (n, C) of each of its parts.
         ngrams: of such a model the n-grams with the largest weights for each class.
+        weights: of some texts, by index, the weights of their words for the likeliest class.
     """
 
     split: str
@@ -53,6 +58,7 @@ class Predictions:
     label_names: tuple[str, ...]
     parts: Mapping[str, np.ndarray] = field(default_factory=dict)
     ngrams: Mapping[str, list[tuple[str, float]]] = field(default_factory=dict)
+    weights: Mapping[int, tuple[TokenWeight, ...]] = field(default_factory=dict)
 
     @property
     def predicted(self) -> np.ndarray:
@@ -84,6 +90,7 @@ class Mistake:
         predicted: what the model took it for.
         probability: what the model gave that.
         right: parts of the model that got it right by themselves; None of a model in one part.
+        weights: of its words for what the model took it for; empty where they were not computed.
     """
 
     text: str
@@ -91,10 +98,20 @@ class Mistake:
     predicted: str
     probability: float
     right: tuple[str, ...] | None = None
+    weights: tuple[TokenWeight, ...] = ()
 
 
-def predict_split(client: MlflowClient, model_id: str, dataset: Dataset, split: str) -> Predictions:
+def predict_split(
+    client: MlflowClient, model_id: str, dataset: Dataset, split: str, explained: int = 0
+) -> Predictions:
     """Let a logged model predict a split from the raw texts, in float32.
+
+    Args:
+        client: client of the store.
+        model_id: the model.
+        dataset: the data set.
+        split: the split's name.
+        explained: as in `bundle_predictions`.
 
     Raises:
         InputError: the model can't be had, or the data has other labels.
@@ -104,11 +121,20 @@ def predict_split(client: MlflowClient, model_id: str, dataset: Dataset, split: 
     except MlflowException as error:
         reason = str(error.message).splitlines()[0]
         raise InputError(f"the model {model_id} can't be had: {reason}") from error
-    return bundle_predictions(bundle, dataset, split)
+    return bundle_predictions(bundle, dataset, split, explained)
 
 
-def bundle_predictions(bundle: Bundle, dataset: Dataset, split: str) -> Predictions:
+def bundle_predictions(
+    bundle: Bundle, dataset: Dataset, split: str, explained: int = 0
+) -> Predictions:
     """Let a saved model predict a split from the raw texts, in float32.
+
+    Args:
+        bundle: the model.
+        dataset: the data set.
+        split: the split's name.
+        explained: most confident errors to weigh the words of, fewer if it takes too long
+            (`error_weights`).
 
     Raises:
         InputError: the data has other labels.
@@ -117,7 +143,7 @@ def bundle_predictions(bundle: Bundle, dataset: Dataset, split: str) -> Predicti
     configure_threads(1 if small else available_cores())
     texts = dataset.splits[split]
     parts = split_parts(bundle, dataset, split)
-    return Predictions(
+    predictions = Predictions(
         split=split,
         texts=texts.texts,
         labels=texts.labels,
@@ -128,6 +154,9 @@ def bundle_predictions(bundle: Bundle, dataset: Dataset, split: str) -> Predicti
         parts=parts,
         ngrams=bundle.heaviest_ngrams(HEAVIEST),
     )
+    errors = _confident_errors(predictions, explained)
+    found = error_weights(bundle, [predictions.texts[index] for index in errors])
+    return replace(predictions, weights=dict(zip(errors, found, strict=False)))
 
 
 def parts_that_erred(predictions: Predictions) -> dict[str, int]:
@@ -145,8 +174,6 @@ def parts_that_erred(predictions: Predictions) -> dict[str, int]:
 
 def most_confident_errors(predictions: Predictions, count: int) -> list[Mistake]:
     """Return the misclassified texts by falling confidence."""
-    wrong = np.flatnonzero(~predictions.hits)
-    order = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:count]
     names = predictions.label_names
     return [
         Mistake(
@@ -155,9 +182,18 @@ def most_confident_errors(predictions: Predictions, count: int) -> list[Mistake]
             predicted=names[predictions.predicted[index]],
             probability=float(predictions.confidence[index]),
             right=_right(predictions, index),
+            weights=predictions.weights.get(index, ()),
         )
-        for index in order.tolist()
+        for index in _confident_errors(predictions, count)
     ]
+
+
+def _confident_errors(predictions: Predictions, count: int) -> list[int]:
+    """Return the indexes of the misclassified texts by falling confidence."""
+    wrong = np.flatnonzero(~predictions.hits)
+    order = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")]
+    indexes: list[int] = order[:count].tolist()
+    return indexes
 
 
 def _right(predictions: Predictions, index: int) -> tuple[str, ...] | None:

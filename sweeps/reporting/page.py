@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from sweeps.analysis.predictions import Mistake
 from sweeps.reporting.figures.report_figure import ReportFigure
+from sweeps.reporting.shading import shaded
 from sweeps.reporting.tables import PageTable
 
 _FOLDER = Path(__file__).parent / "templates"
@@ -109,4 +110,5 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["shaded"] = shaded
     return environment.get_template("report.html")

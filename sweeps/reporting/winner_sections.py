@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlflow import MlflowClient
 
 from sentiment.data.datasets import Dataset
@@ -10,6 +12,8 @@ from sentiment.inference.metrics import frequent_confusions
 from sentiment.listing import short
 from sentiment.wording import counted
 from sweeps.analysis.predictions import (
+    MISTAKES,
+    Mistake,
     Predictions,
     dataset_of,
     most_confident_errors,
@@ -27,8 +31,6 @@ from sweeps.tracking.queries import TrialRecord
 
 CONFUSIONS = 20
 """Kinds of confusion that a report shows where there are too many classes for a matrix."""
-MISTAKES = 10
-"""Texts that a report shows of what the winner got wrong."""
 
 
 def winner_predictions(
@@ -48,7 +50,7 @@ def winner_predictions(
         return f"The winner, {winner.name}, has no saved model."
     try:
         data = dataset or dataset_of(client, record.run)
-        return predict_split(client, winner.model_id, data, "valid")
+        return predict_split(client, winner.model_id, data, "valid", explained=MISTAKES)
     except InputError as error:
         return f"What the winner says of the validation split can't be shown: {error}"
 
@@ -126,6 +128,18 @@ def _erred(predictions: Predictions) -> str:
     return f" Of {sum(counts.values()) + both:,} mistakes in all both parts made {both:,}, {alone}."
 
 
+def _shading_note(mistakes: Sequence[Mistake]) -> str:
+    """Return what shaded words mean, where there are any."""
+    if not any(mistake.weights for mistake in mistakes):
+        return ""
+    missing = sum(not mistake.weights for mistake in mistakes)
+    return (
+        " Words are shaded by their weight in the answer: green for what it was taken for, red "
+        "against it (integrated gradients, and the weights of n-grams)."
+        + (f" {counted(missing, 'text is', 'texts are')} too long for that." if missing else "")
+    )
+
+
 def ngrams_table(predictions: Predictions) -> PageTable:
     """Return the n-grams with the largest weights for each class."""
     columns = [(label, rows) for label, rows in predictions.ngrams.items()]
@@ -197,6 +211,7 @@ def winner_sections(record: SweepData, predictions: Predictions | str) -> list[S
                 f"The {counted(len(mistakes), 'text')} of the validation split that it got wrong "
                 "with the greatest confidence. Wrong labels, irony and mixed verdicts gather here."
                 + _erred(predictions)
+                + _shading_note(mistakes)
                 if mistakes
                 else "It made none on the validation split."
             ],

@@ -256,6 +256,8 @@ def test_page_holds_what_was_asked_for(swept):
         assert re.search(rf'<figure id="{name}".*?<svg', page, re.DOTALL)
     assert "0.7200 ± 0.0200" in page
     assert page.count('class="mistake"') > 0
+    # Words of the errors are shaded, and the markup between them is escaped.
+    assert re.search(r'<span class="(for|against)-[123]" title="[+-]\d\.\d\d">is</span>', page)
     assert "1 trial failed" in page
 
 

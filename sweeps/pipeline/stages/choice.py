@@ -9,7 +9,7 @@ from sentiment.data.sources import absolute
 from sentiment.errors import InputError
 from sentiment.inference.metrics import score
 from sweeps.analysis.classical_comparison import ClassicalComparison
-from sweeps.analysis.predictions import Predictions, bundle_predictions
+from sweeps.analysis.predictions import MISTAKES, Predictions, bundle_predictions
 from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.pipeline.running import RunningSweep
 from sweeps.registry import versions
@@ -120,7 +120,8 @@ def _registered_before(running: RunningSweep, winner: TrialRecord) -> Registered
 
 def _check_predictions(running: RunningSweep, chosen: TrialRecord, model_id: str) -> Predictions:
     """Return the chosen run's predictions of the validation split, and warn of suspicious ones."""
-    predicted = bundle_predictions(running.load_model(model_id), running.context.dataset, "valid")
+    bundle, dataset = running.load_model(model_id), running.context.dataset
+    predicted = bundle_predictions(bundle, dataset, "valid", explained=MISTAKES)
     running.warnings.extend(
         answer_warnings(
             predicted.scores().confusion,
