@@ -70,6 +70,11 @@ def main(argv: list[str] | None = None) -> int:
         "--significant", action="store_true", help="refuse a gain that may be chance (p >= 0.05)"
     )
     parser.add_argument(
+        "--require-approval",
+        action="store_true",
+        help="refuse a version whose tag approved-by names nobody but its trainer",
+    )
+    parser.add_argument(
         "--rescore", action="store_true", help="score the test split again (counted as a look)"
     )
     parser.add_argument("--dry-run", action="store_true", help="report, but move nothing")
@@ -116,6 +121,7 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
     from sentiment.data.identity import mismatch
     from sentiment.tracking.model_uri import CHAMPION, MODEL_NAME, model_of_version
     from sweeps.registry import versions
+    from sweeps.registry.approval import approval_refusal
     from sweeps.registry.candidate_scoring import CandidateError, CandidateScoring
     from sweeps.registry.champion import ChampionMovedError, champion_state, promote
     from sweeps.registry.look_count import count_looks
@@ -130,6 +136,10 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
         newer = _newer(client, candidate, name)
         print(f"{candidate.title} of {name} is the champion already{newer}")
         return 0
+    if args.require_approval:
+        unapproved = approval_refusal(client, name, candidate)
+        if unapproved is not None:
+            return _refused(unapproved)
     named_data = args.dataset is not None or args.data is not None
     dataset = load_dataset(_data_config(candidate, args))
     trained_for = candidate.tags["dataset_fingerprint"]
