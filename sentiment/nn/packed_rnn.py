@@ -37,7 +37,7 @@ _KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
 FEW_STEPS = 16
 """Steps up to which torch's packed kernel is as fast as loops in Python: see docs/benchmarks.md."""
 FEW_SEQUENCES = 4
-"""Sequences up to which it is faster without gradients (GRU and RNN): see docs/benchmarks.md."""
+"""Sequences up to which it is faster than they without gradients: see docs/benchmarks.md."""
 
 
 class PackedRNN(nn.Module):

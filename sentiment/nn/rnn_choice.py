@@ -22,7 +22,7 @@ TOLERANCE = 1e-5
 """Largest difference from the loops in Python, relative to a tensor's largest value."""
 WIDEST = 256
 """Hidden units up to which the compiled layers are faster: see docs/benchmarks.md."""
-WIDEST_OF_THREADS = 64
+WIDEST_OF_THREADS = 128
 """Those up to which they are where torch has several threads, of which they use one."""
 
 _logger = logging.getLogger(__name__)
