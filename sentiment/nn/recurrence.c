@@ -6,7 +6,8 @@
    sequences goes through all steps before the next, so its states stay in the innermost cache.
 
    Shapes: T steps, N rows in packed order, D directions (1 or 2), H hidden units. Arrays are
-   contiguous. `sizes` (T) are the rows of each step, falling, N in all; the state before the first
+   contiguous but for `gates` and `deltas` where a stride, floats between their rows, is given.
+   `sizes` (T) are the rows of each step, falling, N in all; the state before the first
    is zero. The second direction reads each sequence from its end: `order` (N) has the row of the
    input that it reads at each row. States and their gradients, (N, D, H), and what only these
    functions read are in each direction's reading order; what products with the inputs make or take
@@ -152,6 +153,7 @@ int64_t room_floats(int64_t hidden) { return panel_floats(hidden) + 4 * BLOCK * 
 /* What the functions for a block's part of a step have in common. */
 struct step {
     int64_t hidden, stride;    /* H; floats between rows of the states, D H */
+    int64_t gate_stride, delta_stride;
     const int64_t *order;      /* of the inputs' rows; none where they are read as they are */
     int64_t rows;              /* N */
     int64_t row, before, next; /* first rows of the block: of this step, the one before, and of the
@@ -182,8 +184,8 @@ INLINE void gru_forward_tile(int tile, int64_t r0, int64_t u, int width, const s
 #pragma GCC unroll 8
     for (int r = 0; r < tile; r++) {
         const int64_t row = s->row + r0 + r;
-        float *gate = gates + place(s, row) * 3 * stride + u;
-        const float *next_gate = gates + place(s, row + ahead) * 3 * stride + u;
+        float *gate = gates + place(s, row) * s->gate_stride + u;
+        const float *next_gate = gates + place(s, row + ahead) * s->gate_stride + u;
         const vec reset = sigmoid(load(gate, width) + sum[r][0]);
         const vec update = sigmoid(load(gate + h, width) + sum[r][1]);
         const vec new =
@@ -207,21 +209,23 @@ INLINE void gru_forward_tile(int tile, int64_t r0, int64_t u, int width, const s
    scales; `room` is for
    `room_floats(H)`. */
 void gru_forward(int64_t steps, const int64_t *sizes, int64_t directions, int64_t hidden,
-                 const int64_t *order, const float *matrices, const float *bias, float *gates,
-                 float *scaled, float *states, float *room) {
+                 const int64_t *order, int64_t gate_stride, const float *matrices,
+                 const float *bias, float *gates, float *scaled, float *states, float *room) {
     float *panels = room;
     const int64_t rows = total(steps, sizes), stride = directions * hidden;
     for (int64_t d = 0; d < directions; d++) {
         pack(panels, matrices, hidden, hidden, 0, GATES, LANES, 0, 1, hidden * hidden, hidden);
         for (int64_t first = 0; first < sizes[0]; first += BLOCK) {
-            struct step s = {hidden, stride, d ? order : 0, rows, first, first, first, 0};
+            struct step s = {.hidden = hidden, .stride = stride, .gate_stride = gate_stride,
+                             .order = d ? order : 0, .rows = rows, .row = first};
             for (int64_t t = 0; t < steps && sizes[t] > first; t++) {
                 s.next = s.row + sizes[t];
                 const int64_t count = least(sizes[t] - first, BLOCK);
                 for (int64_t u = 0; u < hidden; u += LANES) {
                     const float *panel = panels + u * GATES * hidden;
 #define TILE(tile, r) gru_forward_tile(tile, r, u, LANES, &s, panel, bias, gates, scaled, states)
-#define PART(tile, r) gru_forward_tile(tile, r, u, hidden - u, &s, panel, bias, gates, scaled, states)
+#define PART(tile, r) \
+    gru_forward_tile(tile, r, u, hidden - u, &s, panel, bias, gates, scaled, states)
                     if (hidden - u >= LANES) FOR_TILES(count, TILE);
                     else FOR_TILES(count, PART);
 #undef TILE
@@ -246,20 +250,22 @@ struct columns {
     int64_t new, reset, update, scaled;
 };
 
-/* `recurrent` (BLOCK, 3H) gets what the recurrent product takes, in the order of the columns. */
-INLINE void gru_deltas(int64_t count, int64_t u, int width, const struct step *s,
+/* For the rows from r0 to end: few at a time, as each lies in pages of its own. `recurrent`
+   (BLOCK, 3H) gets what the recurrent product takes, in the order of the columns. */
+INLINE void gru_deltas(int64_t r0, int64_t end, int64_t u, int width, const struct step *s,
                        const struct columns *to, const float *gradient, const float *gates,
                        const float *scaled, const float *states, float *deltas, float *sums,
                        float *before, float *carried, float *recurrent) {
     const int64_t h = s->hidden, stride = s->stride, ahead = s->next - s->row;
     const int64_t start = to->scaled < to->reset ? to->scaled : to->reset;
     vec sum[4] = {{0}, {0}, {0}, {0}};
-    for (int64_t r = 0; r < count; r++) {
+    for (int64_t r = r0; r < end; r++) {
         const int64_t row = s->row + r, input = place(s, row), next = place(s, row + ahead);
-        const float *gate = gates + input * 3 * stride + u;
+        const float *gate = gates + input * s->gate_stride + u;
         const float *incoming = gradient + row * stride + u, *factor = scaled + row * h + u;
         const float *last = states + (s->before + r) * stride + u;
-        float *delta = deltas + input * 4 * stride + u, *operand = recurrent + r * 3 * h - start + u;
+        float *delta = deltas + input * s->delta_stride + u;
+        float *operand = recurrent + r * 3 * h - start + u;
         float *passed = carried + r * h + u;
         const vec reset = load(gate, width), update = load(gate + h, width);
         const vec new = load(gate + 2 * h, width);
@@ -270,8 +276,9 @@ INLINE void gru_deltas(int64_t count, int64_t u, int width, const struct step *s
         const vec d_reset = d_new * load(factor, width) * (reset - reset * reset);
         const vec d_update = (previous - new) * d_state * (update - update * update);
         const vec d_scaled = d_new * reset;
-        for (int g = 0; g < 3; g++) FETCH(gates + next * 3 * stride + u + g * h);
-        for (int g = 0; g < 4; g++) FETCH(deltas + next * 4 * stride + to->reset + u + (g - 1) * h);
+        for (int g = 0; g < 3; g++) FETCH(gates + next * s->gate_stride + u + g * h);
+        const float *next_delta = deltas + next * s->delta_stride + to->reset - h + u;
+        for (int g = 0; g < 4; g++) FETCH(next_delta + g * h);
         FETCH(before + next * h + u);
         FETCH(factor + ahead * h);
         FETCH(incoming + ahead * stride);
@@ -328,9 +335,10 @@ static void carry(int64_t count, int64_t hidden, int64_t depth, const float *ope
    for r before z; they are added to `sums` (D, 4H), there all in this order. `before` (D, N, H)
    becomes the state before each row's step. `room` is for `room_floats(H)`. */
 void gru_backward(int64_t steps, const int64_t *sizes, int64_t directions, int64_t hidden,
-                  const int64_t *order, const float *matrices, const float *gradient,
-                  const float *gates, const float *scaled, const float *states, float *deltas,
-                  float *sums, float *before, float *room) {
+                  const int64_t *order, int64_t gate_stride, int64_t delta_stride,
+                  const float *matrices, const float *gradient, const float *gates,
+                  const float *scaled, const float *states, float *deltas, float *sums,
+                  float *before, float *room) {
     const int64_t rows = total(steps, sizes), stride = directions * hidden;
     float *panels = room, *carried = room + panel_floats(hidden);
     float *recurrent = carried + BLOCK * hidden;
@@ -342,7 +350,9 @@ void gru_backward(int64_t steps, const int64_t *sizes, int64_t directions, int64
         pack(panels, matrices, hidden, 3 * hidden, mirrored ? 2 * hidden : 0, PAIR, PAIR * LANES,
              LANES, hidden, 0, 1);
         for (int64_t first = 0; first < sizes[0]; first += BLOCK) {
-            struct step s = {hidden, stride, d ? order : 0, rows, rows + first, 0, 0, hidden};
+            struct step s = {.hidden = hidden, .stride = stride, .gate_stride = gate_stride,
+                             .delta_stride = delta_stride, .order = d ? order : 0, .rows = rows,
+                             .row = rows + first};
             memset(carried, 0, sizeof(float) * BLOCK * hidden);
             for (int64_t t = steps - 1; t >= 0; t--) {
                 s.row -= sizes[t];
@@ -350,13 +360,16 @@ void gru_backward(int64_t steps, const int64_t *sizes, int64_t directions, int64
                 if (count <= 0) continue;
                 s.before = s.next = t ? s.row - sizes[t - 1] : 0;
                 s.depth = t ? hidden : 0;
-                for (int64_t u = 0; u < hidden; u += LANES)
-                    if (hidden - u >= LANES)
-                        gru_deltas(count, u, LANES, &s, &to, gradient, gates, scaled, states,
-                                   deltas, sums, before, carried, recurrent);
-                    else
-                        gru_deltas(count, u, hidden - u, &s, &to, gradient, gates, scaled, states,
-                                   deltas, sums, before, carried, recurrent);
+                for (int64_t r = 0; r < count; r += ROWS)
+                    for (int64_t u = 0; u < hidden; u += LANES) {
+                        const int64_t end = least(r + ROWS, count);
+                        if (hidden - u >= LANES)
+                            gru_deltas(r, end, u, LANES, &s, &to, gradient, gates, scaled, states,
+                                       deltas, sums, before, carried, recurrent);
+                        else
+                            gru_deltas(r, end, u, hidden - u, &s, &to, gradient, gates, scaled,
+                                       states, deltas, sums, before, carried, recurrent);
+                    }
                 if (t) carry(count, hidden, 3 * hidden, recurrent, panels, carried);
             }
         }
@@ -410,7 +423,8 @@ void rnn_forward(int64_t steps, const int64_t *sizes, int64_t directions, int64_
     for (int64_t d = 0; d < directions; d++) {
         pack(panels, matrices, hidden, hidden, 0, PAIR, PAIR * LANES, LANES, 1, 0, hidden);
         for (int64_t first = 0; first < sizes[0]; first += BLOCK) {
-            struct step s = {hidden, stride, d ? order : 0, rows, first, first, first, 0};
+            struct step s = {.hidden = hidden, .stride = stride, .order = d ? order : 0,
+                             .rows = rows, .row = first};
             for (int64_t t = 0; t < steps && sizes[t] > first; t++) {
                 s.next = s.row + sizes[t];
                 const int64_t count = least(sizes[t] - first, BLOCK);
@@ -435,12 +449,12 @@ void rnn_forward(int64_t steps, const int64_t *sizes, int64_t directions, int64_
     }
 }
 
-INLINE void rnn_deltas(int64_t count, int64_t u, int width, const struct step *s,
+INLINE void rnn_deltas(int64_t r0, int64_t end, int64_t u, int width, const struct step *s,
                        const float *gradient, const float *states, float *deltas, float *sums,
                        float *before, float *carried, float *recurrent) {
     const int64_t h = s->hidden, stride = s->stride, ahead = s->next - s->row;
     vec sum = {0};
-    for (int64_t r = 0; r < count; r++) {
+    for (int64_t r = r0; r < end; r++) {
         const int64_t row = s->row + r, input = place(s, row), next = place(s, row + ahead);
         const float *incoming = gradient + row * stride + u;
         const float *last = states + (s->before + r) * stride + u;
@@ -450,9 +464,9 @@ INLINE void rnn_deltas(int64_t count, int64_t u, int width, const struct step *s
         const vec delta = d_state * (1.0f - state * state);
         FETCH(incoming + ahead * stride);
         FETCH(last + ahead * stride);
-        FETCH(deltas + next * stride + u);
+        FETCH(deltas + next * s->delta_stride + u);
         FETCH(before + next * h + u);
-        store(deltas + input * stride + u, delta, width);
+        store(deltas + input * s->delta_stride + u, delta, width);
         store(recurrent + r * h + u, delta, width);
         store(before + input * h + u, s->depth ? load(last, width) : (vec){0}, width);
         store(passed, (vec){0}, width);
@@ -465,15 +479,17 @@ INLINE void rnn_deltas(int64_t count, int64_t u, int width, const struct step *s
    added to `sums` (D, H). `before` (D, N, H) becomes the state before each row's step. `room` is
    for `room_floats(H)`. */
 void rnn_backward(int64_t steps, const int64_t *sizes, int64_t directions, int64_t hidden,
-                  const int64_t *order, const float *matrices, const float *gradient,
-                  const float *states, float *deltas, float *sums, float *before, float *room) {
+                  const int64_t *order, int64_t delta_stride, const float *matrices,
+                  const float *gradient, const float *states, float *deltas, float *sums,
+                  float *before, float *room) {
     const int64_t rows = total(steps, sizes), stride = directions * hidden;
     float *panels = room, *carried = room + panel_floats(hidden);
     float *recurrent = carried + BLOCK * hidden;
     for (int64_t d = 0; d < directions; d++) {
         pack(panels, matrices, hidden, hidden, 0, PAIR, PAIR * LANES, LANES, hidden, 0, 1);
         for (int64_t first = 0; first < sizes[0]; first += BLOCK) {
-            struct step s = {hidden, stride, d ? order : 0, rows, rows + first, 0, 0, hidden};
+            struct step s = {.hidden = hidden, .stride = stride, .delta_stride = delta_stride,
+                             .order = d ? order : 0, .rows = rows, .row = rows + first};
             memset(carried, 0, sizeof(float) * BLOCK * hidden);
             for (int64_t t = steps - 1; t >= 0; t--) {
                 s.row -= sizes[t];
@@ -481,13 +497,16 @@ void rnn_backward(int64_t steps, const int64_t *sizes, int64_t directions, int64
                 if (count <= 0) continue;
                 s.before = s.next = t ? s.row - sizes[t - 1] : 0;
                 s.depth = t ? hidden : 0;
-                for (int64_t u = 0; u < hidden; u += LANES)
-                    if (hidden - u >= LANES)
-                        rnn_deltas(count, u, LANES, &s, gradient, states, deltas, sums, before,
-                                   carried, recurrent);
-                    else
-                        rnn_deltas(count, u, hidden - u, &s, gradient, states, deltas, sums,
-                                   before, carried, recurrent);
+                for (int64_t r = 0; r < count; r += ROWS)
+                    for (int64_t u = 0; u < hidden; u += LANES) {
+                        const int64_t end = least(r + ROWS, count);
+                        if (hidden - u >= LANES)
+                            rnn_deltas(r, end, u, LANES, &s, gradient, states, deltas, sums,
+                                       before, carried, recurrent);
+                        else
+                            rnn_deltas(r, end, u, hidden - u, &s, gradient, states, deltas, sums,
+                                       before, carried, recurrent);
+                    }
                 if (t) carry(count, hidden, hidden, recurrent, panels, carried);
             }
         }
