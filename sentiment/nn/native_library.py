@@ -47,18 +47,10 @@ def load_library() -> ctypes.CDLL:
     compiled again. One of another user's is not loaded.
 
     Raises:
-        NotCompiledError: there is no compiler, it fails, the cache can't be written, or what was
-            compiled can't be loaded or is another user's.
+        NotCompiledError: there is no compiler or source, it fails, the cache can't be written, or
+            what was compiled can't be loaded or is another user's.
     """
     compiler = find_compiler()
-    key = fingerprint(
-        {
-            "source": SOURCE.read_text(encoding="utf-8"),
-            "compiler": [*compiler, _run([*compiler, "--version"])],
-            "options": OPTIONS,
-            "cpu": _cpu(),
-        }
-    )
 
     def build(folder: Path) -> None:
         _run([*compiler, *OPTIONS, str(SOURCE), "-o", str(folder / _LIBRARY)])
@@ -66,6 +58,14 @@ def load_library() -> ctypes.CDLL:
             raise NotCompiledError(f"{shlex.join(compiler)} wrote nothing")
 
     try:
+        key = fingerprint(
+            {
+                "source": SOURCE.read_text(encoding="utf-8"),
+                "compiler": [*compiler, _run([*compiler, "--version"])],
+                "options": OPTIONS,
+                "cpu": _cpu(),
+            }
+        )
         path = cached("native", key, build) / _LIBRARY
         # Its code runs in this process, and a cache may be shared.
         if hasattr(os, "geteuid") and path.stat().st_uid not in (0, os.geteuid()):

@@ -131,6 +131,13 @@ def test_a_compiler_that_cannot_be_run_is_named(tmp_path, monkeypatch):
 
 
 @needs_compiler
+def test_a_source_that_is_missing_is_named():
+    native_library.SOURCE.unlink()
+    with pytest.raises(NotCompiledError, match=r"small\.c"):
+        load_library()
+
+
+@needs_compiler
 def test_a_cache_that_cannot_be_written_is_named(monkeypatch):
     monkeypatch.setenv("SENTIMENT_CACHE", "/dev/null/cache")
     with pytest.raises(NotCompiledError, match=r"cache /dev/null/cache can't be written"):
