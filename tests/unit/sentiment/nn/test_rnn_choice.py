@@ -64,6 +64,7 @@ def test_a_variable_turns_them_off(asked_again, monkeypatch, caplog):
 
 
 def test_without_a_compiler_training_goes_on_in_python(asked_again, monkeypatch):
+    monkeypatch.delenv(SWITCH, raising=False)
     monkeypatch.setenv("CC", "/nowhere/cc")
     assert recurrence() == "python: no C compiler: /nowhere/cc is not there"
     assert compiled_for(32, torch.float32) is None
