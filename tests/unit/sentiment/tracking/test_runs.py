@@ -295,7 +295,7 @@ def test_logged_model_holds_no_pickle_and_all_its_pins(
         "artifacts/bundle/weights.safetensors",
     } <= files
     kinds = {Path(name).suffix for name in files}
-    assert kinds <= {"", ".json", ".txt", ".yaml", ".py", ".typed", ".safetensors"}
+    assert kinds <= {"", ".json", ".txt", ".yaml", ".py", ".c", ".typed", ".safetensors"}
     pins = (folder / "requirements.txt").read_text().split()
     assert pins == serving_requirements()
     assert f"torch=={metadata.version('torch').partition('+')[0]}" in pins

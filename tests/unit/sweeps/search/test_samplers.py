@@ -63,7 +63,9 @@ def test_an_unknown_sampler_is_refused():
 
 
 def start(space: SearchSpace, seed: int, trials: int = STARTUP_TRIALS) -> list[dict[str, Any]]:
-    return first_suggestions(space, "tpe", seed, trials)
+    """Return the first trials after those that the space enqueues."""
+    enqueued = len(space.enqueued)
+    return first_suggestions(space, "tpe", seed, enqueued + trials)[enqueued:]
 
 
 @pytest.mark.parametrize("seed", range(8))
