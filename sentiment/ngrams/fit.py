@@ -3,8 +3,9 @@
 Each n-gram has its naive-Bayes log-count ratio r: the log of its share among the n-grams of a
 class over that among all others, one added to each count (Wang and Manning 2012, "Baselines and
 bigrams"). Its feature is |r| where a text holds it, over the square root of the text's number of
-n-grams (Li et al. 2016, arXiv:1512.08183). The weight of a feature is pulled towards the sign of
-r in place of zero, so that without any training the branch is naive Bayes.
+n-grams (Li et al. 2016, arXiv:1512.08183). With two classes the weight of a feature is pulled
+towards the sign of r in place of zero, so that without any training the branch is naive Bayes. With
+more, each against all others, that is far too sure of itself: weights are pulled towards zero.
 
 Shapes: n texts, G n-grams, K outputs: 1 for two classes under one logit, else one a class.
 """
@@ -12,7 +13,7 @@ Shapes: n texts, G n-grams, K outputs: 1 for two classes under one logit, else o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ SMALL = 10_000
 """Texts of train below which n-grams of a single text count too, where none is set."""
 
 # Part of the fingerprint: raise it when the files or their meaning change.
-_FORMAT = 1
+_FORMAT = 2
 _ITERATIONS = 60
 _SETTINGS = ("vocabulary_size", "min_count", "ngrams", "ngram_min_count", "ngram_weighting")
 
@@ -133,6 +134,8 @@ def fit_ngrams(corpus: Corpus, config: Config, strength: float | None = None) ->
         _Problem.of(features, train.labels == label, settings.ngram_weighting == "naive_bayes")
         for label in targets
     ]
+    if classes > 2:
+        problems = [replace(each, start=np.zeros_like(each.start)) for each in problems]
 
     def solve(each: float) -> NgramModel:
         columns = [problem.solve(each) for problem in problems]
@@ -181,7 +184,8 @@ class _Problem:
     """One class against the others.
 
     Minimizes the mean log-loss plus |v|² / (2 · strength · n) over v (G,) and a bias, where the
-    logit of a text is bias + Σ scale · (start + v) / √m over its m n-grams.
+    logit of a text is bias + Σ scale · (start + v) / √m over its m n-grams. Weights are pulled to
+    scale · start.
     """
 
     features: sparse.csr_array
