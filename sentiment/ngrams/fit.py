@@ -3,9 +3,9 @@
 Each n-gram has its naive-Bayes log-count ratio r: the log of its share among the n-grams of a
 class over that among all others, one added to each count (Wang and Manning 2012, "Baselines and
 bigrams"). Its feature is |r| where a text holds it, over the square root of the text's number of
-n-grams (Li et al. 2016, arXiv:1512.08183). With two classes the weight of a feature is pulled
-towards the sign of r in place of zero, so that without any training the branch is naive Bayes. With
-more, each against all others, that is far too sure of itself: weights are pulled towards zero.
+n-grams (Li et al. 2016, arXiv:1512.08183). The weight of a feature is pulled towards the sign of r,
+or a share of it, in place of zero. With the whole sign the branch is naive Bayes without any
+training, which is too sure of itself on texts of new films or of many classes: validation chooses.
 
 Shapes: n texts, G n-grams, K outputs: 1 for two classes under one logit, else one a class.
 """
@@ -13,8 +13,9 @@ Shapes: n texts, G n-grams, K outputs: 1 for two classes under one logit, else o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors.torch import load_file, save_file
@@ -32,14 +33,29 @@ from sentiment.ngrams.table import count_ngrams
 
 STRENGTHS = (10.0, 30.0, 100.0, 300.0, 1000.0)
 """Inverse strengths of the regularization that validation chooses from."""
+PRIORS: tuple[float, ...] = (1.0, 0.5)
+PRIORS_OF_MORE: tuple[float, ...] = (0.5, 0.0)
+"""Shares of naive Bayes that weights are pulled to: with two classes, and with more."""
 
 SMALL = 10_000
 """Texts of train below which n-grams of a single text count too, where none is set."""
 
 # Part of the fingerprint: raise it when the files or their meaning change.
-_FORMAT = 2
+_FORMAT = 3
 _ITERATIONS = 60
 _SETTINGS = ("vocabulary_size", "min_count", "ngrams", "ngram_min_count", "ngram_weighting")
+
+
+class Regularization(NamedTuple):
+    """How the weights are held back.
+
+    Attributes:
+        strength: inverse strength.
+        prior: share of naive Bayes that they are pulled to.
+    """
+
+    strength: float
+    prior: float
 
 
 @dataclass(frozen=True)
@@ -48,13 +64,13 @@ class FittedNgrams:
 
     Attributes:
         model: the weights, trained on train.
-        strength: inverse strength of the regularization.
+        regularization: what validation chose.
         valid_logits: float32 (n, K) of the validation split; None where there is none.
         blend: how the branch is blended with the RNN where there is no validation split.
     """
 
     model: NgramModel
-    strength: float
+    regularization: Regularization
     valid_logits: np.ndarray | None = None
     blend: Blend | None = None
 
@@ -76,7 +92,7 @@ def load_ngrams(
     corpus: Corpus,
     config: Config,
     progress: Callable[[str], None] | None = None,
-    strength: float | None = None,
+    regularization: Regularization | None = None,
 ) -> FittedNgrams:
     """Return the branch of a data set, from the cache or counted and trained now.
 
@@ -84,19 +100,19 @@ def load_ngrams(
         corpus: the encoded splits; train is read, and valid if it is there.
         config: with `ngrams` above 0.
         progress: receives a line when work begins.
-        strength: as in `fit_ngrams`.
+        regularization: as in `fit_ngrams`.
     """
     trained_on = [len(corpus.splits["train"]), "valid" in corpus.splits]
     key = fingerprint(
-        [_FORMAT, corpus.dataset_fingerprint, trained_on, ngram_key(config), strength]
+        [_FORMAT, corpus.dataset_fingerprint, trained_on, ngram_key(config), regularization]
     )
 
     def build(folder: Path) -> None:
         if progress:
             progress(f"counting and weighing n-grams of up to {config.model.ngrams} words")
-        fitted = fit_ngrams(corpus, config, strength)
+        fitted = fit_ngrams(corpus, config, regularization)
         save_file(fitted.model.tensors(), folder / "ngrams.safetensors")
-        np.save(folder / "strength.npy", np.array(fitted.strength))
+        np.save(folder / "regularization.npy", np.array(fitted.regularization))
         if fitted.valid_logits is not None:
             np.save(folder / "valid_logits.npy", fitted.valid_logits)
 
@@ -108,21 +124,23 @@ def load_ngrams(
         _known(corpus, config),
         outputs(config, classes),
     )
-    chosen = float(np.load(folder / "strength.npy", allow_pickle=False))
+    chosen = Regularization(*np.load(folder / "regularization.npy", allow_pickle=False).tolist())
     logits = folder / "valid_logits.npy"
     if not logits.exists():
         return FittedNgrams(model, chosen)
     return FittedNgrams(model, chosen, np.load(logits, allow_pickle=False))
 
 
-def fit_ngrams(corpus: Corpus, config: Config, strength: float | None = None) -> FittedNgrams:
+def fit_ngrams(
+    corpus: Corpus, config: Config, regularization: Regularization | None = None
+) -> FittedNgrams:
     """Count the n-grams of train and train their weights.
 
     Args:
         corpus: the encoded splits; train is read, and valid if it is there.
         config: with `ngrams` above 0.
-        strength: inverse strength of the regularization; None: the one of `STRENGTHS` with the
-            least cross-entropy on validation.
+        regularization: None: of `STRENGTHS` and `PRIORS` what has the least cross-entropy on
+            validation.
     """
     train = corpus.splits["train"]
     settings = config.model
@@ -134,10 +152,8 @@ def fit_ngrams(corpus: Corpus, config: Config, strength: float | None = None) ->
         _Problem.of(features, train.labels == label, settings.ngram_weighting == "naive_bayes")
         for label in targets
     ]
-    if classes > 2:
-        problems = [replace(each, start=np.zeros_like(each.start)) for each in problems]
 
-    def solve(each: float) -> NgramModel:
+    def solve(each: Regularization) -> NgramModel:
         columns = [problem.solve(each) for problem in problems]
         weights = np.stack([weight for weight, _ in columns], axis=1)
         bias = np.array([bias for _, bias in columns])
@@ -147,12 +163,16 @@ def fit_ngrams(corpus: Corpus, config: Config, strength: float | None = None) ->
 
     valid = corpus.splits.get("valid")
     if valid is None:
-        if strength is None:
-            raise ValueError("without a validation split the strength must be given")
-        return FittedNgrams(solve(strength), strength)
+        if regularization is None:
+            raise ValueError("without a validation split the regularization must be given")
+        return FittedNgrams(solve(regularization), regularization)
     held_back = table.features(valid)
     best: tuple[float, FittedNgrams] | None = None
-    for each in STRENGTHS if strength is None else (strength,):
+    priors = PRIORS if classes == 2 else PRIORS_OF_MORE
+    if settings.ngram_weighting == "none":
+        priors = (0.0,)  # there is no naive Bayes to pull to
+    every = [Regularization(strength, prior) for prior in priors for strength in STRENGTHS]
+    for each in every if regularization is None else (regularization,):
         model = solve(each)
         logits = model.logits_of(held_back)
         loss = -log_probabilities(logits)[np.arange(len(valid)), valid.labels].mean()
@@ -184,8 +204,7 @@ class _Problem:
     """One class against the others.
 
     Minimizes the mean log-loss plus |v|² / (2 · strength · n) over v (G,) and a bias, where the
-    logit of a text is bias + Σ scale · (start + v) / √m over its m n-grams. Weights are pulled to
-    scale · start.
+    logit of a text is bias + Σ scale · (prior · start + v) / √m over its m n-grams.
     """
 
     features: sparse.csr_array
@@ -193,6 +212,7 @@ class _Problem:
     scale: np.ndarray
     start: np.ndarray
     solution: np.ndarray
+    prior: float = 1.0
 
     @classmethod
     def of(cls, features: sparse.csr_array, positive: np.ndarray, naive_bayes: bool) -> _Problem:
@@ -204,14 +224,17 @@ class _Problem:
             scale, start = np.ones(features.shape[1]), np.zeros(features.shape[1])
         return cls(features, signs, scale, start, np.zeros(features.shape[1] + 1))
 
-    def solve(self, strength: float) -> tuple[np.ndarray, float]:
-        """Return weights (G,) and bias; begins at the solution found before."""
-        rows, penalty = len(self.signs), 1 / (strength * len(self.signs))
+    def solve(self, held: Regularization) -> tuple[np.ndarray, float]:
+        """Return weights (G,) and bias; begins at the solution found before of the same prior."""
+        rows, penalty = len(self.signs), 1 / (held.strength * len(self.signs))
+        start = held.prior * self.start
+        if held.prior != self.prior:
+            self.prior, self.solution = held.prior, np.zeros_like(self.solution)
         length = root_counts(self.features)
 
         def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
             change, bias = point[:-1], point[-1]
-            logits = self.features @ (self.scale * (self.start + change)) / length + bias
+            logits = self.features @ (self.scale * (start + change)) / length + bias
             margins = self.signs * logits
             slope = -self.signs * expit(-margins) / rows
             gradient = self.scale * (self.features.T @ (slope / length)) + penalty * change
@@ -226,4 +249,4 @@ class _Problem:
             options={"maxiter": _ITERATIONS, "maxcor": 10},
         )
         self.solution = found.x
-        return self.scale * (self.start + found.x[:-1]), float(found.x[-1])
+        return self.scale * (start + found.x[:-1]), float(found.x[-1])

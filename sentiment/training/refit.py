@@ -12,9 +12,9 @@ from sentiment.config import Config
 from sentiment.data.corpus import Corpus, EncodedSplit, text_key
 from sentiment.embeddings.sources import VectorSpec
 from sentiment.ngrams.blend import Blend
-from sentiment.ngrams.fit import load_ngrams, ngram_key
+from sentiment.ngrams.fit import Regularization, load_ngrams, ngram_key
 from sentiment.training.prepared_data import PreparedData
-from sentiment.training.trainer import BLEND, STRENGTH
+from sentiment.training.trainer import BLEND, PRIOR, STRENGTH
 
 
 def refit_config(config: Config, best_examples: int, train_size: int) -> Config:
@@ -55,7 +55,9 @@ def refit_data(
     vectors = key, VectorSpec.of(config.model)
     branch, ngrams = ngram_key(config), {}
     if branch is not None:
-        fitted = load_ngrams(whole, config, progress, float(metadata[STRENGTH]))
+        # A model of an earlier version was pulled to the whole of naive Bayes.
+        chosen = Regularization(float(metadata[STRENGTH]), float(metadata.get(PRIOR, 1.0)))
+        fitted = load_ngrams(whole, config, progress, chosen)
         ngrams[branch] = replace(fitted, blend=Blend(*metadata[BLEND]))
     return PreparedData(
         prepared.dataset, {key: whole}, {vectors: prepared.vectors[vectors]}, ngrams=ngrams

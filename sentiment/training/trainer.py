@@ -47,7 +47,7 @@ from sentiment.training.optim import (
     restore_optimizer,
 )
 
-BLEND, STRENGTH = "blend", "ngram_strength"
+BLEND, STRENGTH, PRIOR = "blend", "ngram_strength", "ngram_prior"
 """A bundle's metadata: the factors of its two parts, and the regularization of its branch."""
 
 FINITE_CHECK_STEPS = 50
@@ -192,7 +192,8 @@ class Trainer:
     def _branch_metadata(self) -> dict[str, Any]:
         if self.ngrams is None or self._blend is None:
             return {}
-        return {BLEND: list(self._blend), STRENGTH: self.ngrams.strength}
+        strength, prior = self.ngrams.regularization
+        return {BLEND: list(self._blend), STRENGTH: strength, PRIOR: prior}
 
     @property
     def precision(self) -> str:

@@ -9,7 +9,14 @@ from sklearn.linear_model import LogisticRegression
 from toy_corpus import config_of, corpus_of
 
 from sentiment.ngrams import fit
-from sentiment.ngrams.fit import FittedNgrams, fit_ngrams, load_ngrams, log_count_ratio, ngram_key
+from sentiment.ngrams.fit import (
+    FittedNgrams,
+    Regularization,
+    fit_ngrams,
+    load_ngrams,
+    log_count_ratio,
+    ngram_key,
+)
 from sentiment.ngrams.model import root_counts
 from sentiment.ngrams.table import count_ngrams
 
@@ -33,14 +40,16 @@ def test_words_that_tell_the_class_are_found(classes, settings, outputs):
     corpus = corpus_of(classes)
     fitted = fit_ngrams(corpus, config_of(ngrams=2, **settings))
     assert fitted.model.weights.shape == (len(fitted.model.table), outputs)
-    assert fitted.strength in fit.STRENGTHS
+    assert fitted.regularization.strength in fit.STRENGTHS
     assert accuracy(fitted, corpus) > 0.95
 
 
 def test_two_outputs_say_what_one_says():
     corpus = corpus_of()
-    one = fit_ngrams(corpus, config_of(ngrams=2), 30.0).valid_logits[:, 0]
-    two = fit_ngrams(corpus, config_of(ngrams=2, loss="cross_entropy"), 30.0).valid_logits
+    one = fit_ngrams(corpus, config_of(ngrams=2), Regularization(30.0, 1.0)).valid_logits[:, 0]
+    two = fit_ngrams(
+        corpus, config_of(ngrams=2, loss="cross_entropy"), Regularization(30.0, 1.0)
+    ).valid_logits
     assert two[:, 1] - two[:, 0] == pytest.approx(one, abs=1e-5)
 
 
@@ -54,7 +63,9 @@ def test_ratios_by_hand():
 def test_without_ratios_it_is_logistic_regression(monkeypatch):
     monkeypatch.setattr(fit, "_ITERATIONS", 2_000)
     corpus = corpus_of()
-    fitted = fit_ngrams(corpus, config_of(ngrams=1, ngram_weighting="none"), 10.0)
+    fitted = fit_ngrams(
+        corpus, config_of(ngrams=1, ngram_weighting="none"), Regularization(10.0, 0.0)
+    )
     train = corpus.splits["train"]
     _, features = count_ngrams(train, 1, 1, 8)
     model = LogisticRegression(C=10.0, tol=1e-9, max_iter=5_000)
@@ -68,7 +79,7 @@ def test_weak_regularization_fits_train_better():
     train = corpus.splits["train"]
 
     def loss(strength):
-        model = fit_ngrams(corpus, config_of(ngrams=2), strength).model
+        model = fit_ngrams(corpus, config_of(ngrams=2), Regularization(strength, 1.0)).model
         margins = np.where(train.labels == 1, 1, -1) * model.logits(train)[:, 0]
         return np.logaddexp(0, -margins).mean()
 
@@ -83,7 +94,7 @@ def test_the_cache_gives_what_was_fitted(tmp_path, monkeypatch):
     second = load_ngrams(corpus, config, said.append)
     assert said == ["counting and weighing n-grams of up to 2 words"]
     assert isinstance(second, FittedNgrams)
-    assert first.strength == second.strength
+    assert first.regularization == second.regularization
     assert np.array_equal(first.valid_logits, second.valid_logits)
     valid = corpus.splits["valid"]
     assert np.array_equal(second.model.logits(valid), second.valid_logits)

@@ -53,7 +53,7 @@ def test_the_branch_keeps_its_strength_and_its_share(chosen):
     prepared, trainer = chosen
     metadata = trainer.best.metadata
     branch = refit_data(prepared, CONFIG, metadata).ngrams_for(CONFIG)
-    assert branch.strength == prepared.ngrams_for(CONFIG).strength
+    assert branch.regularization == prepared.ngrams_for(CONFIG).regularization
     assert branch.blend == Blend(*metadata["blend"])
     assert branch.valid_logits is None
     both = joined(*(prepared.for_config(CONFIG)[0].splits[name] for name in ("train", "valid")))
