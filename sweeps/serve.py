@@ -25,7 +25,6 @@ _CONNECTIONS = 256
 _STOP_SECONDS = 10
 _WARM_UPS = 3
 _SWITCH_SECONDS = 0.0005
-_WARM_UP_TEXT = "This film is great. " * 40
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -84,7 +83,7 @@ def make_server(model: ServedModel, host: str, port: int, follow: Alias | None =
     from sweeps.serving.follower import Follower
     from sweeps.serving.metrics import ServingMetrics
     from sweeps.serving.requests import EXAMPLE
-    from sweeps.serving.served_model import check_answers
+    from sweeps.serving.served_model import TRIAL_TEXT, check_answers
 
     address = address_of(host, port)
     check_answers(model)
@@ -97,7 +96,7 @@ def make_server(model: ServedModel, host: str, port: int, follow: Alias | None =
             # A prediction's Python may hold up the requests of others no longer than this.
             sys.setswitchinterval(_SWITCH_SECONDS)
             for count in range(1, _WARM_UPS + 1):
-                await classifier.warm_up([_WARM_UP_TEXT] * count)
+                await classifier.warm_up([TRIAL_TEXT] * count)
             await super().startup(sockets)
             if self.started:
                 request = shlex.quote(json.dumps(EXAMPLE))

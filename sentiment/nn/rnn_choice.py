@@ -78,7 +78,7 @@ def largest_difference(layers: CompiledRNN) -> float:
         The largest difference, relative to the largest value of each tensor; not a number where
         one has none.
     """
-    # Whoever asks first may be predicting.
+    # The first caller may be in inference mode.
     with torch.inference_mode(False), torch.enable_grad():
         return _largest_difference(layers)
 

@@ -32,7 +32,7 @@ _SECRETS = re.compile(
     r"(?i)((?:\w*(?:password|passwd|token|secret|credential|signature)|\w+key|(?<=[?&])(?:key|sig))=)"
     r"(?:'[^']*'|\"[^\"]*\"|[^&\s]+)"
 )
-# Whoever knows a webhook's address can write to it.
+# The path of a webhook is a secret: it allows posting.
 _WEBHOOK = re.compile(r"(--notify[= ]['\"]?https?://[^/\s'\"]*)/[^\s'\"]+")
 # Clock steps move a process's start time, which is counted from the boot, by up to seconds.
 _CLOCK_TOLERANCE = 5.0

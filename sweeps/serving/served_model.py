@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from sentiment.inference.bundle import Bundle
     from sentiment.tracking.model_uri import SavedModel
 
-_TRIAL_TEXT = "This film is great. " * 40
+TRIAL_TEXT = "This film is great. " * 40
+"""What a model predicts before it answers requests."""
+
 _SUM_TOLERANCE = 1e-3
 
 
@@ -58,7 +60,7 @@ def check_answers(model: ServedModel) -> None:
         InputError: its probabilities are none.
     """
     for count in (1, 2, 3):
-        probabilities = model.bundle.predict([_TRIAL_TEXT] * count)
+        probabilities = model.bundle.predict([TRIAL_TEXT] * count)
         sums = probabilities.sum(axis=1)
         if not np.isfinite(probabilities).all() or np.abs(sums - 1).max() > _SUM_TOLERANCE:
             raise InputError(f"{model.name}: it answers with what are no probabilities")
