@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sentiment import cli
-from sentiment.errors import InputError
+from sentiment.errors import InputError, first_line
 from sentiment.tracking.http import check_reachable, is_server
 from sentiment.tracking.provenance import redacted
 from sweeps.config import PLACES, SweepSettings
@@ -108,8 +108,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _failed(error: Exception) -> int:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    print(f"error: {redacted(line)}", file=sys.stderr)
+    print(f"error: {redacted(first_line(error))}", file=sys.stderr)
     return 1
 
 

@@ -20,7 +20,7 @@ from ray._private import ray_constants
 from ray.exceptions import OutOfDiskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sentiment.errors import InputError
+from sentiment.errors import InputError, first_line
 from sentiment.installation import PACKAGE
 from sentiment.wording import duration
 from sweeps.errors import SweepError
@@ -184,7 +184,7 @@ def _check_answers(address: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return first_line(error).rstrip(".")
 
 
 def asks_for_token() -> bool:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from sentiment.errors import InputError
+from sentiment.errors import InputError, first_line
 from sentiment.tracking.provenance import redacted
 from sentiment.wording import duration
 from sweeps.console.summary import SweepResult
@@ -71,7 +71,7 @@ def unfinished(name: str, run_id: str, error: BaseException, resume: str) -> dic
     known = {"sweep": name, "run_id": run_id, "resume": resume}
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return {"state": "interrupted", "text": f"sweep {name} was interrupted", **known}
-    reason = redacted((str(error).strip().splitlines() or [type(error).__name__])[0])
+    reason = redacted(first_line(error))
     return {"state": "failed", "text": f"sweep {name} failed: {reason}", "error": reason, **known}
 
 
