@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from types import TracebackType
 
+from sentiment.errors import first_line
 from sentiment.tracking.provenance import redacted
 
 CREDENTIALS_HINT = (
@@ -179,7 +180,5 @@ def _in_request(trace: TracebackType | None) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    cause = getattr(error, "orig", None) or error
-    line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-    line = redacted(line)
+    line = redacted(first_line(getattr(error, "orig", None) or error))
     return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
