@@ -18,9 +18,11 @@ from sentiment.tracking.model_uri import MODEL_NAME
 from sentiment.tracking.runs import parameter_text
 from sentiment.wording import counted, duration
 from sweeps.analysis.classical_comparison import ClassicalComparison
+from sweeps.analysis.measured_slices import MeasuredSlices
 from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.config import SweepSettings
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, number_text
+from sweeps.reporting.model_card import model_card
 from sweeps.search.rungs import Rungs
 from sweeps.space.dimensions import Choice, Dimension
 from sweeps.space.space import SearchSpace
@@ -155,6 +157,7 @@ def winners_version(
     confirmation: Confirmation | None,
     warnings: Sequence[str] = (),
     comparison: ClassicalComparison | None = None,
+    measured: MeasuredSlices | None = None,
 ) -> str:
     """Describe the version of the registered model that a sweep's winner is.
 
@@ -166,6 +169,7 @@ def winners_version(
         confirmation: the winner's settings with other seeds.
         warnings: what is likely to be wrong with the texts or the winner.
         comparison: with the classical baseline; None without one.
+        measured: the winner on parts of the test split; None leaves the model card out.
     """
     settings = subject.settings
     rows = [
@@ -192,6 +196,8 @@ def winners_version(
         f"{winner.metrics['parameters/total']:,.0f} parameters; what differs from the defaults:",
         _code("\n".join(_changed(winner))),
     ]
+    if measured is not None:
+        parts += model_card(subject.dataset, Config.from_flat(winner.parameters), measured)
     return _joined(*parts, limit=VERSION_LIMIT)
 
 

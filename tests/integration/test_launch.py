@@ -273,6 +273,8 @@ def test_descriptions_tell_the_story(swept):
     version = swept.client.get_model_version_by_alias("sentiment", "challenger")
     assert version.description.startswith(f"Best of {TRIALS} trials on rotten-tomatoes")
     assert swept.parent.info.run_id in version.description
+    for heading in ("Intended use", "By label, on test", "By length, on test", "Known limits"):
+        assert f"### {heading}\n" in version.description
     assert "`champion`" in swept.client.get_registered_model("sentiment").description
 
 

@@ -9,6 +9,7 @@ from sentiment.data.sources import absolute
 from sentiment.errors import InputError
 from sentiment.inference.metrics import score
 from sweeps.analysis.classical_comparison import ClassicalComparison
+from sweeps.analysis.measured_slices import MeasuredSlices
 from sweeps.analysis.predictions import MISTAKES, Predictions, bundle_predictions
 from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.pipeline.running import RunningSweep
@@ -77,7 +78,8 @@ def choose_winner(running: RunningSweep) -> Choice:
     test, predicted = scored, None
     if not test:
         test, predicted = _score_winner(running, winner, model_id)
-    registered = _register(running, winner, model_id, ran, test)
+    measured = _measure_slices(running, winner, predicted)
+    registered = _register(running, winner, model_id, ran, test, measured)
     return Choice(chosen, winner, test, registered, predictions, predicted)
 
 
@@ -100,9 +102,31 @@ def describe_version(
         confirmation,
         running.warnings,
         comparison,
+        _measure_slices(running, choice.winner, choice.test_predictions),
     )
     name, version = settings.model_name, str(choice.version)
     tracker.ask(lambda: tracker.client.update_model_version(name, version, text))
+
+
+def _measure_slices(
+    running: RunningSweep, winner: TrialRecord, predicted: IsolatedPredictions | None
+) -> MeasuredSlices | None:
+    """Measure the winner on parts of the test split; None if its model was removed.
+
+    Args:
+        running: the sweep.
+        winner: the run whose model is registered.
+        predicted: its predictions of the test split; None lets it predict once more, where it was
+            scored before an interruption.
+    """
+    if predicted is None:
+        if winner.model_id is None:
+            return None
+        predicted = running.predict_test(winner.model_id)
+    test = running.context.dataset.splits["test"]
+    return MeasuredSlices.of(
+        test.texts, test.labels, predicted.log_probabilities, predicted.label_names
+    )
 
 
 def _registered_before(running: RunningSweep, winner: TrialRecord) -> RegisteredWinner | None:
@@ -153,7 +177,12 @@ def _score_winner(
 
 
 def _register(
-    running: RunningSweep, winner: TrialRecord, model_id: str, ran: int, test: dict[str, float]
+    running: RunningSweep,
+    winner: TrialRecord,
+    model_id: str,
+    ran: int,
+    test: dict[str, float],
+    measured: MeasuredSlices | None,
 ) -> RegisteredWinner:
     """Register the winner's model.
 
@@ -163,6 +192,7 @@ def _register(
         model_id: its model.
         ran: trials that were evaluated.
         test: its metrics on the test split.
+        measured: the same on parts of it.
     """
     context, tracker = running.context, running.tracker
     client, settings = tracker.client, context.settings
@@ -186,6 +216,7 @@ def _register(
                 test,
                 confirmation=None,
                 warnings=running.warnings,
+                measured=measured,
             ),
         )
     )
