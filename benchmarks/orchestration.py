@@ -25,9 +25,9 @@ from sweeps.execution.callbacks import TrackingCallback
 from sweeps.execution.ray_cluster import local_ray
 from sweeps.execution.resources import Workers
 from sweeps.execution.tuner import run_trials, without_texts
-from sweeps.search.asha import make_scheduler
 from sweeps.search.list_searcher import ListSearcher
 from sweeps.search.rungs import plan_rungs
+from sweeps.search.schedulers import make_scheduler
 from sweeps.tracking.queries import find_sweep, trials_of
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.checkpoint_storage import Storage

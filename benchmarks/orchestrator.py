@@ -37,9 +37,9 @@ from sweeps.execution.callbacks import TrackingCallback
 from sweeps.execution.ray_cluster import local_ray
 from sweeps.execution.resources import Workers
 from sweeps.execution.tuner import run_trials
-from sweeps.search.asha import make_scheduler
 from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.rungs import plan_rungs
+from sweeps.search.schedulers import make_scheduler
 from sweeps.search.study import make_study
 from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import search_runs

@@ -13,7 +13,7 @@ from sentiment.errors import InputError
 from sentiment.tracking.provenance import redacted
 
 SAMPLERS = ("tpe", "random", "gp", "cmaes")
-SCHEDULERS = ("asha", "fifo")
+SCHEDULERS = ("asha", "hyperband", "median", "fifo")
 PLACES = ("storage", "study_storage")
 """Settings that may hold credentials, which are not kept."""
 TRIALS = 50
@@ -104,7 +104,7 @@ class SweepSettings:
         default="asha",
         metadata=_flag(
             "search",
-            "asha stops the weaker trials early, fifo stops none",
+            "asha, hyperband or median stops the weaker trials early, fifo stops none",
             "NAME",
             choices=SCHEDULERS,
         ),

@@ -14,7 +14,7 @@ import torch
 from sentiment.data.datasets import Dataset
 from sweeps.execution.resources import Workers
 from sweeps.search.cost_model import TrialCost
-from sweeps.search.rungs import REDUCTION, Rungs
+from sweeps.search.rungs import Rungs
 from sweeps.space.space import SearchSpace
 
 SAMPLES = 64
@@ -68,17 +68,10 @@ class Estimator:
         self._workers = workers
         self._speed = (_speed(dtype) if speed is None else speed) * EFFICIENCY
 
-    def trials(self, space: SearchSpace, count: int, halving: bool) -> float:
-        """Return the seconds of trials of a search.
-
-        With successive halving half of the trials that reach a rung continue to the next.
-        """
-        budget = float(self._rungs.budget)
-        if halving:
-            ends = [*self._rungs.milestones, self._rungs.budget]
-            widths = np.diff([0, *ends])
-            budget = float(sum(width / REDUCTION**i for i, width in enumerate(widths)))
-        return count * budget * self._mean(space) / self._speed / self._workers.count
+    def trials(self, space: SearchSpace, count: int, scheduler: str) -> float:
+        """Return the seconds of trials of a search under a scheduler."""
+        examples = count * self._rungs.mean_examples(scheduler)
+        return examples * self._mean(space) / self._speed / self._workers.count
 
     def finalists(self, space: SearchSpace, count: int, epochs: float) -> float:
         """Return the seconds of some finalists, or of the refit of one."""

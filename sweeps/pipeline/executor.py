@@ -14,9 +14,9 @@ from sweeps.execution.callbacks import TrackingCallback
 from sweeps.execution.ray_cluster import room_in_cluster
 from sweeps.execution.tuner import run_trials, without_texts
 from sweeps.pipeline.context import SweepContext
-from sweeps.search.asha import make_scheduler
 from sweeps.search.list_searcher import ListSearcher
 from sweeps.search.optuna_searcher import OptunaSearcher
+from sweeps.search.schedulers import make_scheduler
 from sweeps.tracking.roles import Role
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.checkpoint_storage import Storage

@@ -249,11 +249,7 @@ def _asked_for(subject: Subject) -> str:
 
 def _searched(subject: Subject) -> list[str]:
     settings, rungs = subject.settings, subject.rungs
-    stops = (
-        f"at {', '.join(f'{at:,}' for at in rungs.milestones)} examples the weaker half ends (ASHA)"
-        if settings.scheduler == "asha"
-        else "none is stopped early"
-    )
+    stops = f"{rungs.describe(settings.scheduler)} ({settings.scheduler})"
     rows = [
         f"| `{name}` | {_range(dimension)} |"
         for name, dimension in subject.space.dimensions.items()

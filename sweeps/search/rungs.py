@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sentiment.errors import InputError
 
@@ -41,6 +42,53 @@ class Rungs:
     def first(self) -> int:
         """The first comparison."""
         return self.milestones[0]
+
+    def brackets(self, scheduler: str) -> int:
+        """Return the number of brackets: hyperband has one that begins at each rung."""
+        return len(self.milestones) if scheduler == "hyperband" else 1
+
+    def mean_examples(self, scheduler: str) -> float:
+        """Return the training examples that a trial is expected to see, on average.
+
+        Of the trials that reach a rung half continue to the next; the median stops half of them
+        somewhere after the first.
+        """
+        if scheduler == "fifo":
+            return float(self.budget)
+        if scheduler == "median":
+            return (self.first + self.budget) / 2
+        brackets, ends = self.brackets(scheduler), [*self.milestones, self.budget]
+        cycle = 2 ** (brackets - 1)
+        total = 0.0
+        for number in range(cycle):
+            skipped = bracket_of(number, brackets)
+            own = [0, *ends[skipped:]]
+            widths = (end - start for start, end in pairwise(own))
+            total += sum(width / REDUCTION**passed for passed, width in enumerate(widths))
+        return total / cycle
+
+    def describe(self, scheduler: str) -> str:
+        """Return what a scheduler does to the trials of a search, in a few words."""
+        if scheduler == "fifo":
+            return "none is stopped early"
+        if scheduler == "median":
+            return (
+                f"from {self.first:,} examples on a trial ends whose best value is worse than the "
+                "median of the others' means"
+            )
+        at = ", ".join(f"{examples:,}" for examples in self.milestones)
+        brackets = self.brackets(scheduler)
+        within = f" of each of {brackets} brackets" if brackets > 1 else ""
+        return f"at {at} examples the weaker half{within} ends"
+
+
+def bracket_of(number: int, brackets: int) -> int:
+    """Return the bracket of a trial by its number: half are in the first, half of the rest next.
+
+    Hyperband gives brackets with more rungs more trials, as more of these end early.
+    """
+    zeros = ((number + 1) & -(number + 1)).bit_length() - 1
+    return min(zeros, brackets - 1)
 
 
 def plan_rungs(epochs: float, examples: int) -> Rungs:

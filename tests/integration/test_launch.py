@@ -642,7 +642,8 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsy
         "rotten-tomatoes train: 5,970 texts: neg (2,985), pos (2,985)",
         "labels: neg (4,265), pos (4,265)",
         "lengths: the shortest texts have ",
-        "rungs: at 2,238, 4,477, 8,955 of 17,910 training examples",
+        "budget: 17,910 training examples a trial; at 2,238, 4,477, 8,955 examples the weaker half "
+        "ends (asha)",
         "  cell:",
         "the first 5 suggestions",
         "  004 cell=",

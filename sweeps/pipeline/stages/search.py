@@ -13,8 +13,8 @@ from sweeps.execution.stoppers import TimeBudget
 from sweeps.pipeline.context import SweepContext, check_same_data
 from sweeps.pipeline.executor import TrialPlan
 from sweeps.pipeline.running import RunningSweep
-from sweeps.search.asha import ResumableASHA, make_scheduler
 from sweeps.search.optuna_searcher import OptunaSearcher
+from sweeps.search.schedulers import Resumable, make_scheduler
 from sweeps.search.study import enqueue_first, make_study, note_runs
 from sweeps.search.warm_start import PastTrial, warm_start
 from sweeps.tracking.queries import find_sweep, finished_trials
@@ -100,9 +100,9 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
         scheduler = make_scheduler(
             settings.scheduler, context.rungs, settings.objective, searcher.known_values
         )
-        if isinstance(scheduler, ResumableASHA):
+        if isinstance(scheduler, Resumable):
             over = searcher.ended()
-            scheduler.restore_trials(trial.values for trial in over if trial.outcome != "failed")
+            scheduler.restore_trials(trial for trial in over if trial.outcome != "failed")
         stopper = None if deadline is None else TimeBudget(deadline, searcher)
         return TrialPlan(searcher, scheduler, stopper)
 

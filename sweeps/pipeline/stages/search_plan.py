@@ -40,8 +40,7 @@ def plan(context: SweepContext, estimator: Estimator | None) -> StagePlan:
     width = context.console.width if context.console.is_terminal else LOG_WIDTH
     seconds = 0.0
     if estimator:
-        halving = context.settings.scheduler == "asha"
-        seconds = estimator.trials(context.space, todo.left, halving)
+        seconds = estimator.trials(context.space, todo.left, context.settings.scheduler)
         seconds = min(seconds, context.settings.time_budget or seconds)
     return StagePlan("search", list(_lines(todo, width)), seconds)
 
@@ -98,11 +97,8 @@ def _lines(plan: SearchPlan, width: int) -> Iterator[str]:
     note = sampler_note(settings.sampler, context.space)
     if note:
         yield f"note: {note}"
-    if settings.scheduler == "asha":
-        at = ", ".join(f"{examples:,}" for examples in rungs.milestones)
-        yield f"rungs: at {at} of {rungs.budget:,} training examples the weaker half ends"
-    else:
-        yield f"budget: {rungs.budget:,} training examples a trial, none stopped early"
+    budget = f"{rungs.budget:,} training examples a trial"
+    yield f"budget: {budget}; {rungs.describe(settings.scheduler)} ({settings.scheduler})"
     if settings.time_budget is not None:
         yield (
             f"time budget: {duration(settings.time_budget)} of searching; what runs then ends at "

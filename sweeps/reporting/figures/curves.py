@@ -16,7 +16,7 @@ def curves(record: SweepData) -> ReportFigure:
         "curves",
         "Learning curves",
         f"{record.objective} of every trial as it trains, coloured by how the trial ended. Orange "
-        "lines end at a rung, where the scheduler stopped the weaker half. Lines that rise late "
+        "lines end where the scheduler stopped them. Lines that rise late "
         "and end orange are what an impatient scheduler costs."
         + (
             " Brown lines end where the sweep's time budget was used up."

@@ -179,6 +179,6 @@ def test_the_description_says_what_the_budget_cut_short():
     assert "A search of 30 trials" in text
     assert "1 completed, 0 stopped early, 2 out of time, 0 failed. The time budget of 20" in text
     assert "27 of 30 trials did not run." in text
-    assert "none is stopped early. The search as a whole had 20 seconds." in text
+    assert "none is stopped early (fifo). The search as a whole had 20 seconds." in text
     assert "| trial | valid/accuracy | epochs trained | best epoch | parameters |" in text
     assert "| 0.7000 | 1.00 | 0.19 | 2,513,097 | 28 | out of time |" in text

@@ -31,14 +31,14 @@ def recipe(**settings: object) -> dict[str, object]:
 
 
 def test_halving_spares_most_of_the_later_training():
-    full = estimator().trials(SPACE, 8, halving=False)
-    assert estimator().trials(SPACE, 8, halving=True) == pytest.approx(full * 0.3125, rel=0.01)
-    assert estimator(4).trials(SPACE, 8, halving=False) == pytest.approx(full / 2)
-    assert estimator().trials(SPACE, 0, halving=True) == 0
+    full = estimator().trials(SPACE, 8, "fifo")
+    assert estimator().trials(SPACE, 8, "asha") == pytest.approx(full * 0.3125, rel=0.01)
+    assert estimator(4).trials(SPACE, 8, "fifo") == pytest.approx(full / 2)
+    assert estimator().trials(SPACE, 0, "asha") == 0
 
 
 def test_a_baseline_costs_what_a_trial_of_its_settings_does():
-    full = estimator(1).trials(SPACE, 1, halving=False)
+    full = estimator(1).trials(SPACE, 1, "fifo")
     assert estimator(1).baselines([recipe()], DATASET) == pytest.approx(full)
     assert estimator(1).baselines([recipe(epochs=5)], DATASET) == pytest.approx(5 * full)
     steps = recipe(epochs=5, max_steps=10, batch_size=50)

@@ -1,0 +1,154 @@
+"""Schedulers: which trials stop before their full budget, also in a search that is resumed.
+
+Their resource is training examples, so that batch sizes and fractions of an epoch compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import (
+    AsyncHyperBandScheduler,
+    FIFOScheduler,
+    MedianStoppingRule,
+    TrialScheduler,
+)
+
+from sentiment.config import Objective
+from sentiment.objective import mode_of
+from sweeps.search.optuna_searcher import EndedTrial
+from sweeps.search.rungs import REDUCTION, Rungs, bracket_of
+from sweeps.trials.protocol import EXAMPLES
+
+KnownValues = Callable[[str], Mapping[int, float]]
+"""Of Ray's id of a trial: the objective by examples seen where it continued."""
+
+MEDIAN_OF = 5
+"""Other trials that must have come as far before the median stops one."""
+
+
+class ResumableASHA(AsyncHyperBandScheduler):
+    """Asynchronous successive halving (Li et al., 2020, arXiv:1810.05934) for resumed trials.
+
+    With several brackets it is Hyperband (Li et al., 2018, JMLR 18, 185): the trials of each
+    bracket are compared with one another, those of a later bracket from a later rung on. A resumed
+    trial is put back only into the rungs from which it was promoted.
+    """
+
+    def __init__(self, known: KnownValues, **options: Any) -> None:
+        """Start with empty rungs.
+
+        Args:
+            known: values of resumed trials.
+            options: of `AsyncHyperBandScheduler`.
+        """
+        super().__init__(**options)
+        self._known = known
+
+    @property
+    def milestones(self) -> tuple[float, ...]:
+        """Training examples at which trials are compared, the first rung first."""
+        return tuple(sorted({at for bracket in self._brackets for at, _ in bracket._rungs}))
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Place a trial in the rungs that it has passed: none if it is new."""
+        super().on_trial_add(tune_controller, trial)
+        # Ray draws the bracket; a resumed search must find the same one again.
+        number = int(trial.config["trial"])
+        self._trial_info[trial.trial_id] = self._bracket(number)
+        self._place(number, trial.trial_id, self._known(trial.trial_id))
+
+    def restore_trials(self, trials: Iterable[EndedTrial]) -> None:
+        """Place trials that ended before an interruption."""
+        for trial in trials:
+            self._place(trial.number, f"before-{trial.number}", trial.values)
+
+    def _bracket(self, number: int) -> Any:
+        return self._brackets[bracket_of(number, len(self._brackets))]
+
+    def _place(self, number: int, trial_id: str, values: Mapping[int, float]) -> None:
+        sign = 1 if self._mode == "max" else -1
+        for milestone, recorded in self._bracket(number)._rungs:
+            recorded.pop(trial_id, None)
+            reached = [step for step in values if step >= milestone]
+            if reached:
+                recorded[trial_id] = sign * values[min(reached)]
+
+
+class ResumableMedian(MedianStoppingRule):
+    """The median stopping rule (Golovin et al., 2017, "Google Vizier") for resumed trials.
+
+    A trial stops where its best value is worse than the median of the others' running means.
+    """
+
+    def __init__(self, known: KnownValues, rungs: Rungs, objective: Objective) -> None:
+        """Start without results.
+
+        Args:
+            known: values of resumed trials.
+            rungs: before the first of them none is stopped; at all of them a trial reports at once.
+            objective: what trials are compared by.
+        """
+        super().__init__(
+            time_attr=EXAMPLES,
+            metric=objective,
+            mode=mode_of(objective),
+            grace_period=rungs.first,
+            min_samples_required=MEDIAN_OF,
+        )
+        self._known = known
+        self.milestones = rungs.milestones
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Note what a resumed trial had reached."""
+        super().on_trial_add(tune_controller, trial)
+        self._note(trial, self._known(trial.trial_id))
+
+    def restore_trials(self, trials: Iterable[EndedTrial]) -> None:
+        """Note what trials had reached that ended before an interruption."""
+        for trial in trials:
+            self._note(trial.number, trial.values)
+
+    def _on_insufficient_samples(self, tune_controller: Any, trial: Trial, time: float) -> str:
+        """Let a trial continue; Ray would pause it, and start others from its place."""
+        return TrialScheduler.CONTINUE
+
+    def _note(self, trial: Any, values: Mapping[int, float]) -> None:
+        results = [{EXAMPLES: step, self._metric: values[step]} for step in sorted(values)]
+        if results:
+            self._results[trial] = results
+        else:
+            self._results.pop(trial, None)
+
+
+Resumable = ResumableASHA | ResumableMedian
+"""A scheduler that stops trials: it has `milestones` and `restore_trials`."""
+
+
+def make_scheduler(
+    name: str, rungs: Rungs, objective: Objective, known: KnownValues = lambda trial_id: {}
+) -> TrialScheduler:
+    """Make a scheduler.
+
+    Args:
+        name: one of `sweeps.config.SCHEDULERS`.
+        rungs: where trials are compared.
+        objective: what by.
+        known: values of resumed trials.
+    """
+    if name == "fifo":
+        return FIFOScheduler()
+    if name == "median":
+        return ResumableMedian(known, rungs, objective)
+    return ResumableASHA(
+        known,
+        time_attr=EXAMPLES,
+        metric=objective,
+        mode=mode_of(objective),
+        grace_period=rungs.first,
+        max_t=rungs.budget,
+        reduction_factor=REDUCTION,
+        brackets=rungs.brackets(name),
+    )

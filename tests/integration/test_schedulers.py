@@ -1,0 +1,77 @@
+"""Whole searches under each scheduler that stops trials, interrupted and resumed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from optuna.study import load_study
+from optuna.trial import TrialState
+
+from sentiment.tracking.store import open_store
+from sweeps.tracking.queries import find_sweep, trials_of
+
+TRIALS = 12
+SEARCH = [
+    *("--dataset", "rotten-tomatoes", "--trials", str(TRIALS), "--max-epochs", "0.6"),
+    *("--name", "night", "--finalists", "0", "--no-baseline", "--sampler", "random"),
+    *("--set", "hidden_dim=16", "layers=1", "bidirectional=false", "embedding=random"),
+]
+
+
+def launch(folder: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "sweeps.launch", *options, "--quiet", "--json"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+
+
+def ended(folder: Path) -> int:
+    """Return how many trials have ended by the record."""
+    if not (folder / "mlflow.db").exists():
+        return 0
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    found = client.search_experiments(filter_string="name = 'sentiment'")
+    runs = client.search_runs([each.experiment_id for each in found], "tags.sweep.role = 'trial'")
+    return sum("sweep.outcome" in run.data.tags for run in runs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["hyperband", "median"])
+def test_a_search_stops_trials_and_is_resumed(scheduler: str, tmp_path: Path) -> None:
+    with launch(tmp_path, *SEARCH, "--scheduler", scheduler) as search:
+        while ended(tmp_path) < 3:
+            assert search.poll() is None, search.communicate()
+            time.sleep(0.3)
+        search.send_signal(signal.SIGINT)
+        search.communicate()
+    assert search.returncode == 130
+    before = ended(tmp_path)
+    assert 3 <= before < TRIALS
+    with launch(tmp_path, "--resume", "night") as search:
+        output, told = search.communicate()
+    assert search.returncode == 0, told
+    assert json.loads(output)["sweep"] == "night"
+
+    client, experiment = open_store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    parent = find_sweep(client, [experiment], "night")
+    assert parent.data.params["scheduler"] == scheduler
+    trials = trials_of(client, parent)
+    assert [trial.key for trial in trials] == list(range(TRIALS))
+    study = load_study(
+        study_name="night", storage=f"sqlite:///{tmp_path / '.sweeps' / 'night' / 'study.db'}"
+    )
+    states = [trial.state for trial in study.trials]
+    assert len(states) == TRIALS
+    stopped = {trial.key for trial in trials if trial.outcome == "stopped_early"}
+    assert stopped
+    assert stopped == {n for n, state in enumerate(states) if state == TrialState.PRUNED}
+    for number in stopped:
+        values = study.trials[number].intermediate_values
+        history = client.get_metric_history(trials[number].run_id, "valid/accuracy")
+        assert {point.step: point.value for point in history} == pytest.approx(values)
