@@ -331,8 +331,8 @@ def test_request_that_is_refused_ends_the_record(proxy: FaultyProxy, tmp_path: P
 
 def test_retry_after_of_the_server(proxy: FaultyProxy) -> None:
     assert retry_after(proxy.uri) is None
-    proxy.choose = lambda method, path: "429"
-    assert retry_after(proxy.uri) == 0.1
+    proxy.choose, proxy.retry_after = (lambda method, path: "429"), "3"
+    assert retry_after(proxy.uri) == 3.0
     with proxy.down():
         assert retry_after(proxy.uri) == 0.0
 

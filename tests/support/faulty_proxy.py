@@ -31,10 +31,13 @@ class FaultyProxy:
         met: how often each fault was met.
         asked: the order of what was asked: a fault each.
         points: how often each metric reached the server, by run, name, step and time.
+        retry_after: the header of a fault that is a status. A fraction of a second would be no
+            valid one: urllib3, by which MLflow repeats requests, takes it for an error.
     """
 
     def __init__(self, port: int) -> None:
         self._upstream = port
+        self.retry_after = "0"
         self.choose: Callable[[str, str], Fault] = lambda method, path: "pass"
         self.met: Counter[Fault] = Counter()
         self.asked: list[tuple[Fault, str, str]] = []
@@ -97,7 +100,7 @@ class FaultyProxy:
             time.sleep(60)
             _reset(request)
         elif fault in ("500", "429", "503"):
-            _answer(request, int(fault), b"trouble", {"Retry-After": "0.1"})
+            _answer(request, int(fault), b"trouble", {"Retry-After": self.retry_after})
         else:
             if fault == "late":
                 time.sleep(0.1)
