@@ -14,6 +14,7 @@ from sentiment.config import ModelConfig
 from sentiment.data.batching import Batch
 from sentiment.data.packed_layout import PackedLayout
 from sentiment.data.vocabulary import PAD_ID
+from sentiment.nn.dropout import dropout
 from sentiment.nn.packed_rnn import PackedRNN
 from sentiment.nn.pooling import POOLINGS
 
@@ -91,7 +92,7 @@ class Classifier(nn.Module):
         if read is not own and self.config.pooling != "last":
             outputs, read = outputs.index_select(0, own.padded_index), own
         pooled = POOLINGS[self.config.pooling](outputs.flatten(1), read)
-        return self.head(functional.dropout(pooled, self.head_dropout, self.training))
+        return self.head(dropout(pooled, self.head_dropout, self.training))
 
     def log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Turn logits into log probabilities (B, C)."""
@@ -117,9 +118,9 @@ class Classifier(nn.Module):
         if not self.training or self.embedding_dropout == 0:
             return embedded
         if not self.config.variational_dropout:
-            return functional.dropout(embedded, self.embedding_dropout)
+            return dropout(embedded, self.embedding_dropout)
         ones = embedded.new_ones(layout.sequences, embedded.shape[1])
-        mask = functional.dropout(ones, self.embedding_dropout)
+        mask = dropout(ones, self.embedding_dropout)
         return embedded * mask.index_select(0, layout.sequence)
 
 

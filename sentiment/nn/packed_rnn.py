@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from sentiment.data.packed_layout import PackedLayout
 from sentiment.nn import rnn_cpu
 from sentiment.nn.compiled_rnn import CompiledRNN
+from sentiment.nn.dropout import dropout
 from sentiment.nn.rnn_choice import compiled_for
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
@@ -122,7 +123,7 @@ class PackedRNN(nn.Module):
                     outputs[:, 1], layout.reversed_index, layout.reversed_index
                 )
                 inputs = torch.cat([inputs, backward], dim=1)
-            inputs = nn.functional.dropout(inputs, self.dropout, self.training)
+            inputs = dropout(inputs, self.dropout, self.training)
         raise AssertionError("there is at least one layer")
 
     def _layer(self, inputs: Tensor, layout: PackedLayout, layer: int) -> Tensor:
