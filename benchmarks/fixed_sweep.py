@@ -1,7 +1,7 @@
 """`python -m benchmarks.fixed_sweep`: our sweep over given configurations.
 
 All of `sweeps.launch` from the reviews to the record, but for the search: the configurations are
-given. `benchmarks.sweep` runs it against the straightforward one.
+given. `benchmarks.sweep` runs it against sweeps by stock means.
 """
 
 from __future__ import annotations

@@ -11,33 +11,22 @@ from __future__ import annotations
 import csv
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import optuna
 import ray
 import spacy
 import torch
 from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
-from ray.tune.search.optuna import OptunaSearch
 from torch import nn
 from torchtext import data, vocab
 
+from benchmarks.stock_tune import Clock, optuna_search, outcome, shared_settings
 from benchmarks.tutorial_loop import TutorialModel, step
 from sentiment import cli
 
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}
-SEARCHED = (
-    "cell",
-    "layers",
-    "bidirectional",
-    "hidden_dim",
-    "dropout",
-    "optimizer",
-    "learning_rate",
-)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -53,39 +42,11 @@ def main(argv: list[str] | None = None) -> None:
     args.result.write_text(json.dumps(sweep(plan, args.result.parent)), encoding="utf-8")
 
 
-class _Clock(tune.Callback):
-    """Keeps when trials started and ended."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def on_trial_start(self, *args: Any, **info: Any) -> None:
-        self.times.append(time.time())
-
-    def on_trial_complete(self, *args: Any, **info: Any) -> None:
-        self.times.append(time.time())
-
-
 def sweep(plan: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train the plan's configurations, and return when they were and how well they did."""
     configs = plan["configurations"]
-    shared = {name: value for name, value in configs[0].items() if name not in SEARCHED}
-    sizes = sorted({each["hidden_dim"] for each in configs})
-    search = OptunaSearch(
-        {
-            "cell": optuna.distributions.CategoricalDistribution(["rnn", "gru", "lstm"]),
-            "layers": optuna.distributions.IntDistribution(1, 2),
-            "bidirectional": optuna.distributions.CategoricalDistribution([False, True]),
-            "hidden_dim": optuna.distributions.CategoricalDistribution(sizes),
-            "dropout": optuna.distributions.FloatDistribution(0.0, 0.6),
-            "optimizer": optuna.distributions.CategoricalDistribution(list(OPTIMIZERS)),
-            "learning_rate": optuna.distributions.FloatDistribution(1e-4, 1.0, log=True),
-        },
-        metric="valid_accuracy",
-        mode="max",
-        points_to_evaluate=[{name: each[name] for name in SEARCHED} for each in configs],
-    )
-    clock = _Clock()
+    shared = shared_settings(configs)
+    clock = Clock()
     ray.init(address="local", num_cpus=plan["workers"], include_dashboard=False)
     try:
         results = tune.Tuner(
@@ -96,7 +57,9 @@ def sweep(plan: dict[str, Any], folder: Path) -> dict[str, Any]:
                 {"cpu": 1},
             ),
             tune_config=tune.TuneConfig(
-                search_alg=search, num_samples=len(configs), max_concurrent_trials=plan["workers"]
+                search_alg=optuna_search(configs),
+                num_samples=len(configs),
+                max_concurrent_trials=plan["workers"],
             ),
             run_config=tune.RunConfig(
                 name="straightforward",
@@ -112,17 +75,7 @@ def sweep(plan: dict[str, Any], folder: Path) -> dict[str, Any]:
         ).fit()
     finally:
         ray.shutdown()
-    if results.errors:
-        raise RuntimeError(f"{len(results.errors)} trials failed: {results.errors[0]}")
-    trials = [results[number].metrics or {} for number in range(len(configs))]
-    return {
-        "first": min(clock.times),
-        "last": max(clock.times),
-        "accuracies": [trial["valid_accuracy"] for trial in trials],
-        "reviews": [trial["train_reviews"] for trial in trials],
-        "seconds": [trial["time_total_s"] for trial in trials],
-        "trained": [{**trial["config"], **shared} for trial in trials],
-    }
+    return outcome(results, clock, configs)
 
 
 def train(config: dict[str, Any], shared: dict[str, Any], reviews: str, vectors: str) -> None:
