@@ -7,7 +7,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from benchmarks.competent_sweep import Learner
-from benchmarks.padded_classifier import PADDING, PaddedClassifier, Reviews
+from benchmarks.padded_classifier import PADDING, Dropout, PaddedClassifier, Reviews
 from sentiment.config import Config
 from sentiment.data.batching import Batch
 from sentiment.data.packed_layout import PackedLayout
@@ -82,6 +82,18 @@ def _our_name(name):
         return name
     _, layer, direction, parameter = name.split(".")
     return f"recurrent.{parameter.removesuffix('_l0')}_l{layer}" + "_reverse" * int(direction)
+
+
+def test_dropout_keeps_the_share_and_the_mean():
+    torch.manual_seed(0)
+    dropout = Dropout(0.3)
+    values = torch.ones(99, 1013, requires_grad=True)
+    dropped = dropout(values)
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
+    assert float(dropped.detach().mean()) == pytest.approx(1.0, abs=0.01)
+    dropped.sum().backward()
+    assert torch.equal(values.grad, dropped.detach())
+    assert dropout.eval()(values) is values
 
 
 def test_batches_hold_each_review_once():
