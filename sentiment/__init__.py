@@ -23,8 +23,8 @@ def load(model: str | None = None, tracking_uri: str | None = None) -> LoadedMod
             can't be opened.
     """
     # Torch takes a second to import, which `import sentiment` must not.
-    from sentiment.inference.bundle import Bundle
+    from sentiment.inference.ensemble import load_model
     from sentiment.inference.loaded_model import LoadedModel
     from sentiment.tracking.model_uri import resolve_model
 
-    return LoadedModel(Bundle.load(resolve_model(model, tracking_uri)))
+    return LoadedModel(load_model(resolve_model(model, tracking_uri)))

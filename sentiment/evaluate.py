@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     from sentiment.evaluation.predictions_file import check_output, write_predictions
     from sentiment.evaluation.report import lines, plain
     from sentiment.evaluation.scored_texts import select_texts
-    from sentiment.inference.bundle import Bundle
+    from sentiment.inference.ensemble import load_model
     from sentiment.inference.metrics import score
     from sentiment.io.processes import available_cores
     from sentiment.nn.devices import configure_threads
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.output is not None:
         check_output(args.output)
     model = find_model(args.model, args.tracking_uri)
-    bundle = Bundle.load(model.folder)
+    bundle = load_model(model.folder)
     cli.warn_of_padding(bundle.config)
     scored = select_texts(model, bundle, named, args.split)
     if args.output is not None:

@@ -20,7 +20,7 @@ from sentiment.listing import listed
 from sentiment.tracking.model_data import own_data
 
 if TYPE_CHECKING:
-    from sentiment.inference.bundle import Bundle
+    from sentiment.inference.ensemble import TextModel
     from sentiment.tracking.model_uri import SavedModel
 
 SPLITS = ("train", "valid", "test", "all")
@@ -53,7 +53,7 @@ class ScoredTexts:
 
 
 def select_texts(
-    model: SavedModel, bundle: Bundle, named: Mapping[str, Any], split: str | None
+    model: SavedModel, bundle: TextModel, named: Mapping[str, Any], split: str | None
 ) -> ScoredTexts:
     """Return the texts to score.
 
@@ -91,7 +91,7 @@ def select_texts(
     return _part(dataset, bundle, split or "test")
 
 
-def _part(dataset: Dataset, bundle: Bundle, split: str, note: str | None = None) -> ScoredTexts:
+def _part(dataset: Dataset, bundle: TextModel, split: str, note: str | None = None) -> ScoredTexts:
     """Return a split of a data set, or its labelled texts one split after the other."""
     data = dataset.config.data if dataset.config else None
     cli.tell_left_out(dataset.account)
@@ -109,7 +109,7 @@ def _part(dataset: Dataset, bundle: Bundle, split: str, note: str | None = None)
     )
 
 
-def _of_file(config: DataConfig, bundle: Bundle, split: str | None) -> ScoredTexts:
+def _of_file(config: DataConfig, bundle: TextModel, split: str | None) -> ScoredTexts:
     """Return texts of a user's file, whether or not it could be trained on."""
     dataset, problem = None, None
     try:
@@ -149,11 +149,11 @@ def _of_file(config: DataConfig, bundle: Bundle, split: str | None) -> ScoredTex
     )
 
 
-def _is_own(dataset: Dataset, bundle: Bundle) -> bool:
+def _is_own(dataset: Dataset, bundle: TextModel) -> bool:
     return dataset.is_known_as(bundle.metadata.get("dataset_fingerprint"))
 
 
-def _note(dataset: Dataset, bundle: Bundle) -> str | None:
+def _note(dataset: Dataset, bundle: TextModel) -> str | None:
     """Return why data that is called like the model's own is not the same."""
     seen = bundle.metadata.get("dataset_fingerprint")
     if seen is None or dataset.name != bundle.metadata.get("dataset"):

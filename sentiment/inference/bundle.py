@@ -6,9 +6,6 @@ text is read in serving as it was in training.
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,6 +24,7 @@ from sentiment.data.tokenizer import Tokenizer, tokenizer
 from sentiment.data.vocabulary import Vocabulary
 from sentiment.errors import InputError
 from sentiment.inference.batch_predict import predict_logits, to_log_probabilities
+from sentiment.inference.model_folder import read_json, read_strings, write_json, written_whole
 from sentiment.io.processes import in_processes
 from sentiment.ngrams.model import PREFIX, NgramModel
 from sentiment.nn.classifier import Classifier
@@ -60,28 +58,19 @@ class Bundle:
     def save(self, folder: Path | str) -> Path:
         """Write the bundle: whole under its name, or not at all."""
         folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            described = {
-                "format": FORMAT,
-                "settings": self.config.model_dump(mode="json"),
-                "metadata": self.metadata,
-            }
-            _write_json(temporary / "config.json", described)
-            _write_json(temporary / "vocabulary.json", list(self.vocabulary.itos))
-            _write_json(temporary / "labels.json", list(self.label_names))
+        described = {
+            "format": FORMAT,
+            "settings": self.config.model_dump(mode="json"),
+            "metadata": self.metadata,
+        }
+        with written_whole(folder) as temporary:
+            write_json(temporary / "config.json", described)
+            write_json(temporary / "vocabulary.json", list(self.vocabulary.itos))
+            write_json(temporary / "labels.json", list(self.label_names))
             save_file(
                 {name: value.contiguous() for name, value in self.weights.items()},
                 temporary / "weights.safetensors",
             )
-            temporary.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
-            temporary.replace(folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
         return folder
 
     @classmethod
@@ -95,7 +84,7 @@ class Bundle:
         missing = [name for name in FILES if not (folder / name).is_file()]
         if missing:
             raise InputError(f"{folder} is not a saved model: it has no {missing[0]}")
-        described = _read_json(folder / "config.json", dict)
+        described = read_json(folder / "config.json", dict)
         if described.get("format") != FORMAT:
             raise InputError(
                 f"{folder / 'config.json'}: format {described.get('format')!r}, "
@@ -109,8 +98,8 @@ class Bundle:
                 f"{folder / 'config.json'}: settings of another version or damaged "
                 f"({' '.join(line.strip() for line in reason[1:3])})"
             ) from None
-        words = _read_strings(folder / "vocabulary.json")
-        labels = _read_strings(folder / "labels.json")
+        words = read_strings(folder / "vocabulary.json")
+        labels = read_strings(folder / "labels.json")
         if len(labels) < 2:
             raise InputError(f"{folder / 'labels.json'}: fewer than two labels")
         try:
@@ -277,27 +266,3 @@ def _share(bundle: Bundle, texts: list[str]) -> np.ndarray:
     """What one process predicts."""
     configure_threads(1)
     return bundle.log_probabilities(texts)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    # Escapes keep words whole that UTF-8 can't write, such as lone surrogates.
-    path.write_text(json.dumps(value, ensure_ascii=True, indent=1), encoding="ascii")
-
-
-def _read_json(path: Path, kind: type) -> Any:
-    try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: not JSON, or damaged") from None
-    if not isinstance(value, kind):
-        raise InputError(f"{path}: holds no {'object' if kind is dict else 'list'}")
-    return value
-
-
-def _read_strings(path: Path) -> list[str]:
-    values = _read_json(path, list)
-    if not all(isinstance(value, str) for value in values):
-        raise InputError(f"{path}: holds something that is not a string")
-    if len(set(values)) != len(values):
-        raise InputError(f"{path}: holds the same string twice")
-    return values

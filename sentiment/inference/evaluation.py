@@ -7,13 +7,13 @@ import numpy as np
 from sentiment.data.datasets import Dataset
 from sentiment.data.labels import class_order
 from sentiment.errors import InputError
-from sentiment.inference.bundle import Bundle
+from sentiment.inference.ensemble import TextModel
 from sentiment.inference.metrics import Scores, score
 from sentiment.io.processes import available_cores
 from sentiment.listing import listed
 
 
-def score_split(bundle: Bundle, dataset: Dataset, split: str) -> Scores:
+def score_split(bundle: TextModel, dataset: Dataset, split: str) -> Scores:
     """Score a saved model on the raw texts of a split, in float32.
 
     Raises:
@@ -24,7 +24,7 @@ def score_split(bundle: Bundle, dataset: Dataset, split: str) -> Scores:
 
 
 def split_log_probabilities(
-    bundle: Bundle, dataset: Dataset, split: str, workers: int = 1
+    bundle: TextModel, dataset: Dataset, split: str, workers: int = 1
 ) -> np.ndarray:
     """Return a saved model's float32 log probabilities (n, C) of a split's n raw texts.
 
@@ -43,7 +43,7 @@ def split_log_probabilities(
     return bundle.log_probabilities(dataset.splits[split].texts, workers)[:, order]
 
 
-def split_parts(bundle: Bundle, dataset: Dataset, split: str) -> dict[str, np.ndarray]:
+def split_parts(bundle: TextModel, dataset: Dataset, split: str) -> dict[str, np.ndarray]:
     """Return the float32 log probabilities (n, C) of the parts of a model with an n-gram branch.
 
     Empty for a model without one; otherwise as `split_log_probabilities`.
@@ -53,7 +53,7 @@ def split_parts(bundle: Bundle, dataset: Dataset, split: str) -> dict[str, np.nd
     return {name: each[:, order] for name, each in parts.items()}
 
 
-def _class_order(bundle: Bundle, dataset: Dataset) -> list[int]:
+def _class_order(bundle: TextModel, dataset: Dataset) -> list[int]:
     order = class_order(bundle.label_names, dataset.label_names)
     if order is None:
         raise InputError(

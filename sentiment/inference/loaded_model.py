@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sentiment.inference.bundle import Bundle
+from sentiment.inference.ensemble import TextModel
 from sentiment.inference.explain import explain
 from sentiment.inference.prediction import Explanation, Prediction
 
@@ -18,7 +18,7 @@ class LoadedModel:
     `python -m sentiment.predict`, the served model and MLflow's `pyfunc`.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: TextModel) -> None:
         self.bundle = bundle
 
     @property

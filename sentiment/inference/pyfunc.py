@@ -13,19 +13,19 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 if TYPE_CHECKING:
-    from sentiment.inference.bundle import Bundle
+    from sentiment.inference.ensemble import TextModel
 
 
 class TextClassifier(PythonModel):
     """Classify texts with the bundle in the artifact `bundle`, in float32."""
 
-    _bundle: Bundle
+    _bundle: TextModel
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle once; torch is imported here, not where the model is merely logged."""
-        from sentiment.inference.bundle import Bundle
+        from sentiment.inference.ensemble import load_model
 
-        self._bundle = Bundle.load(context.artifacts["bundle"])
+        self._bundle = load_model(context.artifacts["bundle"])
 
     def predict(
         self,

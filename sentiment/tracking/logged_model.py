@@ -19,6 +19,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from sentiment.data.tokenizer import LANGUAGE_PACKAGES
+from sentiment.inference.ensemble import first_bundle
 from sentiment.installation import PACKAGE
 from sentiment.tracking.batches import as_metrics, log_batch
 
@@ -124,6 +125,6 @@ def _pins(packages: tuple[str, ...]) -> tuple[str, ...]:
 
 def _language_packages(bundle: Path) -> tuple[str, ...]:
     """Return the packages that the tokenizer of a bundle's language needs."""
-    settings = json.loads((bundle / "config.json").read_bytes())["settings"]["text"]
+    settings = json.loads((first_bundle(bundle) / "config.json").read_bytes())["settings"]["text"]
     uses_spacy = settings["tokenizer"] == "spacy"
     return LANGUAGE_PACKAGES.get(settings["language"], ()) if uses_spacy else ()

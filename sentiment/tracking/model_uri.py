@@ -18,6 +18,7 @@ from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FIL
 
 from sentiment.errors import InputError
 from sentiment.inference.bundle import FILES
+from sentiment.inference.ensemble import holds_model
 from sentiment.io.cache import cached
 from sentiment.tracking.http import several_tries
 from sentiment.tracking.logged_model import BUNDLE_ARTIFACT
@@ -219,7 +220,7 @@ def _no_alias(name: str, alias: str) -> str:
 def _bundle_within(folder: Path) -> Path:
     """Return the folder of the bundle: the given one, or within a model as MLflow saves it."""
     for candidate in (folder, folder / BUNDLE_ARTIFACT, folder / Path(BUNDLE_ARTIFACT).name):
-        if (candidate / FILES[0]).is_file():
+        if holds_model(candidate):
             return candidate
     if not folder.exists():
         raise InputError(f"{folder}: there is no such folder")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sentiment.inference.bundle import Bundle
+from sentiment.inference.ensemble import TextModel, weighted_members
 from sentiment.inference.explain import explain
 from sentiment.inference.prediction import TokenWeight
 
@@ -18,14 +18,15 @@ _PASSES = 4 * _INTERVALS
 _PER_TOKEN = 40_000
 
 
-def error_weights(bundle: Bundle, texts: Sequence[str]) -> list[tuple[TokenWeight, ...]]:
+def error_weights(bundle: TextModel, texts: Sequence[str]) -> list[tuple[TokenWeight, ...]]:
     """Return the weights of the words of the first texts; of those beyond `WORK` none.
 
     The integrals are coarse, with a fixed number of nodes: what is shaded by them needs no
     decimals.
     """
     longest = bundle.config.text.max_length or math.inf
-    cost = _PASSES * (bundle.model.parameter_counts()["recurrent"] + _PER_TOKEN)
+    recurrent = [each.model.parameter_counts()["recurrent"] for _, each in weighted_members(bundle)]
+    cost = _PASSES * sum(count + _PER_TOKEN for count in recurrent)
     work, first = 0.0, 0
     for text in texts:
         work += cost * min(len(bundle.tokenize(text)), longest)

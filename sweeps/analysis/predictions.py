@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from sentiment.data.datasets import DATASETS, DataConfig, Dataset, load_dataset
 from sentiment.data.identity import mismatch
 from sentiment.errors import InputError
-from sentiment.inference.bundle import Bundle
+from sentiment.inference.ensemble import TextModel, load_model
 from sentiment.inference.evaluation import split_log_probabilities, split_parts
 from sentiment.inference.metrics import Scores, score
 from sentiment.inference.prediction import TokenWeight
@@ -117,7 +117,7 @@ def predict_split(
         InputError: the model can't be had, or the data has other labels.
     """
     try:
-        bundle = Bundle.load(fetch_bundle(client, model_id))
+        bundle = load_model(fetch_bundle(client, model_id))
     except MlflowException as error:
         reason = str(error.message).splitlines()[0]
         raise InputError(f"the model {model_id} can't be had: {reason}") from error
@@ -125,7 +125,7 @@ def predict_split(
 
 
 def bundle_predictions(
-    bundle: Bundle, dataset: Dataset, split: str, explained: int = 0
+    bundle: TextModel, dataset: Dataset, split: str, explained: int = 0
 ) -> Predictions:
     """Let a saved model predict a split from the raw texts, in float32.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sentiment.inference.bundle import Bundle
+from sentiment.inference.ensemble import TextModel, load_model
 from sentiment.inference.evaluation import split_log_probabilities
 from sentiment.inference.metrics import Scores, score
 from sentiment.io.processes import available_cores
@@ -52,9 +52,9 @@ class RunningSweep:
         client, run_id = self.tracker.client, self.tracker.run_id
         return self.tracker.ask(lambda: trials_of(client, client.get_run(run_id)))
 
-    def load_model(self, model_id: str) -> Bundle:
+    def load_model(self, model_id: str) -> TextModel:
         """Return a logged model."""
-        return Bundle.load(self.tracker.ask(lambda: fetch_bundle(self.tracker.client, model_id)))
+        return load_model(self.tracker.ask(lambda: fetch_bundle(self.tracker.client, model_id)))
 
     def predict_test(self, model_id: str) -> IsolatedPredictions:
         """Return a logged model's predictions of the test split, in float32."""

@@ -10,7 +10,7 @@ import numpy as np
 from sentiment.errors import InputError
 
 if TYPE_CHECKING:
-    from sentiment.inference.bundle import Bundle
+    from sentiment.inference.ensemble import TextModel
     from sentiment.tracking.model_uri import SavedModel
 
 TRIAL_TEXT = "This film is great. " * 40
@@ -29,7 +29,7 @@ class ServedModel:
     """
 
     name: str
-    bundle: Bundle
+    bundle: TextModel
 
 
 def model_name(saved: SavedModel) -> str:
@@ -46,9 +46,9 @@ def load_served(saved: SavedModel) -> ServedModel:
         InputError: it is damaged.
     """
     from sentiment import cli
-    from sentiment.inference.bundle import Bundle
+    from sentiment.inference.ensemble import load_model
 
-    bundle = Bundle.load(saved.folder)
+    bundle = load_model(saved.folder)
     cli.warn_of_padding(bundle.config)
     return ServedModel(model_name(saved), bundle)
 

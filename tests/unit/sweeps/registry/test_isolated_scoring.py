@@ -34,6 +34,6 @@ def test_model_that_needs_what_others_lack(
     model = tmp_path / "model"
     save_mlflow_model(make_bundle(1), model)
     code = model / "code/sentiment/inference/bundle.py"
-    code.write_text(code.read_text().replace("import json\n", "import json\nimport ray\n", 1))
+    code.write_text(code.read_text().replace("import torch\n", "import torch\nimport ray\n", 1))
     with pytest.raises(IsolatedScoringError, match="import of ray"):
         score_in_subprocess(model, TEXTS)
