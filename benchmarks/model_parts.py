@@ -85,7 +85,7 @@ def _train(prepared: PreparedData, config: Config) -> dict[str, np.ndarray]:
     bundle = trainer.best
     found = split_parts(bundle, dataset, "test")
     again = refit_config(config, trainer.best_examples, trainer.train_texts.size)
-    refit = _trained(refit_data(prepared, again, bundle.metadata), again).best
+    refit = _trained(refit_data(prepared, [(again, bundle.metadata)]), again).best
     found["refit"] = split_log_probabilities(refit, dataset, "test")
     return found
 

@@ -62,7 +62,7 @@ class Sweep:
 
     @property
     def best(self) -> TrialRecord:
-        """The run that validation chose, or its refit where there is one.
+        """The run that validation chose, or its refit or ensemble where there is one.
 
         Raises:
             InputError: no trial got as far as an evaluation.

@@ -179,6 +179,15 @@ class SweepSettings:
         default=True,
         metadata=_flag("search", "train the best finalist once more on train and validation"),
     )
+    ensemble: int = field(
+        default=0,
+        metadata=_flag(
+            "search",
+            "average up to N finalists and trials where that gains on validation (default: 0, off)",
+            "N",
+            least=0,
+        ),
+    )
     final_seeds: int = field(
         default=0,
         metadata=_flag(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sentiment.config import Config, TextConfig
 from sentiment.data.corpus import Corpus, load_corpus, text_key
 from sentiment.data.datasets import DataConfig, Dataset, load_dataset
 from sentiment.embeddings.sources import VectorSpec, WordVectors, load_many
+from sentiment.ngrams.blend import Blend
 from sentiment.ngrams.fit import FittedNgrams, load_ngrams, ngram_key
 
 
@@ -21,12 +22,15 @@ class PreparedData:
         corpora: encoded splits by `text_key`.
         vectors: word vectors by `text_key`, source and size; None for random ones.
         ngrams: n-gram branches by `ngram_key`.
+        blends: by the settings' fingerprint, how their branch is blended with the RNN where there
+            is no validation split.
     """
 
     dataset: Dataset
     corpora: dict[str, Corpus]
     vectors: dict[tuple[str, VectorSpec], WordVectors | None]
     ngrams: dict[str, FittedNgrams] = field(default_factory=dict, kw_only=True)
+    blends: dict[str, Blend] = field(default_factory=dict, kw_only=True)
 
     def for_config(self, config: Config) -> tuple[Corpus, WordVectors | None]:
         """Return what a model of these settings is trained on.
@@ -44,7 +48,10 @@ class PreparedData:
             KeyError: `prepare` was not given such settings.
         """
         key = ngram_key(config)
-        return None if key is None else self.ngrams[key]
+        if key is None:
+            return None
+        fitted = self.ngrams[key]
+        return replace(fitted, blend=self.blends.get(config.fingerprint, fitted.blend))
 
 
 def prepare(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,36 +32,41 @@ def refit_config(config: Config, best_examples: int, train_size: int) -> Config:
 
 def refit_data(
     prepared: PreparedData,
-    config: Config,
-    metadata: Mapping[str, Any],
+    chosen: Sequence[tuple[Config, Mapping[str, Any]]],
     progress: Callable[[str], None] | None = None,
 ) -> PreparedData:
-    """Return the data of a refit: train holds the texts of validation too, which is left out.
+    """Return the data of refits: train holds the texts of validation too, which is left out.
 
     Vocabulary and word vectors stay those of train. The n-gram branch is counted and trained anew,
     with the regularization and the blend that validation chose.
 
     Args:
-        prepared: data that the model was chosen on.
-        config: of the model.
-        metadata: of its bundle.
+        prepared: data that the models were chosen on.
+        chosen: the settings of each refit, and the metadata of the bundle that was chosen.
         progress: receives a line when work begins.
     """
-    key = text_key(config.text)
-    corpus = prepared.corpora[key]
+    corpora: dict[str, Corpus] = {}
+    vectors, ngrams, blends = {}, {}, {}
+    for config, metadata in chosen:
+        key = text_key(config.text)
+        if key not in corpora:
+            corpora[key] = _whole(prepared.corpora[key])
+        of_model = key, VectorSpec.of(config.model)
+        vectors[of_model] = prepared.vectors[of_model]
+        branch = ngram_key(config)
+        if branch is not None:
+            # A model of an earlier version was pulled to the whole of naive Bayes.
+            held = Regularization(float(metadata[STRENGTH]), float(metadata.get(PRIOR, 1.0)))
+            ngrams[branch] = load_ngrams(corpora[key], config, progress, held)
+            blends[config.fingerprint] = Blend(*metadata[BLEND])
+    return PreparedData(prepared.dataset, corpora, vectors, ngrams=ngrams, blends=blends)
+
+
+def _whole(corpus: Corpus) -> Corpus:
+    """Return a corpus whose train split holds validation too."""
     splits = {name: split for name, split in corpus.splits.items() if name != "valid"}
     splits["train"] = joined(corpus.splits["train"], corpus.splits["valid"])
-    whole: Corpus = replace(corpus, splits=splits)
-    vectors = key, VectorSpec.of(config.model)
-    branch, ngrams = ngram_key(config), {}
-    if branch is not None:
-        # A model of an earlier version was pulled to the whole of naive Bayes.
-        chosen = Regularization(float(metadata[STRENGTH]), float(metadata.get(PRIOR, 1.0)))
-        fitted = load_ngrams(whole, config, progress, chosen)
-        ngrams[branch] = replace(fitted, blend=Blend(*metadata[BLEND]))
-    return PreparedData(
-        prepared.dataset, {key: whole}, {vectors: prepared.vectors[vectors]}, ngrams=ngrams
-    )
+    return replace(corpus, splits=splits)
 
 
 def joined(first: EncodedSplit, second: EncodedSplit) -> EncodedSplit:

@@ -5,7 +5,7 @@ Shapes: n texts, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,7 +16,8 @@ from mlflow.exceptions import MlflowException
 from sentiment.data.datasets import DATASETS, DataConfig, Dataset, load_dataset
 from sentiment.data.identity import mismatch
 from sentiment.errors import InputError
-from sentiment.inference.ensemble import TextModel, load_model
+from sentiment.inference.bundle import Bundle
+from sentiment.inference.ensemble import Ensemble, TextModel, load_model
 from sentiment.inference.evaluation import split_log_probabilities, split_parts
 from sentiment.inference.metrics import Scores, score
 from sentiment.inference.prediction import TokenWeight
@@ -25,7 +26,7 @@ from sentiment.nn.devices import configure_threads
 from sentiment.tracking.model_uri import fetch_bundle
 from sweeps.analysis.error_weights import error_weights
 from sweeps.config import SweepSettings
-from sweeps.tracking.queries import artifact_text
+from sweeps.tracking.queries import TrialRecord, artifact_text
 from sweeps.workspace import SETTINGS_FILE
 
 HEAVIEST = 15
@@ -116,12 +117,44 @@ def predict_split(
     Raises:
         InputError: the model can't be had, or the data has other labels.
     """
+    return bundle_predictions(logged_model(client, model_id), dataset, split, explained)
+
+
+def logged_model(client: MlflowClient, model_id: str | None) -> TextModel:
+    """Return a logged model; None is that of a run that has none.
+
+    Raises:
+        InputError: it can't be had, or is damaged.
+    """
+    if model_id is None:
+        raise InputError("the model was removed: --keep-models keeps more")
     try:
-        bundle = load_model(fetch_bundle(client, model_id))
+        return load_model(fetch_bundle(client, model_id))
     except MlflowException as error:
         reason = str(error.message).splitlines()[0]
         raise InputError(f"the model {model_id} can't be had: {reason}") from error
-    return bundle_predictions(bundle, dataset, split, explained)
+
+
+def judged_model(
+    client: MlflowClient, chosen: TrialRecord, winner: TrialRecord, runs: Sequence[TrialRecord]
+) -> TextModel:
+    """Return the model that validation judged, before a refit saw its texts.
+
+    Args:
+        client: client of the store.
+        chosen: the best run.
+        winner: the registered one: the same, its refit, or an ensemble.
+        runs: all of the sweep.
+
+    Raises:
+        InputError: it, or one of an ensemble's members, was removed or can't be had.
+    """
+    if not winner.members:
+        return logged_model(client, chosen.model_id or winner.model_id)
+    ids = {run.key: run.model_id for run in runs}
+    members = [logged_model(client, ids.get(member.key)) for member in winner.members]
+    bundles = tuple(each for each in members if isinstance(each, Bundle))
+    return Ensemble(bundles, tuple(member.weight for member in winner.members))
 
 
 def bundle_predictions(

@@ -84,7 +84,7 @@ class SweepData:
 
     @property
     def everything(self) -> list[TrialRecord]:
-        """The trials, the finalists with their refit, the confirmations and the baselines."""
+        """The trials, the finalists with what was made of them, confirmations and baselines."""
         return [*self.trials, *self.finals, *self.confirmations, *self.baselines]
 
     @property
@@ -109,7 +109,7 @@ class SweepData:
 
     @property
     def winner(self) -> TrialRecord | None:
-        """The run whose model is registered: the chosen one or its refit."""
+        """The run whose model is registered: the chosen one, its refit or an ensemble."""
         return None if self.chosen is None else registered_run(self.finals, self.chosen)
 
     @property
@@ -202,7 +202,7 @@ def read_sweep(client: MlflowClient, run: Run) -> SweepData:
         objective=objective,
         space=SearchSpace.from_mapping(space, f"the space of the sweep {name}"),
         trials=trials,
-        finals=[trial for trial in everything if trial.role in ("finalist", "refit")],
+        finals=[trial for trial in everything if trial.role in ("finalist", "refit", "ensemble")],
         baselines=[trial for trial in everything if trial.role == "baseline"],
         confirmations=[
             trial

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +24,7 @@ from sweeps.config import SweepSettings
 from sweeps.registry.challenger import RegisteredWinner
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, number_text
 from sweeps.terminal import Column, command_lines, fitted_table, notify
+from sweeps.tracking.members import members_sentence
 from sweeps.tracking.queries import TrialRecord, best_finalists, best_trials, trial_number
 from sweeps.tracking.retention import Removed
 from sweeps.tracking.runs_view import LOCAL_PAGES, trials_page
@@ -91,6 +92,7 @@ class SweepResult:
                 "role": winner.role,
                 "run_id": winner.run_id,
                 **winner.parameters,
+                **({"members": list(map(asdict, winner.members))} if winner.members else {}),
             }
             if winner
             else None,
@@ -143,6 +145,8 @@ def print_result(
     finalists = best_finalists(result.trials, settings.objective)
     if finalists:
         console.print(_table(finalists, settings, examples, console.width, "finalist"))
+    if result.winner.members:
+        notify(console, members_sentence(result.winner.members, result.winner.metrics))
     test = result.test
     notify(
         console,
@@ -185,6 +189,8 @@ def _short_name(trial: TrialRecord) -> str:
 
 
 def _named(winner: TrialRecord) -> str:
+    if winner.members:
+        return f"the {winner.name}"
     number = f"trial {trial_number(winner):03d}"
     return number if winner.role == "trial" else f"the {winner.role} of {number}"
 

@@ -10,6 +10,7 @@ from sweeps.pipeline.estimate import START_SECONDS, Estimator, StagePlan
 from sweeps.pipeline.stages import (
     baselines,
     classical,
+    ensemble,
     finalists,
     refit,
     search_plan,
@@ -19,6 +20,7 @@ from sweeps.pipeline.stages import (
 PLANS = (
     search_plan.plan,
     finalists.plan,
+    ensemble.plan,
     refit.plan,
     classical.plan,
     seed_replicates.plan,

@@ -25,8 +25,9 @@ from sweeps.pipeline.stages.baselines import train_baselines
 from sweeps.pipeline.stages.choice import Choice, choose_winner
 from sweeps.pipeline.stages.classical import compare_classical
 from sweeps.pipeline.stages.conclusion import conclude, report
+from sweeps.pipeline.stages.ensemble import log_ensemble, select_members
 from sweeps.pipeline.stages.finalists import train_finalists
-from sweeps.pipeline.stages.refit import refit_winner
+from sweeps.pipeline.stages.refit import refit_runs
 from sweeps.pipeline.stages.search import past_trials, search
 from sweeps.pipeline.stages.seed_replicates import replicate_seeds
 from sweeps.reporting import notes
@@ -70,7 +71,9 @@ def _run_stages(running: RunningSweep, past: Sequence[PastTrial]) -> tuple[Sweep
     with nullcontext() if context.joins_cluster else local_ray(context.workers, context.gpus):
         search(running, past)
         train_finalists(running)
-        refit_winner(running)
+        selection = select_members(running)
+        refit_runs(running, selection.runs if selection else ())
+        log_ensemble(running, selection)
         choice = choose_winner(running)
         comparison = compare_classical(running, choice)
         confirmation = replicate_seeds(running, choice, comparison)

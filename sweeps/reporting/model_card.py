@@ -19,12 +19,12 @@ CONFIDENT = 0.02
 """Difference of mean probability and accuracy from which on a card calls it a limit."""
 
 
-def model_card(dataset: Dataset, config: Config, measured: MeasuredSlices) -> list[str]:
+def model_card(dataset: Dataset, config: Config | None, measured: MeasuredSlices) -> list[str]:
     """Return the paragraphs and tables of a card, in Markdown.
 
     Args:
         dataset: what the model was trained and measured on.
-        config: its settings.
+        config: its settings; None of an ensemble.
         measured: its predictions of the test split.
     """
     parts = ["### Intended use", _use(dataset), "### By label, on test", _labels_table(measured)]
@@ -34,8 +34,8 @@ def model_card(dataset: Dataset, config: Config, measured: MeasuredSlices) -> li
     return [*parts, "### Known limits", limits]
 
 
-def known_limits(config: Config, measured: MeasuredSlices) -> list[str]:
-    """Return what the model is known to do worse, a sentence each."""
+def known_limits(config: Config | None, measured: MeasuredSlices) -> list[str]:
+    """Return what the model is known to do worse, a sentence each; see `model_card`."""
     scores = measured.scores
     limits = ["Texts of other kinds, sources or languages than these were not measured."]
     weakest = [
@@ -60,8 +60,8 @@ def known_limits(config: Config, measured: MeasuredSlices) -> list[str]:
             f"Its probabilities are too {'high' if difference > 0 else 'low'}: "
             f"{measured.confidence:.2f} on average where {scores.accuracy:.2f} are right."
         )
-    kept = config.text.max_length
-    if kept:
+    kept = config.text.max_length if config else 0
+    if config and kept:
         which = {"head": "first", "tail": "last"}.get(config.text.truncation, "first and last")
         whole = ", the n-grams read all" if config.model.ngrams else ""
         limits.append(f"Of a text its RNN reads the {which} {kept:,} tokens{whole}.")

@@ -26,6 +26,7 @@ from sweeps.reporting.model_card import model_card
 from sweeps.search.rungs import Rungs
 from sweeps.space.dimensions import Choice, Dimension
 from sweeps.space.space import SearchSpace
+from sweeps.tracking.members import members_sentence
 from sweeps.tracking.queries import TrialRecord, best_trials
 from sweeps.tracking.runs_view import RUNS, trials_page
 from sweeps.trials.outcomes import budget_sentence, count_parts, counts_of, label_of
@@ -127,6 +128,7 @@ def ended_sweep(
         f"{settings.objective} {winner.metrics[f'best/{settings.objective}']:.4f}. On the test "
         f"split, scored once, after the choice: **accuracy {test['test/accuracy']:.4f}**, f1 "
         f"{test['test/f1']:.4f}, loss {test['test/loss']:.4f}. It is {link}.",
+        *_ensemble(winner),
         *_warned(warnings),
     ]
     if comparison is not None:
@@ -141,7 +143,7 @@ def ended_sweep(
         ),
         "It makes the model the champion if its files are those registered, it holds what is "
         "recorded here, and it is no worse than the present one on the test split.",
-        *_reproduce(subject, winner),
+        *_reproduce(subject, None if winner.members else winner),
         f"### The best {min(BEST, len(best_trials(trials, settings.objective)))}",
         _best_table(subject, trials),
         f"{subject.trials_link('All its trials, the best first')}.",
@@ -184,20 +186,24 @@ def winners_version(
         f"{subject.run_link(subject.name, subject.run_id)}; fingerprint of the data "
         f"`{subject.dataset.fingerprint[:12]}`.",
         "\n".join(["| | validation | test |", "| --- | --- | --- |", *rows]),
+        *_ensemble(winner),
         *_warned(warnings),
     ]
     if comparison is not None:
         parts.append(comparison.sentence())
     if confirmation is not None:
         parts.append(confirmation.sentence())
-    if winner.parameters["packing"] == "padded":
+    if winner.parameters.get("packing") == "padded":
         parts.append("Its probabilities depend on what else is in the batch: it reads the padding.")
-    parts += [
-        f"{winner.metrics['parameters/total']:,.0f} parameters; what differs from the defaults:",
-        _code("\n".join(_changed(winner))),
-    ]
+    size = f"{winner.metrics['parameters/total']:,.0f} parameters"
+    if winner.members:
+        parts.append(f"{size} in all members; their runs have their settings.")
+    else:
+        parts += [f"{size}; what differs from the defaults:", _code("\n".join(_changed(winner)))]
     if measured is not None:
-        parts += model_card(subject.dataset, Config.from_flat(winner.parameters), measured)
+        # An ensemble's members have settings each.
+        config = None if winner.members else Config.from_flat(winner.parameters)
+        parts += model_card(subject.dataset, config, measured)
     return _joined(*parts, limit=VERSION_LIMIT)
 
 
@@ -353,6 +359,13 @@ def _store(settings: SweepSettings) -> str:
 
 def _code(text: str) -> str:
     return f"```\n{text}\n```"
+
+
+def _ensemble(winner: TrialRecord) -> list[str]:
+    """Return what the members of an ensemble contribute; nothing of a single model."""
+    if not winner.members:
+        return []
+    return [f"It is an {members_sentence(winner.members, winner.metrics)}."]
 
 
 def _warned(warnings: Sequence[str]) -> list[str]:

@@ -15,10 +15,11 @@ from sweeps.analysis.predictions import (
     MISTAKES,
     Mistake,
     Predictions,
+    bundle_predictions,
     dataset_of,
+    judged_model,
     most_confident_errors,
     parts_that_erred,
-    predict_split,
 )
 from sweeps.analysis.seed_replicates import Confirmation, summarize
 from sweeps.analysis.sweep_data import SweepData
@@ -27,6 +28,7 @@ from sweeps.reporting.figures.model_figures import model_figures
 from sweeps.reporting.leaderboard import number_text, setting_text
 from sweeps.reporting.page import Section
 from sweeps.reporting.tables import Cell, PageTable
+from sweeps.tracking.members import members_sentence
 from sweeps.tracking.queries import TrialRecord
 
 CONFUSIONS = 20
@@ -43,14 +45,15 @@ def winner_predictions(
         record: the sweep.
         dataset: its data, if it is loaded already.
     """
-    winner = record.chosen  # a refit has seen the texts of validation
-    if winner is None:
+    chosen, winner = record.chosen, record.winner
+    if chosen is None or winner is None:
         return "No trial got as far as an evaluation, so there is no winner."
-    if winner.model_id is None:
-        return f"The winner, {winner.name}, has no saved model."
+    if chosen.model_id is None:
+        return f"The winner, {chosen.name}, has no saved model."
     try:
         data = dataset or dataset_of(client, record.run)
-        return predict_split(client, winner.model_id, data, "valid", explained=MISTAKES)
+        judged = judged_model(client, chosen, winner, record.everything)
+        return bundle_predictions(judged, data, "valid", explained=MISTAKES)
     except InputError as error:
         return f"What the winner says of the validation split can't be shown: {error}"
 
@@ -160,11 +163,19 @@ def ngrams_table(predictions: Predictions) -> PageTable:
     )
 
 
-def _refit_note(record: SweepData) -> str:
-    if record.winner is None or record.winner.role != "refit":
+def _registered_note(record: SweepData) -> str:
+    """Return what is registered, where it is not the chosen run itself."""
+    winner = record.winner
+    if winner is None or winner is record.chosen:
         return ""
+    if winner.members:
+        refit = any(run.role == "refit" for run in record.finals)
+        again = ", each trained again on train and validation together" if refit else ""
+        return (
+            f" What is registered is an {members_sentence(winner.members, winner.metrics)}{again}."
+        )
     return (
-        f" What is registered is {record.winner.name}: the same settings, trained on train and "
+        f" What is registered is {winner.name}: the same settings, trained on train and "
         "validation together."
     )
 
@@ -178,6 +189,8 @@ def winner_sections(record: SweepData, predictions: Predictions | str) -> list[S
     """
     winner = record.winner
     tables = [] if winner is None else _settings_tables(record, winner)
+    if winner is not None and winner.members:
+        tables = [members_table(winner)]
     if record.confirmations:
         tables.append(seed_replicates_table(record))
     if isinstance(predictions, str):
@@ -194,12 +207,13 @@ def winner_sections(record: SweepData, predictions: Predictions | str) -> list[S
             "winner",
             "The winner",
             text=[
-                f"{record.chosen.name}, loaded from its logged model and scored in float32 on the "
+                f"{winner.name if winner.members else record.chosen.name}, loaded as logged before "
+                "any refit and scored in float32 on the "
                 f"{counted(scores.count, 'text')} of the validation split: accuracy "
                 f"{scores.accuracy:.4f}, f1 {scores.f1:.4f}, loss {scores.loss:.4f} (accuracy "
                 f"{winner.metrics['best/valid/accuracy']:.4f} was recorded as it trained). It was "
                 "chosen on these texts, so they flatter it; the test split is not used here."
-                + _refit_note(record)
+                + _registered_note(record)
             ],
             tables=tables,
             figures=model_figures(predictions, "the winner"),
@@ -218,6 +232,23 @@ def winner_sections(record: SweepData, predictions: Predictions | str) -> list[S
             mistakes=mistakes,
         ),
     ]
+
+
+def members_table(ensemble: TrialRecord) -> PageTable:
+    """Return the members of an ensemble: weight, and their own metrics on validation."""
+    return PageTable(
+        ["member", "#weight", "#valid/loss", "#valid/accuracy"],
+        [
+            [
+                Cell(each.title),
+                Cell(f"{each.weight:.2f}", each.weight),
+                Cell(f"{each.loss:.4f}", each.loss),
+                Cell(f"{each.accuracy:.4f}", each.accuracy),
+            ]
+            for each in ensemble.members
+        ],
+        caption=f"The members of the {ensemble.name}, each by itself",
+    )
 
 
 def _settings_tables(record: SweepData, winner: TrialRecord) -> list[PageTable]:

@@ -20,6 +20,7 @@ from sentiment.errors import InputError
 from sentiment.objective import best_key, merit, recurrent_name
 from sentiment.tracking.model_uri import MODEL_TAG, REMOVED
 from sentiment.tracking.runs import hyperparameters
+from sweeps.tracking.members import Member, read_members
 from sweeps.tracking.roles import ROLES
 from sweeps.trials.outcomes import RANKED
 
@@ -35,9 +36,9 @@ class TrialRecord:
     """A trial, or another run of a sweep, as MLflow has it.
 
     Attributes:
-        key: the trial's number, or the name of a finalist, refit, confirmation or baseline.
+        key: the trial's number, or the name of another run.
         run_id: its run.
-        role: `trial`, `finalist`, `refit`, `confirmation` or `baseline`.
+        role: one of `sweeps.tracking.roles.ROLES`.
         name: the run's name.
         outcome: how it ended; None while it runs.
         parameters: hyperparameters as values.
@@ -46,6 +47,7 @@ class TrialRecord:
         started: milliseconds since the epoch.
         ended: the same, or None.
         model_id: its logged model, if it has one that was not removed.
+        members: of an ensemble.
     """
 
     key: int | str
@@ -59,6 +61,7 @@ class TrialRecord:
     started: int
     ended: int | None
     model_id: str | None
+    members: tuple[Member, ...] = ()
 
 
 def search_runs(
@@ -231,13 +234,19 @@ def chosen_run(trials: Sequence[TrialRecord], objective: Objective) -> TrialReco
 
 
 def registered_run(trials: Sequence[TrialRecord], chosen: TrialRecord) -> TrialRecord:
-    """Return the run whose model is scored on the test split: the chosen one or its refit.
+    """Return the run that is scored on the test split: the chosen one, its refit or ensemble.
 
-    A refit has no validation of its own, so it stands with the metrics of what was chosen.
+    A refit has no validation of its own, so it stands with the metrics of what was chosen. Of
+    several ensembles around what was chosen, as after more trials, it is the best on validation.
     """
-    key = refit_key(trial_number(chosen))
-    for trial in trials:
-        if trial.role == "refit" and trial.key == key and trial.outcome == "completed":
+    completed = [trial for trial in trials if trial.outcome == "completed"]
+    number = trial_number(chosen)
+    ensembles = [t for t in completed if t.role == "ensemble" and trial_number(t) == number]
+    if ensembles:
+        return min(ensembles, key=lambda trial: trial.metrics["best/valid/loss"])
+    key = refit_key(chosen)
+    for trial in completed:
+        if trial.role == "refit" and trial.key == key:
             judged = {
                 n: value for n, value in chosen.metrics.items() if n.startswith("best/valid/")
             }
@@ -255,9 +264,10 @@ def finalist_key(number: int) -> str:
     return f"finalist-{number:03d}"
 
 
-def refit_key(number: int) -> str:
-    """Return the key of the run that trains a finalist's settings on train and validation."""
-    return f"refit-{number:03d}"
+def refit_key(run: TrialRecord) -> str:
+    """Return the key of the run that trains a finalist's or trial's settings on all but test."""
+    own = "-trial" if run.role == "trial" else ""
+    return f"refit{own}-{trial_number(run):03d}"
 
 
 def leaderboard(trials: Sequence[TrialRecord], objective: Objective) -> pd.DataFrame:
@@ -317,6 +327,7 @@ def _trial(run: Run) -> TrialRecord:
         started=run.info.start_time,
         ended=run.info.end_time,
         model_id=models[-1].model_id if models else None,
+        members=read_members(run.data.params),
     )
 
 

@@ -43,9 +43,9 @@ class Removed:
 def keep_best_models(client: MlflowClient, sweep: Run, keep: int, objective: Objective) -> Removed:
     """Remove the logged models of a sweep's trials but for those of the best.
 
-    The winner's and whatever is registered stay always, and so do those of baselines and
-    confirmations, which have no rank. What was removed before is passed over, so that a cut-off
-    removal can be made again.
+    The winner's, those of an ensemble's members and whatever is registered stay always, and so do
+    those of baselines and confirmations, which have no rank. What was removed before is passed
+    over, so that a cut-off removal can be made again.
 
     Args:
         client: client of the store.
@@ -53,8 +53,11 @@ def keep_best_models(client: MlflowClient, sweep: Run, keep: int, objective: Obj
         keep: how many of the best keep theirs; with 0 the winner alone.
         objective: what the best go by.
     """
-    trials = [trial for trial in trials_of(client, sweep) if trial.role == "trial"]
+    everything = trials_of(client, sweep)
+    trials = [trial for trial in everything if trial.role == "trial"]
+    members = {member.key for run in everything for member in run.members}
     best = {trial.run_id for trial in best_trials(trials, objective)[: max(keep, 1)]}
+    best |= {trial.run_id for trial in trials if trial.key in members}
     models = size = kept = 0
     for trial in trials:
         if trial.model_id is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Role = Literal["trial", "finalist", "refit", "confirmation", "baseline"]
+Role = Literal["trial", "finalist", "refit", "ensemble", "confirmation", "baseline"]
 """A trial of the search is known by its number, every other run by a name."""
 
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -635,7 +635,7 @@ def test_half_a_character_never_reaches_a_trial(tmp_path, monkeypatch):
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments = ["--dataset", "rotten-tomatoes", "--dry-run", "--max-epochs", "3"]
-    assert main(arguments) == 0
+    assert main([*arguments, "--ensemble", "3"]) == 0
     text = capsys.readouterr().out
     for part in (
         "space cpu",
@@ -647,6 +647,8 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsy
         "  cell:",
         "the first 5 suggestions",
         "  004 cell=",
+        "ensemble: up to 3 of 2 finalists and 10 trials, where that gains on validation",
+        "refit: the best finalist, or each member of the ensemble, again on",
         "time: about",
     ):
         assert part in text

@@ -7,10 +7,16 @@ from dataclasses import dataclass, field
 from sentiment.data.diagnosis import LAUNCH, answer_warnings
 from sentiment.data.sources import absolute
 from sentiment.errors import InputError
+from sentiment.inference.ensemble import TextModel
 from sentiment.inference.metrics import score
 from sweeps.analysis.classical_comparison import ClassicalComparison
 from sweeps.analysis.measured_slices import MeasuredSlices
-from sweeps.analysis.predictions import MISTAKES, Predictions, bundle_predictions
+from sweeps.analysis.predictions import (
+    MISTAKES,
+    Predictions,
+    bundle_predictions,
+    judged_model,
+)
 from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.pipeline.running import RunningSweep
 from sweeps.registry import versions
@@ -27,11 +33,12 @@ class Choice:
 
     Attributes:
         chosen: the best by validation, a finalist or a trial; None if none was evaluated.
-        winner: the run whose model is registered: the chosen one or its refit.
+        winner: the run whose model is registered: the chosen one, its refit or an ensemble.
         test: its metrics on the test split.
         registered: its version; None if it was removed from the registry.
         test_predictions: the winner's of the test split; None if it was scored before.
-        predictions: the chosen one's of the validation split; None if the winner was scored before.
+        predictions: of the validation split, by what was chosen before a refit; None if the winner
+            was scored before.
     """
 
     chosen: TrialRecord | None = None
@@ -73,7 +80,9 @@ def choose_winner(running: RunningSweep) -> Choice:
             f"registered: start a new sweep with --warm-start {tracker.name}"
         )
     # A refit has seen the texts of validation, so it is not asked.
-    predictions = _check_predictions(running, chosen, chosen.model_id or model_id)
+    client = tracker.client
+    judged = tracker.ask(lambda: judged_model(client, chosen, winner, trials))
+    predictions = _check_predictions(running, chosen, judged)
     # A kill may have come between the scores and the registration, or into that.
     test, predicted = scored, None
     if not test:
@@ -142,10 +151,11 @@ def _registered_before(running: RunningSweep, winner: TrialRecord) -> Registered
     return running.tracker.ask(read)
 
 
-def _check_predictions(running: RunningSweep, chosen: TrialRecord, model_id: str) -> Predictions:
-    """Return the chosen run's predictions of the validation split, and warn of suspicious ones."""
-    bundle, dataset = running.load_model(model_id), running.context.dataset
-    predicted = bundle_predictions(bundle, dataset, "valid", explained=MISTAKES)
+def _check_predictions(
+    running: RunningSweep, chosen: TrialRecord, judged: TextModel
+) -> Predictions:
+    """Return the predictions of the validation split, and warn of suspicious ones."""
+    predicted = bundle_predictions(judged, running.context.dataset, "valid", explained=MISTAKES)
     running.warnings.extend(
         answer_warnings(
             predicted.scores().confusion,

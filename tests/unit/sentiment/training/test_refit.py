@@ -38,7 +38,7 @@ def chosen(tmp_path, monkeypatch):
 def test_it_trains_on_both_splits_for_the_passes_that_were_best(chosen):
     prepared, trainer = chosen
     config = refit_config(CONFIG, trainer.best_examples, trainer.train_texts.size)
-    data = refit_data(prepared, config, trainer.best.metadata)
+    data = refit_data(prepared, [(config, trainer.best.metadata)])
     corpus, _ = data.for_config(config)
     assert set(corpus.splits) == {"train"}
     assert len(corpus.splits["train"]) == 300 + 90
@@ -52,7 +52,7 @@ def test_it_trains_on_both_splits_for_the_passes_that_were_best(chosen):
 def test_the_branch_keeps_its_strength_and_its_share(chosen):
     prepared, trainer = chosen
     metadata = trainer.best.metadata
-    branch = refit_data(prepared, CONFIG, metadata).ngrams_for(CONFIG)
+    branch = refit_data(prepared, [(CONFIG, metadata)]).ngrams_for(CONFIG)
     assert branch.regularization == prepared.ngrams_for(CONFIG).regularization
     assert branch.blend == Blend(*metadata["blend"])
     assert branch.valid_logits is None
@@ -61,10 +61,20 @@ def test_the_branch_keeps_its_strength_and_its_share(chosen):
     assert not np.array_equal(branch.model.weights, prepared.ngrams_for(CONFIG).model.weights)
 
 
+def test_models_of_one_branch_are_refit_side_by_side_each_with_its_share(chosen):
+    prepared, trainer = chosen
+    metadata, other = trainer.best.metadata, CONFIG.replace(hidden_dim=9)
+    both = [(CONFIG, metadata), (other, {**metadata, "blend": [0.5, 2.0]})]
+    data = refit_data(prepared, [*both, (CONFIG.replace(ngrams=0), {})])
+    assert len(data.ngrams) == len(data.corpora) == 1
+    assert data.ngrams_for(CONFIG).blend == Blend(*metadata["blend"])
+    assert data.ngrams_for(other).blend == Blend(0.5, 2.0)
+
+
 def test_without_a_branch_there_is_none(chosen):
     prepared, _ = chosen
     config = CONFIG.replace(ngrams=0)
-    assert refit_data(prepared, config, {}).ngrams == {}
+    assert refit_data(prepared, [(config, {})]).ngrams == {}
 
 
 def test_joined_splits_hold_the_texts_of_both():

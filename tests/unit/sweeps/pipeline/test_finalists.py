@@ -9,6 +9,7 @@ from sweeps.tracking.queries import (
     TrialRecord,
     best_finalists,
     chosen_run,
+    refit_key,
     registered_run,
     trial_number,
 )
@@ -84,3 +85,26 @@ def test_a_refit_stands_with_what_its_finalist_reached(outcome):
         assert found.run_id == "run-refit-007"
         assert found.metrics == {**accuracy(0.93, 0.9), "test/accuracy": 0.92}
     assert trial_number(chosen) == trial_number(refit) == 7
+
+
+def test_the_best_ensemble_around_the_finalist_is_registered():
+    chosen = run_of("finalist-007", "finalist", **accuracy(0.93, 0.9))
+    refit = run_of("refit-007", "refit")
+
+    def ensemble(key, outcome, loss):
+        return run_of(key, "ensemble", outcome, **{"best/valid/loss": loss})
+
+    best = ensemble("ensemble-aa-007", "completed", 0.3)
+    others = [
+        ensemble("ensemble-bb-007", "completed", 0.4),
+        ensemble("ensemble-cc-007", "interrupted", 0.1),
+        ensemble("ensemble-dd-001", "completed", 0.1),
+    ]
+    assert registered_run([chosen, refit, *others, best], chosen) == best
+    assert registered_run([chosen, refit, *others[1:]], chosen).run_id == refit.run_id
+
+
+def test_a_trial_and_a_finalist_of_its_settings_are_refit_apart():
+    assert refit_key(run_of("finalist-007", "finalist")) == "refit-007"
+    assert refit_key(run_of(7)) == "refit-trial-007"
+    assert trial_number(run_of("refit-trial-007", "refit")) == 7
