@@ -163,6 +163,13 @@ def ngrams_table(predictions: Predictions) -> PageTable:
     )
 
 
+def _judged(winner: TrialRecord, chosen: TrialRecord) -> str:
+    """Return the name of what predicted the validation split, and where it comes from."""
+    if winner.members:
+        return f"The {winner.name}, its members loaded as they were before any refit"
+    return f"{chosen.name}, loaded from its logged model"
+
+
 def _registered_note(record: SweepData) -> str:
     """Return what is registered, where it is not the chosen run itself."""
     winner = record.winner
@@ -207,11 +214,10 @@ def winner_sections(record: SweepData, predictions: Predictions | str) -> list[S
             "winner",
             "The winner",
             text=[
-                f"{winner.name if winner.members else record.chosen.name}, loaded as logged before "
-                "any refit and scored in float32 on the "
+                f"{_judged(winner, record.chosen)} and scored in float32 on the "
                 f"{counted(scores.count, 'text')} of the validation split: accuracy "
                 f"{scores.accuracy:.4f}, f1 {scores.f1:.4f}, loss {scores.loss:.4f} (accuracy "
-                f"{winner.metrics['best/valid/accuracy']:.4f} was recorded as it trained). It was "
+                f"{winner.metrics['best/valid/accuracy']:.4f} was recorded before). It was "
                 "chosen on these texts, so they flatter it; the test split is not used here."
                 + _registered_note(record)
             ],

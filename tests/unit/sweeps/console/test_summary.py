@@ -17,6 +17,7 @@ from sweeps.registry.challenger import ChallengerState, RegisteredWinner
 from sweeps.reporting.notes import Subject, ended_sweep
 from sweeps.search.rungs import plan_rungs
 from sweeps.space.space import SearchSpace
+from sweeps.tracking.members import Member
 from sweeps.tracking.queries import TrialRecord
 from sweeps.tracking.retention import Removed
 
@@ -109,6 +110,23 @@ def test_no_word_of_a_budget_that_was_not_used_up():
     assert "time budget" not in text
     assert "out of time" not in text
     assert whole.summary()["not_run"] == 0
+
+
+def test_an_ensemble_is_told_by_its_members():
+    members = (Member(0, "000 lstm", 0.75, 0.5, 0.7), Member(1, "001 gru", 0.25, 0.6, 0.6))
+    winner = replace(
+        TRIALS[0],
+        key="ensemble-aa-000",
+        name="ensemble of 2 models",
+        role="ensemble",
+        metrics={**TRIALS[0].metrics, "best/valid/loss": 0.45},
+        members=members,
+    )
+    whole = replace(RESULT, winner=winner)
+    text = "\n".join(printed(whole, width=200, terminal=False))
+    assert "ensemble of 2 models: on validation loss 0.4500, accuracy 0.7500; 75% trial 000" in text
+    assert "test split, scored once, of the ensemble of 2 models: accuracy 0.7000" in text
+    assert [each["key"] for each in whole.summary()["winner"]["members"]] == [0, 1]
 
 
 def test_plain_values_tell_what_did_not_run():

@@ -20,6 +20,7 @@ from sweeps.reporting.notes import (
 )
 from sweeps.search.rungs import plan_rungs
 from sweeps.space.space import SearchSpace
+from sweeps.tracking.members import Member
 from sweeps.tracking.queries import TrialRecord
 
 LABELS = tuple(f"category number {i} of a hundred and thirty, with a long name" for i in range(130))
@@ -92,3 +93,18 @@ def test_what_does_not_fit_is_left_out_from_the_end(length: int) -> None:
     version = winners_version(subject, trials[0], 2, TEST, None, ["y" * 4_000])
     assert len(version) <= VERSION_LIMIT
     assert version.startswith("Best of 2 trials on many.csv")
+
+
+def test_an_ensemble_is_told_by_its_members() -> None:
+    members = (Member(0, "000 bilstm", 0.75, 0.5, 0.6), Member(1, "001 gru", 0.25, 0.6, 0.5))
+    winner = replace(
+        trial_of(0), key="ensemble-aa-000", role="ensemble", name="ensemble of 2 models",
+        parameters={}, members=members,
+    )  # fmt: skip
+    for text in (
+        winners_version(subject_of(), winner, 2, TEST, None),
+        ended_sweep(subject_of(), [trial_of(0), trial_of(1), winner], winner, TEST, 1, None),
+    ):
+        assert "It is an ensemble of 2 models: on validation loss 0.5000, accuracy 0.5000; " in text
+        assert "25% trial 001 gru (alone 0.6000, 0.5000)" in text
+        assert "python -m sentiment.train" not in text

@@ -11,6 +11,7 @@ from sentiment.errors import InputError
 from sentiment.tracking.model_uri import resolve_model
 from sentiment.tracking.runs import run_parameters
 from sweeps.registry import versions
+from sweeps.tracking.members import PARAMETER, Member, members_text
 from sweeps.tracking.queries import find_sweep, trials_of
 from sweeps.tracking.retention import Removed, keep_best_models, remove_model
 from sweeps.tracking.tracker import SweepTracker
@@ -92,6 +93,19 @@ def test_what_is_registered_stays(store: Store, tracker: SweepTracker) -> None:
     removed = keep(store, 0)
     assert (removed.models, removed.kept) == (3, 2)
     assert left(store) == {"trial-001", "trial-004", "small"}
+
+
+def test_members_of_an_ensemble_stay(store: Store, tracker: SweepTracker) -> None:
+    sweep = find_sweep(store[0], [store[1]])
+    again = SweepTracker.resume(store[0], sweep)
+    members = [Member(1, "1", 0.5, 0.3, 0.9), Member(2, "2", 0.5, 0.4, 0.7)]
+    run = again.start_trial(
+        "ensemble-aa-001", {PARAMETER: members_text(members)}, "", role="ensemble"
+    )
+    run.end("completed")
+    again.end("finished")
+    assert keep(store, 1).kept == 2
+    assert left(store) == {"trial-001", "trial-002", "small"}
 
 
 def test_a_model_that_is_gone_takes_no_room(store: Store, tracker: SweepTracker) -> None:
