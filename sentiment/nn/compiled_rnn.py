@@ -1,4 +1,4 @@
-"""GRU and tanh RNN on the CPU by a compiled library: `recurrence.c` on the tensors' own memory.
+"""Recurrent layers on the CPU by a compiled library: `recurrence.c` on the tensors' own memory.
 
 A layer in one or both directions, in float32. What need not go step by step is one large product
 for both directions: the library reads and writes the rows of the backward one in the inputs' order.
@@ -34,6 +34,8 @@ class CompiledRNN:
             self.rnn_backward = library.rnn_backward
             self.gru_forward = library.gru_forward
             self.gru_backward = library.gru_backward
+            self.lstm_forward = library.lstm_forward
+            self.lstm_backward = library.lstm_backward
             self._room_floats = library.room_floats
         except AttributeError as error:
             raise NotCompiledError(str(error)) from error
@@ -50,7 +52,7 @@ class CompiledRNN:
         """Run a layer from a zero state, as `rnn_cpu` does.
 
         Args:
-            cell: gru or rnn.
+            cell: lstm, gru or rnn.
             inputs: (N, E) float32, whatever the direction.
             sizes: rows of each step, falling, N in all.
             reversed_index: (N,) int64, the row that the backward direction reads at each row;
@@ -60,9 +62,8 @@ class CompiledRNN:
         Returns:
             The states after each step, (N, D, H), each direction in its reading order.
         """
-        function = _GRU if cell == "gru" else _RNN
         flat = (tensor for own in weights for tensor in own)
-        return function.apply(self, sizes, reversed_index, inputs, *flat)
+        return _FUNCTIONS[cell].apply(self, sizes, reversed_index, inputs, *flat)
 
     def call(
         self,
@@ -132,15 +133,7 @@ class _RNN(torch.autograd.Function):
         ctx.library.call(
             ctx.library.rnn_backward, ctx.sizes, order, weights, *given, strided=[deltas]
         )
-        of_inputs = None
-        if ctx.needs_input_grad[3]:
-            of_inputs = product(deltas, torch.cat([own[0] for own in weights]))
-        of_w_ih = product(inputs.t(), deltas).t().chunk(directions)
-        parameters = []
-        for d in range(directions):
-            of_w_hh = product(before[d].t(), deltas[:, d * hidden : (d + 1) * hidden]).t()
-            # Memory of its own for each: gradients are clipped and added to in place.
-            parameters += [of_w_ih[d], of_w_hh, sums[d], sums[d].clone()]
+        of_inputs, parameters = _products(ctx, inputs, weights, deltas, sums, before)
         return (None, None, None, of_inputs, *parameters)
 
 
@@ -205,6 +198,71 @@ class _GRU(torch.autograd.Function):
                 sums[d, hidden:],
             ]
         return (None, None, None, of_inputs, *parameters)
+
+
+class _LSTM(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        library: CompiledRNN,
+        sizes: Sequence[int],
+        order: Tensor | None,
+        inputs: Tensor,
+        *tensors: Tensor,
+    ) -> Tensor:
+        weights = _by_direction(tensors)
+        rows, directions, hidden = len(inputs), len(weights), weights[0][1].shape[1]
+        gates = _rows_apart(inputs, rows, directions * 4 * hidden)
+        _project(inputs, weights, out=gates)
+        cells = gates.new_empty(directions, rows, hidden)
+        states = gates.new_empty(rows, directions, hidden)
+        made = gates, cells, states
+        bias = torch.cat([b_ih + b_hh for _, _, b_ih, b_hh in weights])
+        library.call(library.lstm_forward, sizes, order, weights, bias, *made, strided=[gates])
+        ctx.library, ctx.sizes = library, sizes
+        ctx.save_for_backward(order, inputs, *tensors, *made)
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        order, inputs, *tensors, gates, cells, states = ctx.saved_tensors
+        weights = _by_direction(tensors)
+        rows, directions, hidden = states.shape
+        deltas = _rows_apart(states, rows, directions * 4 * hidden)
+        sums = states.new_zeros(directions, 4 * hidden)
+        before = states.new_empty(directions, rows, hidden)
+        given = gradient.contiguous(), gates, cells, states, deltas, sums, before
+        ctx.library.call(
+            ctx.library.lstm_backward, ctx.sizes, order, weights, *given, strided=[gates, deltas]
+        )
+        of_inputs, parameters = _products(ctx, inputs, weights, deltas, sums, before)
+        return (None, None, None, of_inputs, *parameters)
+
+
+_FUNCTIONS = {"rnn": _RNN, "gru": _GRU, "lstm": _LSTM}
+
+
+def _products(
+    ctx: Any,
+    inputs: Tensor,
+    weights: list[Sequence[Tensor]],
+    deltas: Tensor,
+    sums: Tensor,
+    before: Tensor,
+) -> tuple[Tensor | None, list[Tensor]]:
+    """Return the gradients of inputs and weights where both products take the same deltas."""
+    directions = len(weights)
+    of_inputs = None
+    if ctx.needs_input_grad[3]:
+        of_inputs = product(deltas, torch.cat([own[0] for own in weights]))
+    of_w_ih = product(inputs.t(), deltas).t().chunk(directions)
+    parameters = []
+    for d, own in enumerate(deltas.chunk(directions, dim=1)):
+        of_w_hh = product(before[d].t(), own).t()
+        # Memory of its own for each: gradients are clipped and added to in place.
+        parameters += [of_w_ih[d], of_w_hh, sums[d], sums[d].clone()]
+    return of_inputs, parameters
 
 
 def _by_direction(tensors: Sequence[Tensor]) -> list[Sequence[Tensor]]:

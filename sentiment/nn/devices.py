@@ -26,9 +26,9 @@ a product's fixed cost and the conversions outweigh it (docs/benchmarks.md)."""
 FAST_SPEEDUP = 1.2
 """Speed of products in bfloat16 over those in float32 from which on a CPU counts as fast in it."""
 
-WIDEST_IN_FLOAT32 = 128
-"""Units up to which compiled layers, in float32, are faster than the loops in bfloat16 without AMX
-(docs/benchmarks.md)."""
+WIDEST_IN_FLOAT32 = {"rnn": 128, "gru": 128, "lstm": 32}
+"""Units up to which compiled layers, in float32, are faster than the other way in bfloat16 without
+AMX (docs/benchmarks.md)."""
 
 
 def configure_threads(threads: int = 1) -> None:
@@ -111,7 +111,7 @@ def recurrent_precision(
         hidden: its units.
     """
     if device.type == "cpu":
-        if precision == "auto" and cell != "lstm" and _is_faster_in_float32(cell, hidden):
+        if precision == "auto" and _is_faster_in_float32(cell, hidden):
             return torch.float32
         if cell == "lstm" and not has_bfloat16_lstm():
             return torch.float32
@@ -119,11 +119,11 @@ def recurrent_precision(
 
 
 def _is_faster_in_float32(cell: str, hidden: int) -> bool:
-    """Return whether the loops of a GRU or RNN are fastest in float32 on this CPU."""
-    if GATES[cell] * hidden * hidden < SMALLEST_REDUCED:
+    """Return whether recurrent layers are fastest in float32 on this CPU."""
+    if cell != "lstm" and GATES[cell] * hidden * hidden < SMALLEST_REDUCED:
         return True
     has_amx = torch.cpu.get_capabilities().get("amx_bf16")
-    return hidden <= WIDEST_IN_FLOAT32 and not has_amx and compiled().layers is not None
+    return hidden <= WIDEST_IN_FLOAT32[cell] and not has_amx and compiled().layers is not None
 
 
 def precision_name(dtype: torch.dtype) -> str:

@@ -1,12 +1,13 @@
 """RNN, GRU and LSTM over batches in packed order: every sequence ends at its own length.
 
 torch's modules leave their fast kernels for a `PackedSequence`. The same mathematics needs no
-packed kernel of theirs. On the CPU, RNN and GRU run over the packed rows, compiled where that is
-faster (`rnn_choice`), else by loops of our own. The LSTM, and every cell on a GPU, runs by torch's
-padded kernel: each direction reads its sequences from their own start, the backward one reversed
-within their own length, and what the kernel makes after a sequence's end is never looked at, so it
-gets no gradient. Batches of so few steps that the overhead of loops in Python shows, and an LSTM's
-single sequence, go to torch's packed kernel on the CPU.
+packed kernel of theirs. On the CPU all cells run over the packed rows, compiled where that is
+faster (`rnn_choice`), else RNN and GRU by loops of our own. Other LSTMs, and every cell on a GPU,
+run by torch's padded kernel: each direction reads its sequences from their own start, the backward
+one reversed within their own length, and what the kernel makes after a sequence's end is never
+looked at, so it gets no gradient. Of what is not compiled, batches of so few steps that the
+overhead of loops in Python shows, and an LSTM's single sequence, go to torch's packed kernel on the
+CPU.
 
 Shapes: N rows in packed order (see `layout`), T steps, B sequences, E features, H hidden units,
 D directions.
@@ -158,11 +159,11 @@ class PackedRNN(nn.Module):
 
     def _library(self, inputs: Tensor) -> CompiledRNN | None:
         """Return the compiled layers where they are the fastest way, however small the batch."""
-        if self.cell == "lstm" or inputs.device.type != "cpu":
+        if inputs.device.type != "cpu":
             return None
         if self.compute_dtype not in (None, inputs.dtype):
             return None
-        return compiled_for(self.hidden_size, inputs.dtype)
+        return compiled_for(self.cell, self.hidden_size, inputs.dtype)
 
     def _takes_torchs_packed(self, inputs: Tensor, layout: PackedLayout) -> bool:
         """Return whether torch's packed kernel has the least overhead for a batch this small."""

@@ -1,4 +1,4 @@
-/* Steps of GRU and tanh RNN over packed rows, forward and backward, in float32, on one thread.
+/* Steps of LSTM, GRU and tanh RNN over packed rows, forward and backward, in float32, on one thread.
 
    The input projection and the gradients of inputs and weights are the caller's: here is what must
    go step by step. A tile of the recurrent product, ROWS sequences by a few vectors of units, stays
@@ -30,6 +30,7 @@
 #endif
 #define BLOCK 32 /* sequences that go through all steps together */
 #define GATES 3  /* vectors of a tile of the GRU's forward product: one unit vector of each gate */
+#define LSTM 4   /* the same of the LSTM's, and the most that there are */
 #define PAIR 2   /* vectors of a tile of the other products */
 
 #define INLINE static inline __attribute__((always_inline))
@@ -97,13 +98,13 @@ INLINE int part(int64_t width, int j) {
 
 /* sum[r][j] += sum over k < depth of rows[r * stride + k] * panel[k][j] */
 INLINE void multiply(int tile, int vectors, int64_t depth, const float *rows, int64_t stride,
-                     const float *panel, vec sum[][GATES]) {
+                     const float *panel, vec sum[][LSTM]) {
     for (int64_t k = 0; k < depth; k++, panel += vectors * LANES) {
         const vec *weights = (const vec *)panel;
 #pragma GCC unroll 8
         for (int r = 0; r < tile; r++) {
             const float value = rows[r * stride + k];
-#pragma GCC unroll 3
+#pragma GCC unroll 4
             for (int j = 0; j < vectors; j++) sum[r][j] += weights[j] * value;
         }
     }
@@ -129,25 +130,27 @@ static void pack(float *panels, const float *matrix, int64_t hidden, int64_t dep
 /* Floats of the panels of any of these functions, and of all the room that it needs. */
 static int64_t panel_floats(int64_t hidden) {
     const int64_t pair = PAIR * LANES;
-    return 3 * hidden * ((hidden + pair - 1) / pair * pair);
+    return LSTM * hidden * ((hidden + pair - 1) / pair * pair);
 }
 
-int64_t room_floats(int64_t hidden) { return panel_floats(hidden) + 4 * BLOCK * hidden; }
+int64_t room_floats(int64_t hidden) { return panel_floats(hidden) + 6 * BLOCK * hidden; }
 
 /* Call a tile's function for `count` rows: whole tiles, then smaller ones. */
 #define FOR_TILES(count, tile)                                \
     do {                                                      \
         int64_t r = 0;                                        \
         for (; r + ROWS <= (count); r += ROWS) tile(ROWS, r); \
-        if (ROWS > 4 && r + 4 <= (count)) {                   \
-            tile(4, r);                                       \
-            r += 4;                                           \
-        }                                                     \
-        if (r + 2 <= (count)) {                               \
-            tile(2, r);                                       \
-            r += 2;                                           \
-        }                                                     \
-        if (r < (count)) tile(1, r);                          \
+        FOR_TILES_OF_4(count, tile, r);                       \
+    } while (0)
+
+#define FOR_TILES_OF_4(count, tile, r)               \
+    do {                                             \
+        for (; r + 4 <= (count); r += 4) tile(4, r); \
+        if (r + 2 <= (count)) {                      \
+            tile(2, r);                              \
+            r += 2;                                  \
+        }                                            \
+        if (r < (count)) tile(1, r);                 \
     } while (0)
 
 /* What the functions for a block's part of a step have in common. */
@@ -173,7 +176,7 @@ INLINE void gru_forward_tile(int tile, int64_t r0, int64_t u, int width, const s
     const float *last = states + (s->before + r0) * stride;
     const vec of_reset = load(bias + u, width), of_update = load(bias + h + u, width);
     const vec of_new = load(bias + 2 * h + u, width), of_scaled = load(bias + 3 * h + u, width);
-    vec sum[ROWS][GATES];
+    vec sum[ROWS][LSTM];
 #pragma GCC unroll 8
     for (int r = 0; r < tile; r++) {
         sum[r][0] = of_reset;
@@ -304,7 +307,7 @@ INLINE void gru_deltas(int64_t r0, int64_t end, int64_t u, int width, const stru
 /* Add a tile of operands @ matrix to what is carried to the step before. */
 INLINE void carry_tile(int tile, int64_t r0, int64_t u, int64_t width, int64_t hidden,
                        int64_t depth, const float *operands, const float *panel, float *carried) {
-    vec sum[ROWS][GATES];
+    vec sum[ROWS][LSTM];
 #pragma GCC unroll 8
     for (int r = 0; r < tile; r++) sum[r][0] = sum[r][1] = (vec){0};
     multiply(tile, PAIR, depth, operands + r0 * depth, depth, panel, sum);
@@ -388,7 +391,7 @@ INLINE void rnn_forward_tile(int tile, int64_t r0, int64_t u, int64_t width, con
                              float *states) {
     const int64_t stride = s->stride, ahead = s->next - s->row;
     const float *last = states + (s->before + r0) * stride;
-    vec sum[ROWS][GATES];
+    vec sum[ROWS][LSTM];
 #pragma GCC unroll 2
     for (int j = 0; j < PAIR; j++) {
         const vec offset = load(bias + u + j * LANES, part(width, j));
@@ -515,6 +518,180 @@ void rnn_backward(int64_t steps, const int64_t *sizes, int64_t directions, int64
         states += hidden;
         deltas += hidden;
         sums += hidden;
+        before += rows * hidden;
+    }
+}
+
+/* A tile of four rows: with more its sums would leave the registers. */
+INLINE void lstm_forward_tile(int tile, int64_t r0, int64_t u, int width, const struct step *s,
+                              const float *panel, const float *bias, float *gates, float *cells,
+                              float *states) {
+    const int64_t h = s->hidden, stride = s->stride, ahead = s->next - s->row;
+    const float *last = states + (s->before + r0) * stride;
+    vec offset[LSTM], sum[4][LSTM];
+#pragma GCC unroll 4
+    for (int g = 0; g < LSTM; g++) offset[g] = load(bias + g * h + u, width);
+#pragma GCC unroll 4
+    for (int r = 0; r < tile; r++)
+#pragma GCC unroll 4
+        for (int g = 0; g < LSTM; g++) sum[r][g] = offset[g];
+    multiply(tile, LSTM, s->depth, last, stride, panel, sum);
+#pragma GCC unroll 4
+    for (int r = 0; r < tile; r++) {
+        const int64_t row = s->row + r0 + r;
+        float *gate = gates + place(s, row) * s->gate_stride + u;
+        const float *next_gate = gates + place(s, row + ahead) * s->gate_stride + u;
+        const vec in = sigmoid(load(gate, width) + sum[r][0]);
+        const vec forget = sigmoid(load(gate + h, width) + sum[r][1]);
+        const vec new = hyperbolic_tangent(load(gate + 2 * h, width) + sum[r][2]);
+        const vec out = sigmoid(load(gate + 3 * h, width) + sum[r][3]);
+        vec cell = in * new;
+        if (s->depth) cell += forget * load(cells + (s->before + r0 + r) * h + u, width);
+        for (int g = 0; g < LSTM; g++) FETCH(next_gate + g * h);
+        FETCH(cells + (row + ahead) * h + u);
+        FETCH(states + (row + ahead) * stride + u);
+        store(gate, in, width);
+        store(gate + h, forget, width);
+        store(gate + 2 * h, new, width);
+        store(gate + 3 * h, out, width);
+        store(cells + row * h + u, cell, width);
+        store(states + row * stride + u, out * hyperbolic_tangent(cell), width);
+    }
+}
+
+/* Run the LSTM. `gates` (N, D, 4H) hold the input projections of i, f, g, o without biases and
+   become i, f, g, o. `matrices` (D, 4H, H); `bias` (D, 4H) is the sum of both; `cells` (D, N, H)
+   become the cells' values; `room` is for `room_floats(H)`. */
+void lstm_forward(int64_t steps, const int64_t *sizes, int64_t directions, int64_t hidden,
+                  const int64_t *order, int64_t gate_stride, const float *matrices,
+                  const float *bias, float *gates, float *cells, float *states, float *room) {
+    float *panels = room;
+    const int64_t rows = total(steps, sizes), stride = directions * hidden;
+    for (int64_t d = 0; d < directions; d++) {
+        pack(panels, matrices, hidden, hidden, 0, LSTM, LANES, 0, 1, hidden * hidden, hidden);
+        for (int64_t first = 0; first < sizes[0]; first += BLOCK) {
+            struct step s = {.hidden = hidden, .stride = stride, .gate_stride = gate_stride,
+                             .order = d ? order : 0, .rows = rows, .row = first};
+            for (int64_t t = 0; t < steps && sizes[t] > first; t++) {
+                s.next = s.row + sizes[t];
+                const int64_t count = least(sizes[t] - first, BLOCK);
+                for (int64_t u = 0; u < hidden; u += LANES) {
+                    const float *panel = panels + u * LSTM * hidden;
+                    int64_t r = 0;
+#define TILE(tile, r) lstm_forward_tile(tile, r, u, LANES, &s, panel, bias, gates, cells, states)
+#define PART(tile, r) \
+    lstm_forward_tile(tile, r, u, hidden - u, &s, panel, bias, gates, cells, states)
+                    if (hidden - u >= LANES) FOR_TILES_OF_4(count, TILE, r);
+                    else FOR_TILES_OF_4(count, PART, r);
+#undef TILE
+#undef PART
+                }
+                s.before = s.row;
+                s.row = s.next;
+                s.depth = hidden;
+            }
+        }
+        matrices += 4 * hidden * hidden;
+        bias += 4 * hidden;
+        gates += 4 * hidden;
+        cells += rows * hidden;
+        states += hidden;
+    }
+}
+
+/* For the rows from r0 to end. `recurrent` (BLOCK, 4H) gets what the recurrent product takes,
+   `carried` (BLOCK, H) is the gradient of the state from the step behind, `kept` (BLOCK, H) that of
+   the cell, which becomes that of the step before. */
+INLINE void lstm_deltas(int64_t r0, int64_t end, int64_t u, int width, const struct step *s,
+                        const float *gradient, const float *gates, const float *cells,
+                        const float *states, float *deltas, float *sums, float *before,
+                        float *carried, float *kept, float *recurrent) {
+    const int64_t h = s->hidden, stride = s->stride, ahead = s->next - s->row;
+    vec sum[LSTM] = {{0}, {0}, {0}, {0}};
+    for (int64_t r = r0; r < end; r++) {
+        const int64_t row = s->row + r, input = place(s, row), next = place(s, row + ahead);
+        const float *gate = gates + input * s->gate_stride + u;
+        const float *incoming = gradient + row * stride + u, *value = cells + row * h + u;
+        const float *last = states + (s->before + r) * stride + u;
+        float *passed = carried + r * h + u, *of_cell = kept + r * h + u;
+        const vec in = load(gate, width), forget = load(gate + h, width);
+        const vec new = load(gate + 2 * h, width), out = load(gate + 3 * h, width);
+        const vec previous = s->depth ? load(cells + (s->before + r) * h + u, width) : (vec){0};
+        const vec bounded = hyperbolic_tangent(load(value, width));
+        const vec d_state = load(passed, width) + load(incoming, width);
+        const vec d_cell = load(of_cell, width) + d_state * out * (1.0f - bounded * bounded);
+        const vec delta[LSTM] = {
+            d_cell * new * (in - in * in),
+            d_cell * previous * (forget - forget * forget),
+            d_cell * in * (1.0f - new * new),
+            d_state * bounded * (out - out * out),
+        };
+        for (int g = 0; g < LSTM; g++) {
+            FETCH(gates + next * s->gate_stride + u + g * h);
+            FETCH(deltas + next * s->delta_stride + u + g * h);
+        }
+        FETCH(before + next * h + u);
+        FETCH(value + ahead * h);
+        FETCH(incoming + ahead * stride);
+        FETCH(last + ahead * stride);
+        store(passed, (vec){0}, width);
+        store(of_cell, d_cell * forget, width);
+        store(before + input * h + u, s->depth ? load(last, width) : (vec){0}, width);
+#pragma GCC unroll 4
+        for (int g = 0; g < LSTM; g++) {
+            store(deltas + input * s->delta_stride + g * h + u, delta[g], width);
+            store(recurrent + (r * LSTM + g) * h + u, delta[g], width);
+            sum[g] += delta[g];
+        }
+    }
+    for (int g = 0; g < LSTM; g++)
+        store(sums + g * h + u, load(sums + g * h + u, width) + sum[g], width);
+}
+
+/* Run the LSTM backward. `deltas` (N, D, 4H) become the gradients of the sums within i, f, g, o, and
+   are added to `sums` (D, 4H). `before` (D, N, H) becomes the state before each row's step. `room`
+   is for `room_floats(H)`. */
+void lstm_backward(int64_t steps, const int64_t *sizes, int64_t directions, int64_t hidden,
+                   const int64_t *order, int64_t gate_stride, int64_t delta_stride,
+                   const float *matrices, const float *gradient, const float *gates,
+                   const float *cells, const float *states, float *deltas, float *sums,
+                   float *before, float *room) {
+    const int64_t rows = total(steps, sizes), stride = directions * hidden;
+    float *panels = room, *carried = room + panel_floats(hidden);
+    float *kept = carried + BLOCK * hidden, *recurrent = kept + BLOCK * hidden;
+    for (int64_t d = 0; d < directions; d++) {
+        pack(panels, matrices, hidden, LSTM * hidden, 0, PAIR, PAIR * LANES, LANES, hidden, 0, 1);
+        for (int64_t first = 0; first < sizes[0]; first += BLOCK) {
+            struct step s = {.hidden = hidden, .stride = stride, .gate_stride = gate_stride,
+                             .delta_stride = delta_stride, .order = d ? order : 0, .rows = rows,
+                             .row = rows + first};
+            memset(carried, 0, sizeof(float) * 2 * BLOCK * hidden);
+            for (int64_t t = steps - 1; t >= 0; t--) {
+                s.row -= sizes[t];
+                const int64_t count = least(sizes[t] - first, BLOCK);
+                if (count <= 0) continue;
+                s.before = s.next = t ? s.row - sizes[t - 1] : 0;
+                s.depth = t ? hidden : 0;
+                for (int64_t r = 0; r < count; r += ROWS)
+                    for (int64_t u = 0; u < hidden; u += LANES) {
+                        const int64_t end = least(r + ROWS, count);
+                        if (hidden - u >= LANES)
+                            lstm_deltas(r, end, u, LANES, &s, gradient, gates, cells, states,
+                                        deltas, sums, before, carried, kept, recurrent);
+                        else
+                            lstm_deltas(r, end, u, hidden - u, &s, gradient, gates, cells, states,
+                                        deltas, sums, before, carried, kept, recurrent);
+                    }
+                if (t) carry(count, hidden, LSTM * hidden, recurrent, panels, carried);
+            }
+        }
+        matrices += 4 * hidden * hidden;
+        gradient += hidden;
+        gates += 4 * hidden;
+        cells += rows * hidden;
+        states += hidden;
+        deltas += 4 * hidden;
+        sums += 4 * hidden;
         before += rows * hidden;
     }
 }

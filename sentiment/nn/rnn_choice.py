@@ -1,4 +1,4 @@
-"""Which way GRU and RNN go on this CPU: compiled, or by the loops in Python."""
+"""Which way recurrent layers go on this CPU: compiled, by loops in Python, or by oneDNN's LSTM."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sentiment.nn.compiled_rnn import CompiledRNN
 from sentiment.nn.native_library import NotCompiledError, load_library
 
 SWITCH = "SENTIMENT_COMPILED"
-"""Environment variable that has the loops in Python taken where it is 0."""
+"""Environment variable: where it is 0, nothing that is compiled here is taken."""
 TOLERANCE = 1e-5
-"""Largest difference from the loops in Python, relative to a tensor's largest value."""
-WIDEST = 256
+"""Largest difference from what is taken otherwise, relative to a tensor's largest value."""
+WIDEST = {"rnn": 256, "gru": 256, "lstm": 256}
 """Hidden units up to which the compiled layers are faster: see docs/benchmarks.md."""
-WIDEST_OF_THREADS = 128
+WIDEST_OF_THREADS = {"rnn": 128, "gru": 128, "lstm": 64}
 """Those up to which they are where torch has several threads, of which they use one."""
 
 _logger = logging.getLogger(__name__)
@@ -49,30 +49,31 @@ def compiled() -> Compiled:
         if not difference < TOLERANCE:
             raise NotCompiledError(f"the compiled layers are wrong by {difference:.1e}")
     except NotCompiledError as error:
-        _logger.info("GRU and RNN run by loops in Python: %s", error)
+        _logger.info("recurrent layers are not compiled: %s", error)
         return Compiled(None, str(error))
     return Compiled(layers, "")
 
 
-def compiled_for(hidden: int, dtype: torch.dtype) -> CompiledRNN | None:
+def compiled_for(cell: str, hidden: int, dtype: torch.dtype) -> CompiledRNN | None:
     """Return the compiled layers where they are the faster way.
 
     Args:
+        cell: rnn, gru or lstm.
         hidden: units of the layer.
         dtype: precision of its inputs, weights and products.
     """
     widest = WIDEST if torch.get_num_threads() == 1 else WIDEST_OF_THREADS
-    return compiled().layers if dtype == torch.float32 and hidden <= widest else None
+    return compiled().layers if dtype == torch.float32 and hidden <= widest[cell] else None
 
 
 def recurrence() -> str:
-    """Return how this process runs small GRUs and RNNs on the CPU: `compiled`, or `python: why`."""
+    """Return how this process runs recurrent layers on the CPU: `compiled`, or `python: why`."""
     layers, reason = compiled()
     return "python: " + reason[:200] if layers is None else "compiled"
 
 
 def largest_difference(layers: CompiledRNN) -> float:
-    """Compare with the loops in Python on a few rows: outputs and all gradients.
+    """Compare with the loops in Python, and torch's LSTM, on a few rows: outputs and gradients.
 
     Returns:
         The largest difference, relative to the largest value of each tensor; not a number where
@@ -88,7 +89,7 @@ def _largest_difference(layers: CompiledRNN) -> float:
     layout = PackedLayout.of(torch.tensor([7, 5, 4, 4, 3, 3, 3, 3, 2, 2, 2, 1, 1]))
     inputs, hidden = torch.randn(layout.rows, 3, generator=random), 40
     differences = []
-    for cell, gates in (("rnn", 1), ("gru", 3)):
+    for cell, gates in (("rnn", 1), ("gru", 3), ("lstm", 4)):
         shapes = (gates * hidden, 3), (gates * hidden, hidden), (gates * hidden,)
         weights = [
             [torch.randn(shape, generator=random) / 4 for shape in (*shapes, shapes[2])]
@@ -98,7 +99,7 @@ def _largest_difference(layers: CompiledRNN) -> float:
         ours = partial(layers.layer, cell, sizes=layout.sizes, reversed_index=layout.reversed_index)
         results = [
             _results(layer, inputs, weights, gradient)
-            for layer in (ours, partial(_by_loops, cell, layout))
+            for layer in (ours, partial(_BY_CELL[cell], layout))
         ]
         for value, expected in zip(*results, strict=True):
             differences.append((value - expected).abs().max() / expected.abs().max())
@@ -106,11 +107,34 @@ def _largest_difference(layers: CompiledRNN) -> float:
 
 
 def _by_loops(
-    cell: str, layout: PackedLayout, inputs: Tensor, weights: Sequence[Sequence[Tensor]]
+    loops: Callable[..., Tensor],
+    layout: PackedLayout,
+    inputs: Tensor,
+    weights: Sequence[Sequence[Tensor]],
 ) -> Tensor:
-    loops = rnn_cpu.gru if cell == "gru" else rnn_cpu.rnn
-    read = [inputs, inputs[layout.reversed_index]]
-    return loops(read, layout.sizes, weights, torch.float32)
+    return loops(_read(layout, inputs), layout.sizes, weights, torch.float32)
+
+
+def _by_torch(layout: PackedLayout, inputs: Tensor, weights: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Run an LSTM by torch's packed kernel."""
+    zeros = inputs.new_zeros(1, layout.sequences, weights[0][1].shape[1])
+    sizes = torch.tensor(layout.sizes)
+    directions = [
+        torch.lstm(read, sizes, [zeros, zeros], list(own), True, 1, 0.0, True, False)[0]
+        for read, own in zip(_read(layout, inputs), weights, strict=True)
+    ]
+    return torch.stack(directions, dim=1)
+
+
+def _read(layout: PackedLayout, inputs: Tensor) -> list[Tensor]:
+    return [inputs, inputs[layout.reversed_index]]
+
+
+_BY_CELL: dict[str, Callable[..., Tensor]] = {
+    "rnn": partial(_by_loops, rnn_cpu.rnn),
+    "gru": partial(_by_loops, rnn_cpu.gru),
+    "lstm": _by_torch,
+}
 
 
 def _results(

@@ -33,7 +33,7 @@ class TrialState:
         seconds: training and evaluation so far, in the worker.
         static_metrics: recorded once: parameter counts and the seconds of the start.
         precision: in what its recurrent layers are computed; None before the first evaluation.
-        recurrence: how its machine runs GRU and RNN on the CPU; None like the precision.
+        recurrence: how its machine runs recurrent layers on the CPU; None like the precision.
         checkpoint: place of the newest checkpoint within the storage.
         finished: whether the full budget has been trained.
         evaluated: milliseconds since the epoch of the last evaluation.

@@ -34,7 +34,7 @@ _PROVENANCE = {
     "provenance.cpus": "cores",
     "provenance.gpu": "GPU",
     "provenance.precision": "precision",
-    "provenance.recurrence": "GRU and RNN on the CPU",
+    "provenance.recurrence": "recurrent layers on the CPU",
 }
 
 

@@ -204,7 +204,7 @@ class TrialRun(RunHandle):
             error: the traceback of one that failed.
             at: milliseconds since the epoch at which it ended; now, if None.
             precision: what its recurrent layers were computed in, if it has any.
-            recurrence: how its machine runs GRU and RNN on the CPU, if that is known.
+            recurrence: how its machine runs recurrent layers on the CPU, if that is known.
         """
         state, at = self.state, now_ms() if at is None else at
         state.outcome = outcome

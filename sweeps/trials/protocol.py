@@ -12,7 +12,7 @@ FAILURE = "failure"
 PRECISION = "precision"
 """In what the recurrent layers were computed: float32 or bfloat16."""
 RECURRENCE = "recurrence"
-"""How the trial's machine runs GRU and RNN on its CPU: see `sentiment.nn.rnn_choice.recurrence`."""
+"""How the machine runs recurrent layers on its CPU: see `sentiment.nn.rnn_choice.recurrence`."""
 EARLIER = "earlier"
 """The evaluations before it that no result of this worker has had yet."""
 

@@ -1,4 +1,4 @@
-"""Both ways of running GRU and RNN on the CPU, one at a time."""
+"""Both ways of running recurrent layers on the CPU, one at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def taken(way: str) -> Iterator[None]:
     """Have layers run in one of `WAYS`; a test of the other is skipped without a C compiler."""
     layers, reason = rnn_choice.compiled()
     if way == "compiled" and layers is None:
-        pytest.skip(f"GRU and RNN are not compiled here: {reason}")
+        pytest.skip(f"recurrent layers are not compiled here: {reason}")
     chosen = rnn_choice.Compiled(layers if way == "compiled" else None, reason)
     with mock.patch.object(rnn_choice, "compiled", lambda: chosen):
         yield

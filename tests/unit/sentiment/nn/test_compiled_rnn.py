@@ -10,7 +10,7 @@ from sentiment.data.packed_layout import PackedLayout
 from sentiment.nn import rnn_choice, rnn_cpu
 from sentiment.nn.compiled_rnn import CompiledRNN
 from sentiment.nn.native_library import NotCompiledError
-from sentiment.nn.packed_rnn import PackedRNN
+from sentiment.nn.packed_rnn import GATES, PackedRNN
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def case(cell, lengths, size, hidden, directions):
     """Inputs, weights and the outputs' gradient of a layer."""
     torch.manual_seed(hidden)
     layout = PackedLayout.of(torch.tensor(lengths))
-    wide = hidden * (3 if cell == "gru" else 1)
+    wide = hidden * GATES[cell]
     shapes = (wide, size), (wide, hidden), (wide,), (wide,)
     weights = [[torch.randn(shape) / hidden**0.5 for shape in shapes] for _ in range(directions)]
     weights = [[weight.requires_grad_() for weight in own] for own in weights]
@@ -38,10 +38,16 @@ def by_library(layers, cell, layout, inputs, weights):
     return layers.layer(cell, inputs, layout.sizes, reverse, weights)
 
 
-def by_loops(cell, layout, inputs, weights):
+def otherwise(cell, layout, inputs, weights):
+    """The loops in Python, or torch's LSTM."""
     read = [inputs, inputs[layout.reversed_index]][: len(weights)]
-    loops = rnn_cpu.gru if cell == "gru" else rnn_cpu.rnn
-    return loops(read, layout.sizes, weights, torch.float32)
+    if cell != "lstm":
+        loops = rnn_cpu.gru if cell == "gru" else rnn_cpu.rnn
+        return loops(read, layout.sizes, weights, torch.float32)
+    start = [inputs.new_zeros(1, layout.sequences, weights[0][1].shape[1])] * 2
+    sizes, options = torch.tensor(layout.sizes), (True, 1, 0.0, True, False)
+    runs = zip(read, weights, strict=True)
+    return torch.stack([torch.lstm(rows, sizes, start, own, *options)[0] for rows, own in runs], 1)
 
 
 def with_gradients(outputs, inputs, weights, gradient):
@@ -68,13 +74,13 @@ LENGTHS = [
 ]
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru"])
+@pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("hidden", [1, 5, 16, 17, 32, 47, 64, 100, 128])
-def test_outputs_and_gradients_are_those_of_the_loops_in_python(layers, cell, directions, hidden):
+def test_outputs_and_gradients_are_those_of_the_other_way(layers, cell, directions, hidden):
     layout, inputs, weights, gradient = case(cell, LENGTHS, 4, hidden, directions)
     ours = by_library(layers, cell, layout, inputs, weights)
-    theirs = by_loops(cell, layout, inputs, weights)
+    theirs = otherwise(cell, layout, inputs, weights)
     pairs = zip(
         with_gradients(ours, inputs, weights, gradient),
         with_gradients(theirs, inputs, weights, gradient),
@@ -85,7 +91,7 @@ def test_outputs_and_gradients_are_those_of_the_loops_in_python(layers, cell, di
         assert (value - expected).abs().max() < rnn_choice.TOLERANCE / 3 * expected.abs().max()
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru"])
+@pytest.mark.parametrize("cell", GATES)
 def test_the_same_is_computed_again_to_the_bit(layers, cell):
     layout, inputs, weights, gradient = case(cell, [9, 9, 8, 4, 1], 4, 32, 2)
     first, second = (
@@ -95,7 +101,7 @@ def test_the_same_is_computed_again_to_the_bit(layers, cell):
     assert all(map(torch.equal, first, second))
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru"])
+@pytest.mark.parametrize("cell", GATES)
 def test_gradients_of_one_value_for_all_rows_and_of_weights_alone(layers, cell):
     layout, inputs, weights, _ = case(cell, [5, 3], 4, 8, 2)
     inputs.requires_grad_(False)
@@ -104,13 +110,13 @@ def test_gradients_of_one_value_for_all_rows_and_of_weights_alone(layers, cell):
     for own in weights:
         for weight in own:
             weight.grad = None
-    by_loops(cell, layout, inputs, weights).sum().backward()
+    otherwise(cell, layout, inputs, weights).sum().backward()
     for value, weight in zip(ours, (w for own in weights for w in own), strict=True):
         torch.testing.assert_close(value, weight.grad)
     assert inputs.grad is None
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru"])
+@pytest.mark.parametrize("cell", GATES)
 def test_backward_may_run_twice(layers, cell):
     layout, inputs, weights, gradient = case(cell, [5, 3], 4, 8, 2)
     outputs = by_library(layers, cell, layout, inputs, weights)
@@ -131,7 +137,7 @@ def test_sigmoid_and_tanh_are_right_to_a_millionth(layers):
     assert (sigmoid - values.double().sigmoid()).abs().max() < 1e-6
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru"])
+@pytest.mark.parametrize("cell", GATES)
 def test_what_is_not_a_number_stays_so(layers, cell):
     layout, inputs, weights, _ = case(cell, [3, 3, 2], 4, 20, 1)
     inputs = inputs.detach().clone()
@@ -141,7 +147,7 @@ def test_what_is_not_a_number_stays_so(layers, cell):
     assert not states[[0, 2, 3, 5, 6]].isnan().any()
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru"])
+@pytest.mark.parametrize("cell", GATES)
 def test_a_sequence_has_the_same_states_alone_and_in_a_batch(cell):
     torch.manual_seed(0)
     module = PackedRNN(cell, 6, 32, 2, True)

@@ -84,6 +84,8 @@ def test_compiled_layers_of_middling_widths_stay_in_float32_without_amx(monkeypa
         assert recurrent_precision("auto", CPU, cell, 128) == torch.float32
         assert recurrent_precision("auto", CPU, cell, 256) == fast
         assert recurrent_precision("bfloat16", CPU, cell, 128) == torch.bfloat16
+    assert recurrent_precision("auto", CPU, "lstm", 32) == torch.float32
+    assert recurrent_precision("auto", CPU, "lstm", 64) == fast
     assert recurrent_precision("auto", CPU, "lstm", 128) == fast
 
 

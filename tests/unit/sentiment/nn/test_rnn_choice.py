@@ -1,4 +1,4 @@
-"""When GRU and RNN are compiled, and what is said where they are not."""
+"""When recurrent layers are compiled, and what is said where they are not."""
 
 import logging
 
@@ -33,16 +33,17 @@ def threads():
     torch.set_num_threads(before)
 
 
-def test_they_are_taken_in_float32_and_up_to_a_width(layers, threads):
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_they_are_taken_in_float32_and_up_to_a_width(layers, threads, cell):
     threads(1)
-    assert compiled_for(32, torch.float32) is layers
-    assert compiled_for(32, torch.float64) is None
-    assert compiled_for(32, torch.bfloat16) is None
-    assert compiled_for(rnn_choice.WIDEST, torch.float32) is layers
-    assert compiled_for(rnn_choice.WIDEST + 1, torch.float32) is None
+    assert compiled_for(cell, 32, torch.float32) is layers
+    assert compiled_for(cell, 32, torch.float64) is None
+    assert compiled_for(cell, 32, torch.bfloat16) is None
+    assert compiled_for(cell, rnn_choice.WIDEST[cell], torch.float32) is layers
+    assert compiled_for(cell, rnn_choice.WIDEST[cell] + 1, torch.float32) is None
     threads(2)
-    assert compiled_for(rnn_choice.WIDEST_OF_THREADS, torch.float32) is layers
-    assert compiled_for(rnn_choice.WIDEST, torch.float32) is None
+    assert compiled_for(cell, rnn_choice.WIDEST_OF_THREADS[cell], torch.float32) is layers
+    assert compiled_for(cell, rnn_choice.WIDEST[cell], torch.float32) is None
     assert recurrence() == "compiled"
 
 
@@ -57,9 +58,9 @@ def test_a_variable_turns_them_off(asked_again, monkeypatch, caplog):
     monkeypatch.setenv(SWITCH, "0")
     with caplog.at_level(logging.INFO):
         assert recurrence() == "python: SENTIMENT_COMPILED=0"
-        assert compiled_for(32, torch.float32) is None
+        assert compiled_for("gru", 32, torch.float32) is None
     assert [record.getMessage() for record in caplog.records] == [
-        "GRU and RNN run by loops in Python: SENTIMENT_COMPILED=0"
+        "recurrent layers are not compiled: SENTIMENT_COMPILED=0"
     ]
 
 
@@ -67,7 +68,7 @@ def test_without_a_compiler_training_goes_on_in_python(asked_again, monkeypatch)
     monkeypatch.delenv(SWITCH, raising=False)
     monkeypatch.setenv("CC", "/nowhere/cc")
     assert recurrence() == "python: no C compiler: /nowhere/cc is not there"
-    assert compiled_for(32, torch.float32) is None
+    assert compiled_for("gru", 32, torch.float32) is None
 
 
 class WrongRNN(CompiledRNN):
