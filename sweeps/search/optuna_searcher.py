@@ -18,7 +18,7 @@ from ray.tune.search import Searcher
 
 from sentiment.errors import InputError
 from sweeps.search.stateless_searcher import StatelessSearcher
-from sweeps.search.study import ENDED_BY, RUN_ID, TIME_BUDGET, TRIAL_NUMBER
+from sweeps.search.study import ENDED_BY, RUN_ID, TIME_BUDGET, TRIAL_NUMBER, is_enqueued
 from sweeps.space.space import SearchSpace
 from sweeps.trials.outcomes import Outcome
 from sweeps.trials.protocol import EXAMPLES, FAILURE, FINISHED, evaluations
@@ -181,6 +181,10 @@ class OptunaSearcher(StatelessSearcher):
     def known_values(self, trial_id: str) -> Mapping[int, float]:
         """Return the values, by examples seen, at which a trial of Ray's was continued."""
         return self._values.get(trial_id, {})
+
+    def is_enqueued(self, trial_id: str) -> bool:
+        """Whether a trial of Ray's has settings that were enqueued."""
+        return trial_id in self._trials and is_enqueued(self._study, self._trials[trial_id])
 
     def run_out(self, trial_id: str) -> None:
         """Note that the time budget ends a trial of Ray's at the evaluation just made."""

@@ -29,7 +29,8 @@ from sweeps.space.space import SearchSpace
 Cost = Callable[[Mapping[str, Any]], float]
 """What a trial costs by its settings, in any unit; it has defaults for settings that it misses."""
 
-_FIXED = "fixed_params"  # Optuna's attribute of a trial that was enqueued
+FIXED = "fixed_params"
+"""Optuna's attribute of a trial that was enqueued."""
 # Ended trials before the model of the objective is trusted: about one a dimension.
 STARTUP_TRIALS = 12
 # A Gaussian process counts completed trials alone, of which a scheduler leaves few.
@@ -130,7 +131,7 @@ class CostAwareTPESampler(TPESampler):
             return super().sample_independent(study, trial, param_name, param_distribution)
         # What was enqueued takes no row of a design.
         before = study.get_trials(deepcopy=False)[: trial.number]
-        drawn = trial.number - sum(_FIXED in each.system_attrs for each in before)
+        drawn = trial.number - sum(FIXED in each.system_attrs for each in before)
         block, row = divmod(drawn, STARTUP_TRIALS)
         design = _latin_hypercube(len(self._names), self._start_seed, block)
         share = float(design[row, self._names.index(param_name)])

@@ -25,6 +25,9 @@ from sweeps.trials.protocol import EXAMPLES
 KnownValues = Callable[[str], Mapping[int, float]]
 """Of Ray's id of a trial: the objective by examples seen where it continued."""
 
+Spared = Callable[[str], bool]
+"""Whether a trial, by Ray's id, is trained to its full budget in any case."""
+
 MEDIAN_OF = 5
 """Other trials that must have come as far before the median stops one."""
 
@@ -37,15 +40,17 @@ class ResumableASHA(AsyncHyperBandScheduler):
     trial is put back only into the rungs from which it was promoted.
     """
 
-    def __init__(self, known: KnownValues, **options: Any) -> None:
+    def __init__(self, known: KnownValues, spared: Spared, **options: Any) -> None:
         """Start with empty rungs.
 
         Args:
             known: values of resumed trials.
+            spared: trials that are compared, and not stopped.
             options: of `AsyncHyperBandScheduler`.
         """
         super().__init__(**options)
         self._known = known
+        self._spared = spared
 
     @property
     def milestones(self) -> tuple[float, ...]:
@@ -59,6 +64,13 @@ class ResumableASHA(AsyncHyperBandScheduler):
         number = int(trial.config["trial"])
         self._trial_info[trial.trial_id] = self._bracket(number)
         self._place(number, trial.trial_id, self._known(trial.trial_id))
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Compare a trial with the others of its bracket; return whether it continues."""
+        decision: str = super().on_trial_result(tune_controller, trial, result)
+        if self._spared(trial.trial_id) and result[EXAMPLES] < self._max_t:
+            return TrialScheduler.CONTINUE
+        return decision
 
     def restore_trials(self, trials: Iterable[EndedTrial]) -> None:
         """Place trials that ended before an interruption."""
@@ -83,11 +95,14 @@ class ResumableMedian(MedianStoppingRule):
     A trial stops where its best value is worse than the median of the others' running means.
     """
 
-    def __init__(self, known: KnownValues, rungs: Rungs, objective: Objective) -> None:
+    def __init__(
+        self, known: KnownValues, spared: Spared, rungs: Rungs, objective: Objective
+    ) -> None:
         """Start without results.
 
         Args:
             known: values of resumed trials.
+            spared: trials that are compared, and not stopped.
             rungs: before the first of them none is stopped; at all of them a trial reports at once.
             objective: what trials are compared by.
         """
@@ -99,6 +114,7 @@ class ResumableMedian(MedianStoppingRule):
             min_samples_required=MEDIAN_OF,
         )
         self._known = known
+        self._spared = spared
         self.milestones = rungs.milestones
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
@@ -110,6 +126,14 @@ class ResumableMedian(MedianStoppingRule):
         """Note what trials had reached that ended before an interruption."""
         for trial in trials:
             self._note(trial.number, trial.values)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Compare a trial with the others; return whether it continues."""
+        if self._spared(trial.trial_id):
+            self._results[trial].append(result)
+            return TrialScheduler.CONTINUE
+        decision: str = super().on_trial_result(tune_controller, trial, result)
+        return decision
 
     def _on_insufficient_samples(self, tune_controller: Any, trial: Trial, time: float) -> str:
         """Let a trial continue; Ray would pause it, and start others from its place."""
@@ -128,7 +152,11 @@ Resumable = ResumableASHA | ResumableMedian
 
 
 def make_scheduler(
-    name: str, rungs: Rungs, objective: Objective, known: KnownValues = lambda trial_id: {}
+    name: str,
+    rungs: Rungs,
+    objective: Objective,
+    known: KnownValues = lambda trial_id: {},
+    spared: Spared = lambda trial_id: False,
 ) -> TrialScheduler:
     """Make a scheduler.
 
@@ -137,13 +165,15 @@ def make_scheduler(
         rungs: where trials are compared.
         objective: what by.
         known: values of resumed trials.
+        spared: trials that are compared, and not stopped.
     """
     if name == "fifo":
         return FIFOScheduler()
     if name == "median":
-        return ResumableMedian(known, rungs, objective)
+        return ResumableMedian(known, spared, rungs, objective)
     return ResumableASHA(
         known,
+        spared,
         time_attr=EXAMPLES,
         metric=objective,
         mode=mode_of(objective),

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, Trial
 
 from sentiment.config import Objective
 from sentiment.errors import InputError
 from sentiment.objective import direction_of
 from sweeps.search.rdb_storage import add_attributes, open_study_storage
-from sweeps.search.samplers import Cost, make_sampler
+from sweeps.search.samplers import FIXED, Cost, make_sampler
 from sweeps.space.space import SearchSpace
 
 TRIAL_NUMBER = "trial"
@@ -90,6 +90,11 @@ def make_study(
     if drawn:
         study.sampler = make_sampler(sampler, space, seed, drawn, cost)
     return study
+
+
+def is_enqueued(study: Study, trial: Trial) -> bool:
+    """Whether a running trial has settings that were enqueued."""
+    return FIXED in study._storage.get_trial_system_attrs(trial._trial_id)
 
 
 def enqueue_first(study: Study, space: SearchSpace) -> None:

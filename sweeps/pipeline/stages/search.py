@@ -98,7 +98,11 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
             run_of=tracker.known_run,
         )
         scheduler = make_scheduler(
-            settings.scheduler, context.rungs, settings.objective, searcher.known_values
+            settings.scheduler,
+            context.rungs,
+            settings.objective,
+            searcher.known_values,
+            searcher.is_enqueued,
         )
         if isinstance(scheduler, Resumable):
             over = searcher.ended()

@@ -548,3 +548,16 @@ def test_none_is_left_running_when_time_is_up(tmp_path):
     assert states == [TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL]
     outcomes = [trial.outcome for trial in search.ended()]
     assert outcomes == ["out_of_time", "out_of_time", "failed"]
+
+
+def test_it_knows_which_trials_were_enqueued():
+    study = study_in(None)
+    study.enqueue_trial({"cell": "gru"})
+    search = search_over(study, 2)
+    for trial_id in ("first", "second"):
+        search.suggest(trial_id)
+    assert [search.is_enqueued(trial_id) for trial_id in ("first", "second", "unknown")] == [
+        True,
+        False,
+        False,
+    ]

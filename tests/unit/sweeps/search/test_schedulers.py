@@ -121,6 +121,20 @@ def test_the_median_stops_what_is_worse_than_the_others_means(restored: bool) ->
     assert train(scheduler, 12, {200: 0.52, 800: 0.67, 1600: 0.67}) == "CONTINUE"
 
 
+@pytest.mark.parametrize("name", ["asha", "hyperband", "median"])
+def test_a_trial_that_is_spared_is_compared_and_not_stopped(name: str) -> None:
+    """Until its budget is used up, where ASHA ends every trial."""
+    scheduler = make_scheduler(
+        name, RUNGS, "valid/accuracy", spared=lambda trial_id: trial_id == "trial-8"
+    )
+    for number in (0, 2, 4, 6, 10, 12):
+        assert train(scheduler, number, {200: 0.9, 400: 0.9}) == "CONTINUE"
+    assert train(scheduler, 8, {200: 0.3, 400: 0.3, 800: 0.3}) == "CONTINUE"
+    assert train(scheduler, 14, {200: 0.3}) == 200
+    if name == "asha":
+        assert train(scheduler, 8, {1600: 0.3}) == 1600
+
+
 def test_the_median_needs_enough_others() -> None:
     scheduler = make_scheduler("median", RUNGS, "valid/accuracy")
     for number in range(MEDIAN_OF):
