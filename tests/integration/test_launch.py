@@ -563,7 +563,7 @@ WRONG = [
     (["--dataset", "imdb25k"], "did you mean imdb-25k"),
     (["--sampler", "grid"], "--sampler grid: there is no such sampler; there are: tpe, random"),
     (["--sampler", "TPEE"], "--sampler TPEE: there is no such sampler; did you mean tpe?"),
-    (["--scheduler", "hyperband"], "--scheduler hyperband: there is no such scheduler; there are"),
+    (["--scheduler", "halving"], "--scheduler halving: there is no such scheduler; there are"),
     (["--objective", "accuracy"], "--objective accuracy: .* did you mean valid/accuracy?"),
     (["--precision", "float16"], "--precision float16: .* did you mean bfloat16?"),
     (["--tirals", "3"], "unrecognized arguments: --tirals 3: did you mean --trials?"),
