@@ -147,36 +147,21 @@ class _GRU(torch.autograd.Function):
         inputs: Tensor,
         *tensors: Tensor,
     ) -> Tensor:
-        weights = _by_direction(tensors)
-        rows, directions, hidden = len(inputs), len(weights), weights[0][1].shape[1]
-        gates = _rows_apart(inputs, rows, directions * 3 * hidden)
-        _project(inputs, weights, out=gates)
         biases = []
-        for _, _, b_ih, b_hh in weights:
+        for _, w_hh, b_ih, b_hh in _by_direction(tensors):
+            hidden = w_hh.shape[1]
             both = b_ih[:-hidden] + b_hh[:-hidden]
             biases += [both, b_ih[-hidden:], b_hh[-hidden:]]
-        scaled = gates.new_empty(directions, rows, hidden)
-        states = gates.new_empty(rows, directions, hidden)
-        made = gates, scaled, states
-        bias = torch.cat(biases)
-        library.call(library.gru_forward, sizes, order, weights, bias, *made, strided=[gates])
-        ctx.library, ctx.sizes = library, sizes
-        ctx.save_for_backward(order, inputs, *tensors, *made)
-        return states
+        run = library.gru_forward
+        return _gated_forward(ctx, library, run, sizes, order, inputs, tensors, torch.cat(biases))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        order, inputs, *tensors, gates, scaled, states = ctx.saved_tensors
+        deltas, sums, before = _gated_backward(ctx, ctx.library.gru_backward, gradient)
+        order, inputs, *tensors = ctx.saved_tensors[:-3]
         weights = _by_direction(tensors)
-        rows, directions, hidden = states.shape
-        deltas = _rows_apart(states, rows, directions * 4 * hidden)
-        sums = states.new_zeros(directions, 4 * hidden)
-        before = states.new_empty(directions, rows, hidden)
-        given = gradient.contiguous(), gates, scaled, states, deltas, sums, before
-        ctx.library.call(
-            ctx.library.gru_backward, ctx.sizes, order, weights, *given, strided=[gates, deltas]
-        )
+        directions, hidden = len(weights), before.shape[2]
         # Columns of the deltas, n' what the reset gate scales: n, r, z, n' of one direction, or
         # n', r, z, n, n, r, z, n' of both: what each product takes lies side by side.
         of_sums = deltas[:, : 3 * hidden] if order is None else deltas[:, hidden : 7 * hidden]
@@ -210,37 +195,60 @@ class _LSTM(torch.autograd.Function):
         inputs: Tensor,
         *tensors: Tensor,
     ) -> Tensor:
-        weights = _by_direction(tensors)
-        rows, directions, hidden = len(inputs), len(weights), weights[0][1].shape[1]
-        gates = _rows_apart(inputs, rows, directions * 4 * hidden)
-        _project(inputs, weights, out=gates)
-        cells = gates.new_empty(directions, rows, hidden)
-        states = gates.new_empty(rows, directions, hidden)
-        made = gates, cells, states
-        bias = torch.cat([b_ih + b_hh for _, _, b_ih, b_hh in weights])
-        library.call(library.lstm_forward, sizes, order, weights, bias, *made, strided=[gates])
-        ctx.library, ctx.sizes = library, sizes
-        ctx.save_for_backward(order, inputs, *tensors, *made)
-        return states
+        bias = torch.cat([b_ih + b_hh for _, _, b_ih, b_hh in _by_direction(tensors)])
+        run = library.lstm_forward
+        return _gated_forward(ctx, library, run, sizes, order, inputs, tensors, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        order, inputs, *tensors, gates, cells, states = ctx.saved_tensors
-        weights = _by_direction(tensors)
-        rows, directions, hidden = states.shape
-        deltas = _rows_apart(states, rows, directions * 4 * hidden)
-        sums = states.new_zeros(directions, 4 * hidden)
-        before = states.new_empty(directions, rows, hidden)
-        given = gradient.contiguous(), gates, cells, states, deltas, sums, before
-        ctx.library.call(
-            ctx.library.lstm_backward, ctx.sizes, order, weights, *given, strided=[gates, deltas]
-        )
-        of_inputs, parameters = _products(ctx, inputs, weights, deltas, sums, before)
+        given = _gated_backward(ctx, ctx.library.lstm_backward, gradient)
+        _, inputs, *tensors = ctx.saved_tensors[:-3]
+        of_inputs, parameters = _products(ctx, inputs, _by_direction(tensors), *given)
         return (None, None, None, of_inputs, *parameters)
 
 
 _FUNCTIONS = {"rnn": _RNN, "gru": _GRU, "lstm": _LSTM}
+
+
+def _gated_forward(
+    ctx: Any,
+    library: CompiledRNN,
+    run: Callable[..., None],
+    sizes: Sequence[int],
+    order: Tensor | None,
+    inputs: Tensor,
+    tensors: Sequence[Tensor],
+    bias: Tensor,
+) -> Tensor:
+    """Run a GRU or LSTM; keep the gates, and what else of each unit its backward reads."""
+    weights = _by_direction(tensors)
+    rows, directions = len(inputs), len(weights)
+    wide, hidden = weights[0][1].shape
+    gates = _rows_apart(inputs, rows, directions * wide)
+    _project(inputs, weights, out=gates)
+    kept = gates.new_empty(directions, rows, hidden)
+    states = gates.new_empty(rows, directions, hidden)
+    made = gates, kept, states
+    library.call(run, sizes, order, weights, bias, *made, strided=[gates])
+    ctx.library, ctx.sizes = library, sizes
+    ctx.save_for_backward(order, inputs, *tensors, *made)
+    return states
+
+
+def _gated_backward(
+    ctx: Any, run: Callable[..., None], gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the deltas of a GRU or LSTM, (N, D 4H), their sums, and the states before."""
+    order, _, *tensors, gates, kept, states = ctx.saved_tensors
+    rows, directions, hidden = states.shape
+    deltas = _rows_apart(states, rows, directions * 4 * hidden)
+    sums = states.new_zeros(directions, 4 * hidden)
+    before = states.new_empty(directions, rows, hidden)
+    given = gradient.contiguous(), gates, kept, states, deltas, sums, before
+    weights = _by_direction(tensors)
+    ctx.library.call(run, ctx.sizes, order, weights, *given, strided=[gates, deltas])
+    return deltas, sums, before
 
 
 def _products(

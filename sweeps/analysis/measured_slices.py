@@ -93,7 +93,7 @@ class MeasuredSlices:
 def slices_by_length(texts: Sequence[str], hits: np.ndarray) -> list[LengthSlice]:
     """Divide texts by length into parts of about equal size, the shortest first.
 
-    Characters are counted, as words are in no need of blanks in every language.
+    Characters are counted, since not every language has blanks between its words.
 
     Args:
         texts: n texts.
