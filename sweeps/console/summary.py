@@ -262,10 +262,13 @@ def _table(
         found = (trial.metrics.get(name) for trial in shown)
         return [number_text(None if v is None else v / divisor, form) for v in found]
 
+    # Finalists go by their log-loss, see `best_finalists`.
+    by_loss = role == "finalist" and settings.objective != "valid/loss"
+    values = [settings.objective, "valid/loss"] if by_loss else [settings.objective]
     return fitted_table(
         [
             Column(role, [_short_name(trial) for trial in shown]),
-            Column(settings.objective, metric(f"best/{settings.objective}", ".4f"), right=True),
+            *(Column(name, metric(f"best/{name}", ".4f"), right=True) for name in values),
             Column(TRAINED, metric("epoch", ".2f"), right=True),
             Column(BEST_AT, metric("best/examples", ".2f", examples), right=True),
             Column("parameters", metric("parameters/total", ",.0f"), right=True, spare=1),

@@ -203,9 +203,16 @@ def best_trials(trials: Sequence[TrialRecord], objective: Objective) -> list[Tri
 def best_finalists(trials: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
     """Return the finalists that have a best checkpoint, the best on validation first.
 
-    They go by the objective of their RNNs: the branch of n-grams is the same in all of them.
+    With an n-gram branch they go by the log-loss of the whole model, which foretells the order on
+    other texts better than any accuracy does (docs/decisions/0024-search-compares-rnns.md). Macro
+    F1, of which log-loss says little where labels are rare, they go by with their RNNs alone: the
+    branch is the same in all of them. Without a branch they go by the objective.
     """
-    return _ranked(trials, "finalist", objective, f"best/{recurrent_name(objective)}")
+    own = f"best/{recurrent_name(objective)}"
+    finalists = _ranked(trials, "finalist", objective, own)
+    if objective != "valid/f1" and all(own in finalist.metrics for finalist in finalists):
+        finalists.sort(key=lambda finalist: finalist.metrics[best_key("valid/loss")])
+    return finalists
 
 
 def _ranked(

@@ -62,9 +62,7 @@ def test_the_refit_is_scored_once_and_registered(final):
         assert not any(name.startswith("test/") for name in run.data.metrics)
     version = client.get_model_version_by_alias("sentiment", "challenger")
     assert version.run_id == refit.info.run_id
-    chosen = max(
-        roles["finalist"], key=lambda run: run.data.metrics["best/valid/recurrent_accuracy"]
-    )
+    chosen = min(roles["finalist"], key=lambda run: run.data.metrics["best/valid/loss"])
     key = chosen.data.tags["sweep.finalist"]
     assert refit.data.tags["sweep.refit"] == key.replace("finalist", "refit")
     assert f"{chosen.data.metrics['best/valid/accuracy']:.4f}" in version.description

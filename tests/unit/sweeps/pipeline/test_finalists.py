@@ -32,9 +32,11 @@ def run_of(key, role="trial", outcome="completed", **metrics):
     )
 
 
-def accuracy(value, recurrent=None):
+def accuracy(value, recurrent=None, loss=0.2):
     metrics = {"best/valid/accuracy": value}
-    return metrics if recurrent is None else {**metrics, "best/valid/recurrent_accuracy": recurrent}
+    if recurrent is None:
+        return metrics
+    return {**metrics, "best/valid/recurrent_accuracy": recurrent, "best/valid/loss": loss}
 
 
 def test_finalists_differ_in_more_than_numbers():
@@ -51,13 +53,27 @@ def test_finalists_differ_in_more_than_numbers():
     assert differing_settings(ranked, names, 0) == []
 
 
-def test_finalists_go_by_their_rnns():
-    one = run_of("finalist-001", "finalist", **accuracy(0.93, 0.89))
-    two = run_of("finalist-002", "finalist", **accuracy(0.92, 0.90))
-    failed = run_of("finalist-003", "finalist", "failed", **accuracy(0.99, 0.99))
+def test_finalists_go_by_the_log_loss_of_all():
+    one = run_of("finalist-001", "finalist", **accuracy(0.93, 0.90, 0.19))
+    two = run_of("finalist-002", "finalist", **accuracy(0.92, 0.89, 0.18))
+    failed = run_of("finalist-003", "finalist", "failed", **accuracy(0.99, 0.99, 0.1))
     trials = [run_of(4, **accuracy(0.95)), one, two, failed]
     assert best_finalists(trials, "valid/accuracy") == [two, one]
     assert chosen_run(trials, "valid/accuracy") == two
+
+
+def test_of_equal_log_losses_the_better_rnn_is_first():
+    one = run_of("finalist-001", "finalist", **accuracy(0.93, 0.89))
+    two = run_of("finalist-002", "finalist", **accuracy(0.92, 0.90))
+    assert best_finalists([one, two], "valid/accuracy") == [two, one]
+
+
+def test_finalists_go_by_the_macro_f1_of_their_rnns():
+    first = {"best/valid/f1": 0.6, "best/valid/recurrent_f1": 0.4, "best/valid/loss": 0.1}
+    second = {"best/valid/f1": 0.5, "best/valid/recurrent_f1": 0.5, "best/valid/loss": 0.2}
+    one = run_of("finalist-001", "finalist", **first)
+    two = run_of("finalist-002", "finalist", **second)
+    assert best_finalists([one, two], "valid/f1") == [two, one]
 
 
 def test_without_a_branch_finalists_go_by_the_objective():
