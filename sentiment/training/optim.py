@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,22 +19,38 @@ WARM_UP = 0.1
 def make_optimizer(
     parameters: Iterable[torch.nn.Parameter], config: TrainingConfig
 ) -> torch.optim.Optimizer:
-    """Make the optimizer, by torch's fastest way of each (`fused` where there is one)."""
+    """Make the optimizer, by torch's fastest way of each (`fused` where there is one).
+
+    It is torch's own but for its wrappers, see `eager`.
+    """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     rate, decay = config.learning_rate, config.weight_decay
     match config.optimizer:
         case "sgd":
-            return torch.optim.SGD(
+            return eager(torch.optim.SGD)(
                 trained, rate, momentum=config.momentum, weight_decay=decay, fused=True
             )
         case "adam":
-            return torch.optim.Adam(trained, rate, weight_decay=decay, fused=True)
+            return eager(torch.optim.Adam)(trained, rate, weight_decay=decay, fused=True)
         case "adamw":
-            return torch.optim.AdamW(trained, rate, weight_decay=decay, fused=True)
+            return eager(torch.optim.AdamW)(trained, rate, weight_decay=decay, fused=True)
         case "rmsprop":
-            return torch.optim.RMSprop(
+            return eager(torch.optim.RMSprop)(
                 trained, rate, momentum=config.momentum, weight_decay=decay, foreach=True
             )
+
+
+@cache
+def eager(kind: type[torch.optim.Optimizer]) -> Any:
+    """Return a class of torch's optimizers without the wrappers for `torch.compile`.
+
+    They import torch's compiler, `torch._dynamo`, at the first use of an optimizer: 1.6 seconds of
+    a core in every process that trains, as much as all the rest of torch. Nothing here is compiled.
+    """
+    wrapped = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in wrapped}
+    methods["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), methods)
 
 
 def make_schedule(
