@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("sentiment", "train one model"),
     "evaluate": ("sentiment", "metrics of a saved model on a split"),
     "predict": ("sentiment", "label and probability of texts"),
+    "export": ("sentiment", "a saved model as ONNX, or in 8 bits"),
     "prepare": ("sentiment", "build a data set's corpus and vectors into the cache"),
 }
 """Each command's package, and what it does."""

@@ -13,6 +13,7 @@ from sentiment import cli
 
 COMMANDS = (
     "sentiment.evaluate",
+    "sentiment.export",
     "sentiment.predict",
     "sentiment.prepare",
     "sentiment.train",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sentiment.config import TextConfig
-from sentiment.data.tokenizer import (
+from sentiment.data.token_rules import (
     BYTE_ORDER_MARK,
     LINE_BREAK,
     WITHOUT_PUNCTUATION,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentiment.data.tokenizer import encodable
+from sentiment.data.token_rules import encodable
 from sentiment.errors import InputError
 
 COLUMNS = ("text", "label", "predicted", "probability")

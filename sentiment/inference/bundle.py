@@ -25,12 +25,15 @@ from sentiment.data.vocabulary import Vocabulary
 from sentiment.errors import InputError
 from sentiment.inference.batch_predict import predict_logits, to_log_probabilities
 from sentiment.inference.model_folder import read_json, read_strings, write_json, written_whole
+from sentiment.inference.quantization import dequantize, quantize
 from sentiment.io.processes import in_processes
 from sentiment.ngrams.model import PREFIX, NgramModel
 from sentiment.nn.classifier import Classifier
 from sentiment.nn.devices import configure_threads
 
 FORMAT = 1
+QUANTIZED_FORMAT = 2
+"""Format of a folder whose large tensors are in 8 bits, see `quantization`."""
 TEXTS_PER_WORKER = 1_500
 """With fewer texts than this each, processes take longer to start than they save."""
 FILES = ("config.json", "vocabulary.json", "labels.json", "weights.safetensors")
@@ -55,11 +58,17 @@ class Bundle:
     weights: dict[str, torch.Tensor]
     metadata: dict[str, Any] = field(default_factory=dict)
 
-    def save(self, folder: Path | str) -> Path:
-        """Write the bundle: whole under its name, or not at all."""
+    def save(self, folder: Path | str, in_8_bits: bool = False) -> Path:
+        """Write the bundle: whole under its name, or not at all.
+
+        Args:
+            folder: where.
+            in_8_bits: whether its large tensors are written in 8 bits, near what they are.
+        """
         folder = Path(folder)
+        weights = quantize(self.weights) if in_8_bits else self.weights
         described = {
-            "format": FORMAT,
+            "format": QUANTIZED_FORMAT if in_8_bits else FORMAT,
             "settings": self.config.model_dump(mode="json"),
             "metadata": self.metadata,
         }
@@ -68,14 +77,18 @@ class Bundle:
             write_json(temporary / "vocabulary.json", list(self.vocabulary.itos))
             write_json(temporary / "labels.json", list(self.label_names))
             save_file(
-                {name: value.contiguous() for name, value in self.weights.items()},
+                {name: value.contiguous() for name, value in weights.items()},
                 temporary / "weights.safetensors",
             )
+            # It was written for its owner alone, unlike the other files.
+            (temporary / "weights.safetensors").chmod(0o644)
         return folder
 
     @classmethod
     def load(cls, folder: Path | str) -> Bundle:
         """Read a bundle and check that its parts fit each other.
+
+        Weights in 8 bits become float32.
 
         Raises:
             InputError: a file is missing, torn, of another format, or does not fit the others.
@@ -85,10 +98,11 @@ class Bundle:
         if missing:
             raise InputError(f"{folder} is not a saved model: it has no {missing[0]}")
         described = read_json(folder / "config.json", dict)
-        if described.get("format") != FORMAT:
+        written = described.get("format")
+        if written not in (FORMAT, QUANTIZED_FORMAT):
             raise InputError(
-                f"{folder / 'config.json'}: format {described.get('format')!r}, "
-                f"this version reads format {FORMAT}"
+                f"{folder / 'config.json'}: format {written!r}, "
+                f"this version reads formats {FORMAT} and {QUANTIZED_FORMAT}"
             )
         try:
             config = Config.model_validate(described.get("settings"))
@@ -106,6 +120,11 @@ class Bundle:
             weights = load_file(folder / "weights.safetensors")
         except (SafetensorError, OSError) as error:
             raise InputError(f"{folder / 'weights.safetensors'}: can't be read: {error}") from None
+        if written == QUANTIZED_FORMAT:
+            try:
+                weights = dequantize(weights)
+            except ValueError as error:
+                raise InputError(f"{folder / 'weights.safetensors'}: {error}") from None
         metadata = described.get("metadata", {})
         if not isinstance(metadata, dict):
             raise InputError(f"{folder / 'config.json'}: metadata is not an object")
@@ -116,6 +135,10 @@ class Bundle:
         bundle = cls(config, vocabulary, tuple(labels), weights, metadata)
         bundle._check(folder)
         return bundle
+
+    def quantized(self) -> Bundle:
+        """Return the bundle that is read from where this one was written in 8 bits."""
+        return replace(self, weights=dequantize(quantize(self.weights)))
 
     @cached_property
     def model(self) -> Classifier:

@@ -44,14 +44,14 @@ class Ensemble:
     members: tuple[Bundle, ...]
     weights: tuple[float, ...]
 
-    def save(self, folder: Path | str) -> Path:
-        """Write the ensemble: whole under its name, or not at all."""
+    def save(self, folder: Path | str, in_8_bits: bool = False) -> Path:
+        """Write the ensemble: whole under its name, or not at all; see `Bundle.save`."""
         folder = Path(folder)
         with written_whole(folder) as temporary:
             described = {"format": FORMAT, "weights": list(self.weights)}
             write_json(temporary / ENSEMBLE_FILE, described)
             for number, member in enumerate(self.members):
-                member.save(temporary / MEMBERS_FOLDER / str(number))
+                member.save(temporary / MEMBERS_FOLDER / str(number), in_8_bits)
         return folder
 
     @classmethod

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from email.message import Message as Header
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sentiment.data.tokenizer import encodable
+from sentiment.data.token_rules import encodable
 from sentiment.wording import counted, duration
 
 if TYPE_CHECKING:

@@ -110,7 +110,7 @@ def test_a_lone_surrogate_becomes_the_replacement_character() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sentiment.data.tokenizer._REMEMBERED_RUNS", 3)
+    monkeypatch.setattr("sentiment.data.token_rules._REMEMBERED_RUNS", 3)
     tokens = tokenizer(TextConfig())
     assert tokens("a can't b c d can't") == ["a", "ca", "n't", "b", "c", "d", "ca", "n't"]
 
