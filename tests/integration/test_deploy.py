@@ -145,9 +145,9 @@ def test_versions_are_those_that_are_pinned() -> None:
     _, job = yaml.safe_load_all((DEPLOY / "rayjob.yaml").read_text())
     assert job["spec"]["rayClusterSpec"]["rayVersion"] == PINS["ray"]
     ours = []
-    for name in ("rayjob.yaml", "ray-cluster.yaml", "Dockerfile"):
-        ours += re.findall(r"/sentiment-sweeps(?:-node)?:(\S+)", (DEPLOY / name).read_text())
-    assert len(ours) == 7
+    for name in ("rayjob.yaml", "ray-cluster.yaml", "Dockerfile", "serve.Dockerfile"):
+        ours += re.findall(r"/sentiment-sweeps(?:-node|-serve)?:(\S+)", (DEPLOY / name).read_text())
+    assert len(ours) == 9
     assert set(ours) == {VERSION}
 
 
