@@ -30,7 +30,8 @@ def main(argv: list[str] | None = None) -> None:
         prog="python -m sentiment.export",
         usage="%(prog)s [option ...] [MODEL] --output FOLDER",
         description="Write a saved model into a new folder: in ONNX, with what predicts by ONNX "
-        "Runtime alone, or as a folder that every command takes as a model.",
+        "Runtime alone, or as a folder that every command takes as a model. Given data, compare "
+        "the accuracy on its validation split before and after.",
         common=("--to", "--output", "--quantize", "--tracking-uri", "--dataset", "--data"),
         examples=(
             "python -m sentiment.export --output champion-onnx",
@@ -146,7 +147,9 @@ def _check_output(folder: Path | None) -> None:
 
 
 def _check_packages() -> None:
-    missing = [name for name in PACKAGES if find_spec(name) is None]
+    specs = {name: find_spec(name) for name in PACKAGES}
+    # A folder of that name in the working folder has no origin.
+    missing = [name for name, spec in specs.items() if spec is None or spec.origin is None]
     if missing:
         raise InputError(
             f'--to onnx needs {" and ".join(missing)}, the extra "export" of this project: '

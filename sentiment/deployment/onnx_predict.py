@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,8 @@ import onnxruntime
 
 from sentiment.data.token_rules import text_splitter
 
-BATCH = 64
-"""Texts that are predicted together."""
+BATCH_TOKENS = 16_384
+"""Tokens that are predicted together, padding included; a longer text is a batch of its own."""
 UNKNOWN, FIRST_WORD = 0, 2
 """Ids of `<unk>` and of the commonest word; `<pad>`, between them, is no word of a text."""
 
@@ -57,10 +57,7 @@ class OnnxModel:
         """Return the probabilities of texts, float32 (n, C)."""
         result = np.empty((len(texts), len(self.labels)), dtype=np.float32)
         encoded = [self.encode(text) for text in texts]
-        # Texts of like lengths together, so that a batch has little padding.
-        order = sorted(range(len(texts)), key=lambda place: len(encoded[place]))
-        for start in range(0, len(order), BATCH):
-            places = order[start : start + BATCH]
+        for places in _batches([len(ids) for ids in encoded]):
             inputs = self.inputs([encoded[place] for place in places])
             (result[places],) = self._session.run(["probabilities"], inputs)
         return result
@@ -116,6 +113,18 @@ class OnnxModel:
             return ids
         head = {"head": most, "tail": 0, "head_tail": (most + 1) // 2}[self._truncation]
         return np.concatenate([ids[:head], ids[len(ids) - (most - head) :]])
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the places of texts of like lengths, so that a batch has little padding."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and lengths[place] * (len(batch) + 1) > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def _padded(rows: Sequence[np.ndarray], value: int) -> np.ndarray:

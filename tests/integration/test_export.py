@@ -102,6 +102,9 @@ def test_what_is_wrong_is_told_before_any_work(model, tmp_path, monkeypatch):
         export.main([str(model), "--output", str(tmp_path / "file" / "out")])
     with pytest.raises(InputError, match="there is no such folder"):
         export.main([str(tmp_path / "none"), "--output", str(tmp_path / "out")])
+    # A folder of the user's that is called like one of the packages is not the package.
+    (tmp_path / "onnx_that_is_missing").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(export, "PACKAGES", ("numpy", "onnx_that_is_missing"))
     with pytest.raises(InputError, match=r"--to onnx needs onnx_that_is_missing.* pip install"):
         export.main([str(model), "--output", str(tmp_path / "out")])

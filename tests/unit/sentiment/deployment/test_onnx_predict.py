@@ -7,6 +7,7 @@ import pytest
 from toy_bundle import toy_bundle
 
 from sentiment.data.datasets import DataConfig, load_dataset
+from sentiment.deployment import onnx_predict
 from sentiment.deployment.onnx_folder import write_onnx
 from sentiment.deployment.onnx_predict import OnnxModel
 
@@ -68,6 +69,13 @@ def test_inputs_by_hand(exported):
     assert inputs["ids"].tolist() == [[2, 2, 3], [0, 0, 0]]
     assert inputs["lengths"].tolist() == [3, 1]
     assert inputs["ngrams"].tolist() == [[0, 1, 3, 4], [7, 7, 7, 7]]
+
+
+def test_batches_are_of_like_lengths_and_bounded(monkeypatch):
+    monkeypatch.setattr(onnx_predict, "BATCH_TOKENS", 20)
+    lengths = [9, 2, 50, 3, 10, 2]
+    assert list(onnx_predict._batches(lengths)) == [[1, 5, 3], [0, 4], [2]]
+    assert list(onnx_predict._batches([])) == []
 
 
 def test_ngrams_are_those_of_the_table(exported, reviews):

@@ -29,6 +29,18 @@ def test_a_row_of_the_embedding_has_its_own_scale():
     assert again["embedding.weight"].tolist()[1] == [127.0, -64.0, 0.0]
 
 
+def test_what_was_quantized_is_kept_when_it_is_quantized_again():
+    random = np.random.default_rng(7)
+    tensors = {
+        "embedding.weight": random.normal(size=(300, 20)),
+        "ngrams.weight": random.standard_cauchy(size=(500, 3)),
+    }
+    first = quantize({n: torch.from_numpy(v.astype(np.float32)) for n, v in tensors.items()})
+    second = quantize(dequantize(first))
+    for name in tensors:
+        assert torch.equal(second[name], first[name])
+
+
 def test_sixty_four_ngrams_of_a_class_share_a_scale():
     weights = np.random.default_rng(3).normal(size=(150, 2)).astype(np.float32)
     weights[70, 1] = 50
