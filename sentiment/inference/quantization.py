@@ -3,7 +3,7 @@
 A tensor is cut into tiles; each has one float32 scale, its greatest absolute value divided by 127,
 and each weight becomes the nearest multiple of it, an int8. The embedding has a tile a row: word
 vectors differ in length. The weights of n-grams have a tile for each 64 of a class: one scale for
-all would lose the many small weights beside the few large ones (docs/decisions/0031-export.md).
+all would lose the many small weights beside the few large ones (docs/decisions/0030-export.md).
 Recurrent layers and head are small, and stay as they are.
 
 The keys of the n-grams increase, so int32 differences hold them, without loss.
