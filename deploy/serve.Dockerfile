@@ -14,10 +14,10 @@ RUN apt-get update \
 RUN useradd --create-home --uid 1000 server
 WORKDIR /build
 COPY constraints.txt ./
-# What answering requests needs of the project's dependencies: neither Ray nor Optuna. PyTorch's own
-# index has it without CUDA.
+# What answering requests needs of the project's dependencies: neither Ray nor Optuna.
+# --build-arg PIP_EXTRA_INDEX_URL=URL, which pip reads, names an index that has PyTorch without CUDA.
+ARG PIP_EXTRA_INDEX_URL
 RUN pip install --no-cache-dir --constraint constraints.txt \
-    --extra-index-url https://download.pytorch.org/whl/cpu \
     filelock mlflow numpy pandas platformdirs prometheus-client psutil pydantic pyyaml safetensors \
     scipy spacy torch
 COPY pyproject.toml README.md LICENSE ./

@@ -89,7 +89,7 @@ def header(command: str) -> list[str]:
 def test_instructions_are_dockers_in_a_working_order() -> None:
     names = [name for name, _ in instructions()]
     assert set(names) == {
-        *("CMD", "COPY", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "RUN", "USER", "WORKDIR")
+        *("ARG", "CMD", "COPY", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "RUN", "USER", "WORKDIR")
     }
     assert names[0] == "FROM" and names.count("FROM") == names.count("CMD") == 1
     assert names[-1] == "CMD"
