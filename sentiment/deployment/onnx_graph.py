@@ -13,6 +13,8 @@ the head (1 or C), G n-grams, P n-grams of the text that holds the most.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import torch
@@ -97,12 +99,12 @@ class _Graph:
         self.initializers: list[onnx.TensorProto] = []
         self._weights = weights
 
-    def node(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output, and return that output's name."""
         return self.nodes_outputs(kind, 1, *inputs, **attributes)[0]
 
     def nodes_outputs(
-        self, kind: str, count: int, *inputs: str, **attributes: object
+        self, kind: str, count: int, *inputs: str, **attributes: Any
     ) -> tuple[str, ...]:
         """Add a node, and return the names of its outputs."""
         name = f"{kind.lower()}_{len(self.nodes)}"
@@ -168,7 +170,7 @@ def _layer(graph: _Graph, bundle: Bundle, layer: int, inputs: str, lengths: str)
         graph.array(f"layer_{layer}.R", of("weight_hh")),
         graph.array(f"layer_{layer}.B", np.concatenate([of("bias_ih"), of("bias_hh")], axis=1)),
     )
-    attributes: dict[str, object] = {
+    attributes: dict[str, Any] = {
         "hidden_size": model.hidden_dim,
         "direction": "bidirectional" if model.bidirectional else "forward",
     }
