@@ -107,8 +107,9 @@ def on_read_only(folder: Path) -> list[str]:
 
 
 @contextmanager
-def mlflow_server(backend: str, folder: Path) -> Iterator[str]:
-    """Run MLflow's own server, with artifacts through it; gives its address."""
+def mlflow_server(backend: str, folder: Path, **variables: str) -> Iterator[str]:
+    """Run MLflow's own server, with artifacts through it and more environment variables, if any;
+    gives its address."""
     port = free_port()
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
@@ -120,6 +121,7 @@ def mlflow_server(backend: str, folder: Path) -> Iterator[str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Six processes more, of which no sweep has any use.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        **variables,
     }
     log = folder / "server.log"
     with log.open("wb") as output:
