@@ -15,9 +15,9 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from pip._internal.commands import create_command
 from services import answers, free_port, wait_until
 from toy_bundle import toy_bundle
 
@@ -28,6 +28,16 @@ FILE = ROOT / "deploy" / "serve.Dockerfile"
 TEXT = FILE.read_text(encoding="utf-8")
 MODEL = "deploy/model"
 PORT = 8000
+PARSING = """
+import json, sys
+from pip._internal.commands import create_command
+
+found = []
+for words in map(json.loads, sys.argv[1:]):
+    options, names = create_command("install").parse_args(words)
+    found.append((names, vars(options)))
+print(json.dumps(found, default=str))
+"""
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -47,14 +57,17 @@ def steps() -> list[list[str]]:
     return [shlex.split(part) for run in arguments("RUN") for part in run.split("&&")]
 
 
-def pip_installs() -> list[tuple[list[str], object]]:
+def pip_installs() -> list[tuple[list[str], SimpleNamespace]]:
     """Return what each `pip install` of the build installs, and its options as pip reads them."""
-    found = []
-    for words in steps():
-        if words[:2] == ["pip", "install"]:
-            options, names = create_command("install").parse_args(words[2:])
-            found.append((names, options))
-    return found
+    commands = [words[2:] for words in steps() if words[:2] == ["pip", "install"]]
+    # In a process of its own: pip and setuptools can't both import distutils in one.
+    read = subprocess.run(
+        [sys.executable, "-c", PARSING, *map(json.dumps, commands)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return [(names, SimpleNamespace(**options)) for names, options in json.loads(read.stdout)]
 
 
 def normalised(name: str) -> str:

@@ -59,7 +59,6 @@ def test_a_promotion_and_a_rollback_are_told(
     reviews: Reviews,
     better_and_worse: tuple[Path, Path],
     make_bundle: Callable[[int], Path],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     variables = {
         "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": Fernet.generate_key().decode(),
@@ -68,7 +67,6 @@ def test_a_promotion_and_a_rollback_are_told(
     }
     backend = f"sqlite:///{tmp_path}/mlflow.db"
     with receiver() as (url, received), mlflow_server(backend, tmp_path, **variables) as address:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         script = recipe()
         script = script.replace("http://mlflow.example.org:5000", address)
         script = script.replace("https://ci.example.org/champion", url).replace("…", SECRET)
