@@ -1,10 +1,11 @@
-"""`python -m sweeps.report`: leaderboards, comparisons, and a page with figures."""
+"""`python -m sweeps.report`: leaderboards, comparisons, a page with figures, a live page."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 COMPARISON_FILE = "comparison.html"
 """In the current folder: the page that compares sweeps or runs, unless `--output` names another."""
 
+LIVE_HOST, LIVE_PORT = "127.0.0.1", 8010
+"""Where `--live` listens, unless `--host` and `--port` say otherwise."""
+
 _LOG_WIDTH = 160
+_STOP_SECONDS = 2
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -35,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     if args.top < 1:
         raise InputError(f"--top {args.top}: give 1 or more")
+    _check_live(args)
 
     from rich.console import Console
 
@@ -49,6 +55,10 @@ def main(argv: list[str] | None = None) -> None:
     if not console.is_terminal:
         console.width = _LOG_WIDTH
     _close_orphans(client, console)
+    if args.live:
+        name = args.what[0] if args.what else None
+        _serve_live(client, experiment.experiment_id, name, args)
+        return
     found = [_find(client, experiment.experiment_id, name) for name in args.what or [None]]
     sweeps = [run for run in found if run.data.tags.get("sweep.role") == "sweep"]
     if not sweeps:
@@ -65,9 +75,10 @@ def _parser() -> argparse.ArgumentParser:
         description="A sweep's leaderboard, and its page: report.html and plots/ among the "
         "artifacts of its run. Several sweeps, or several runs, are compared; runs with a paired "
         "test of their predictions.",
-        common=("--top", "--output", "--no-page", "--split", "--csv", "--json"),
+        common=("--live", "--top", "--output", "--no-page", "--split", "--csv", "--json"),
         examples=(
             "python -m sweeps.report",
+            "python -m sweeps.report --live",
             "python -m sweeps.report first second --output comparison.html",
             "python -m sweeps.report first --csv > leaderboard.csv",
         ),
@@ -92,10 +103,60 @@ def _parser() -> argparse.ArgumentParser:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print a table for a spreadsheet")
     form.add_argument("--json", action="store_true", help="print one JSON object")
+    form.add_argument(
+        "--live",
+        action="store_true",
+        help="serve a page that follows a running sweep (default: the newest), until Control-C",
+    )
+    parser.add_argument("--port", type=int, help=f"port of --live (default: {LIVE_PORT})")
+    parser.add_argument("--host", help=f"address that --live listens on (default: {LIVE_HOST})")
     cli.add_data_arguments(parser)
     parser.set_defaults(dataset=None)  # the runs' own
     cli.add_store_arguments(parser)
     return parser
+
+
+def _check_live(args: argparse.Namespace) -> None:
+    """Check that flags were given that go with `--live`, or without it.
+
+    Raises:
+        InputError: others were.
+    """
+    if not args.live:
+        if args.port is not None or args.host is not None:
+            raise InputError("--port and --host are for --live: give that too")
+        return
+    if len(args.what) > 1:
+        raise InputError("--live follows one sweep: name one, or none for the newest")
+    if args.output or args.no_page or args.split != "valid" or _data(args) is not None:
+        raise InputError("--live takes only --port, --host and the store's flags")
+
+
+def _serve_live(
+    client: MlflowClient, experiment_id: str, name: str | None, args: argparse.Namespace
+) -> None:
+    """Serve the page of a sweep until Control-C."""
+    import uvicorn
+
+    from sweeps.reporting.live.app import make_app
+    from sweeps.reporting.live.live_report import LiveReport
+    from sweeps.serving.ports import address_of, bind, warn_if_open
+    from sweeps.tracking.queries import find_sweep, running_sweep
+
+    name = name or running_sweep(client, [experiment_id])
+    report = LiveReport(client, find_sweep(client, [experiment_id], name))
+    host, port = args.host or LIVE_HOST, LIVE_PORT if args.port is None else args.port
+    with bind(host, port) as listening:
+        warn_if_open(host)
+        app = make_app(report, host)
+        # From here on requests wait until they are answered.
+        listening.listen()
+        print(f"{address_of(host, port)}  (follows {report.name}; Control-C ends it)", flush=True)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=_STOP_SECONDS
+        )
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
 
 
 def _find(client: MlflowClient, experiment_id: str, name: str | None) -> Run:

@@ -50,6 +50,23 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep was asked to do.
+
+    Attributes:
+        objective: what it goes by.
+        space: what it searches.
+        asked: trials that the search is to have; None if that is not known.
+        time_budget: seconds that it has; None where there is no budget.
+    """
+
+    objective: Objective
+    space: SearchSpace
+    asked: int | None = None
+    time_budget: float | None = None
+
+
+@dataclass(frozen=True)
 class SweepData:
     """A sweep as read from its runs.
 
@@ -188,20 +205,59 @@ def read_sweep(client: MlflowClient, run: Run) -> SweepData:
     Raises:
         InputError: the sweep's run lacks its objective or its space.
     """
+    plan = read_plan(client, run)
+    everything = trials_of(client, run)
+    curves = {
+        trial.run_id: intermediate_values(client, trial.run_id, plan.objective)
+        for trial in everything
+        if trial.role == "trial"
+    }
+    return sweep_data(run, plan, everything, curves)
+
+
+def read_plan(client: MlflowClient, run: Run) -> SweepPlan:
+    """Read what a sweep was asked to do.
+
+    Args:
+        client: client of the store.
+        run: the sweep's run.
+
+    Raises:
+        InputError: the sweep's run lacks its objective or its space.
+    """
     name = run.data.tags["sweep.name"]
     if "objective" not in run.data.params:
         raise InputError(f"the sweep {name} was interrupted before it wrote its objective")
-    objective = cast(Objective, run.data.params["objective"])
-    everything = trials_of(client, run)
-    trials = [trial for trial in everything if trial.role == "trial"]
     space = load_yaml(artifact_text(client, run.info.run_id, "space.yaml")) or {}
+    return SweepPlan(
+        objective=cast(Objective, run.data.params["objective"]),
+        space=SearchSpace.from_mapping(space, f"the space of the sweep {name}"),
+        **_asked(client, run),
+    )
+
+
+def sweep_data(
+    run: Run,
+    plan: SweepPlan,
+    everything: Sequence[TrialRecord],
+    curves: Mapping[str, dict[int, float]],
+) -> SweepData:
+    """Return a sweep from what was read of it.
+
+    Args:
+        run: the sweep's run.
+        plan: what it was asked to do.
+        everything: all its other runs, in the order of `trials_of`.
+        curves: of each trial's run, values of the objective by training examples seen.
+    """
+    objective = plan.objective
     chosen = chosen_run(everything, objective)
     confirms = confirmation_key(trial_number(chosen), 0)[:-1] if chosen else ""
     return SweepData(
         run=run,
         objective=objective,
-        space=SearchSpace.from_mapping(space, f"the space of the sweep {name}"),
-        trials=trials,
+        space=plan.space,
+        trials=[trial for trial in everything if trial.role == "trial"],
         finals=[trial for trial in everything if trial.role in ("finalist", "refit", "ensemble")],
         baselines=[trial for trial in everything if trial.role == "baseline"],
         confirmations=[
@@ -212,10 +268,9 @@ def read_sweep(client: MlflowClient, run: Run) -> SweepData:
             # A resumed sweep may have had another winner before.
             and str(trial.key).startswith(confirms)
         ],
-        curves={
-            trial.run_id: intermediate_values(client, trial.run_id, objective) for trial in trials
-        },
-        **_asked(client, run),
+        curves=dict(curves),
+        asked=plan.asked,
+        time_budget=plan.time_budget,
     )
 
 

@@ -1,8 +1,8 @@
 """The report's page: one HTML file with all in it, that opens anywhere and asks for nothing.
 
 Texts, labels and names come from data that anyone may have written. The template escapes all of
-them; only the figures' SVG is inserted unescaped, which an XML writer made. The page's own
-policy lets no script run but the one below, and nothing be fetched.
+them; only the figures' SVG is inserted unescaped, whose writers escape what they are given. The
+page's own policy lets no script run but the one below, and nothing be fetched.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -33,6 +34,7 @@ class Section:
         anchor: its address within the page.
         title: its heading.
         text: paragraphs.
+        picture: an SVG element that is shown before the tables.
         tables: shown before the figures.
         figures: drawn, or with notes that say why not.
         mistakes: texts that a model got wrong.
@@ -42,6 +44,7 @@ class Section:
     anchor: str
     title: str
     text: Sequence[str] = ()
+    picture: Markup | None = None
     tables: Sequence[PageTable] = ()
     figures: Sequence[ReportFigure] = ()
     mistakes: Sequence[Mistake] = ()
@@ -87,22 +90,54 @@ class Report:
 
     def html(self) -> bytes:
         """Return the page, UTF-8."""
-        script = (_FOLDER / "report.js").read_text("utf-8")
-        style = (_FOLDER / "report.css").read_text("utf-8")
-        drawn = {figure.name: Markup(figure.svg()) for figure in self.figures}
-        page = _template().render(
+        script = template_text("report.js")
+        page = template("report.html").render(
             report=self,
-            drawn=drawn,
-            style=Markup(style),
+            drawn=_drawn(self.figures),
+            style=Markup(template_text("report.css")),
             script=Markup(script),
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            script_hash=script_hash(script),
         )
         # A lone surrogate in a text can't be written; a question mark stands for it.
         return page.encode("utf-8", "replace")
 
+    def head_html(self) -> str:
+        """Return the head of the page: its title, its warnings, its facts."""
+        return str(_parts().head(self))
+
+
+def section_html(section: Section) -> str:
+    """Return a section as an element of a page, its figures drawn."""
+    return str(_parts().part(section, _drawn(section.figures)))
+
+
+def script_hash(script: str) -> str:
+    """Return what a Content-Security-Policy names a script by."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def template_text(name: str) -> str:
+    """Return a file of the templates as it is."""
+    return (_FOLDER / name).read_text("utf-8")
+
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """Return a template of the pages."""
+    return _environment().get_template(name)
+
+
+def _drawn(figures: Sequence[ReportFigure]) -> dict[str, Markup]:
+    return {each.name: Markup(each.svg()) for each in figures if each.drawing is not None}
+
+
+def _parts() -> Any:
+    """Return the macros of the parts of a page."""
+    return template("parts.html").module
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -111,4 +146,4 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.globals["shaded"] = shaded
-    return environment.get_template("report.html")
+    return environment

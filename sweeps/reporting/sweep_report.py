@@ -51,18 +51,10 @@ def sweep_report(
     """
     return Report(
         title=f"Sweep {record.name}",
-        subtitle=_subtitle(record),
-        facts=_facts(record, predictions),
+        subtitle=subtitle(record),
+        facts=facts(record, predictions),
         sections=[
-            Section(
-                "leaderboard",
-                "Leaderboard",
-                text=[
-                    f"All trials, the best by {record.objective} first; baselines come last. A "
-                    "click on a heading sorts. A setting that had no effect in a trial is empty."
-                ],
-                tables=[leaderboard_table(record)],
-            ),
+            leaderboard_section(record),
             *(Section(each.anchor, each.title, figures=each.figures(record)) for each in SECTIONS),
             *winner_sections(record, predictions),
             Section(
@@ -72,8 +64,17 @@ def sweep_report(
                 commands=_commands(record, store, experiment),
             ),
         ],
-        warnings=_warnings(record),
+        warnings=[*_state_warning(record), *warnings_of(record)],
     )
+
+
+def leaderboard_section(record: SweepData) -> Section:
+    """Return the leaderboard of a page, and how to read it."""
+    reading = (
+        f"All trials, the best by {record.objective} first; baselines come last. A "
+        "click on a heading sorts. A setting that had no effect in a trial is empty."
+    )
+    return Section("leaderboard", "Leaderboard", text=[reading], tables=[leaderboard_table(record)])
 
 
 def leaderboard_table(record: SweepData) -> PageTable:
@@ -136,7 +137,8 @@ def _order(value: object) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _subtitle(record: SweepData) -> str:
+def subtitle(record: SweepData) -> str:
+    """Return what a sweep searched, how, and on what, in a line."""
     params = record.run.data.params
     searched = len(record.space.dimensions)
     return (
@@ -146,8 +148,9 @@ def _subtitle(record: SweepData) -> str:
     )
 
 
-def _facts(record: SweepData, predictions: Predictions | str) -> list[Fact]:
-    facts = []
+def facts(record: SweepData, predictions: Predictions | str) -> list[Fact]:
+    """Return the values at the head of a report; the arguments are those of `sweep_report`."""
+    found = []
     winner = record.winner
     if winner is not None:
         accuracy = winner.metrics["best/valid/accuracy"]
@@ -157,16 +160,16 @@ def _facts(record: SweepData, predictions: Predictions | str) -> list[Fact]:
             note += f"; 95% interval {low:.3f} to {high:.3f}, not counting that it was chosen"
         if record.objective != "valid/accuracy":
             value = winner.metrics[record.best_key]
-            facts.append(Fact(f"best {record.objective}", f"{value:.4f}", "what it was chosen by"))
-        facts.append(Fact("validation accuracy of the winner", f"{accuracy:.4f}", note))
+            found.append(Fact(f"best {record.objective}", f"{value:.4f}", "what it was chosen by"))
+        found.append(Fact("validation accuracy of the winner", f"{accuracy:.4f}", note))
         if "test/accuracy" in winner.metrics:
             tested = winner.metrics["test/accuracy"]
-            facts.append(
+            found.append(
                 Fact("its test accuracy", f"{tested:.4f}", "scored once, after the choice")
             )
         compared = ClassicalComparison.from_metrics(record.run.data.metrics)
         if compared is not None:
-            facts.append(
+            found.append(
                 Fact(
                     "against nb-logistic",
                     f"{compared.difference * 100:+.2f} points",
@@ -176,37 +179,42 @@ def _facts(record: SweepData, predictions: Predictions | str) -> list[Fact]:
             )
     if record.confirmations:
         again = confirmed(record)
-        facts.append(
+        found.append(
             Fact(
                 "test accuracy over seeds",
                 str(again.spreads.get("test/accuracy", "–")),
                 f"the winner's settings with {counted(again.seeds, 'other seed')}",
             )
         )
-    facts.append(Fact("trials", str(len(record.trials)), present_counts(record.outcomes)))
+    found.append(Fact("trials", str(len(record.trials)), present_counts(record.outcomes)))
     info = record.run.info
     if info.end_time is not None:
         time = duration((info.end_time - info.start_time) / 1000)
         budget = record.time_budget
         note = "" if budget is None else f"; time budget of the search: {duration(budget)}"
-        facts.append(Fact("time", time, f"state: {_state(record)}{note}"))
+        found.append(Fact("time", time, f"state: {_state(record)}{note}"))
     seen = [max(curve) for curve in record.curves.values() if curve]
     if "completed" in record.outcomes and {"stopped_early", "out_of_time"} & set(record.outcomes):
         share = sum(seen) / (len(seen) * max(seen))
-        facts.append(
+        found.append(
             Fact("training done", f"{share:.0%}", "of what all trials at full length would take")
         )
-    return facts
+    return found
 
 
 def _state(record: SweepData) -> str:
     return record.run.data.tags.get("sweep.state", "unknown")
 
 
-def _warnings(record: SweepData) -> list[str]:
+def _state_warning(record: SweepData) -> list[str]:
+    if _state(record) == "finished":
+        return []
+    return [f"The sweep is {_state(record)}: its state when this was made."]
+
+
+def warnings_of(record: SweepData) -> list[str]:
+    """Return what stands before all else in a report, beside the sweep's state."""
     warnings = []
-    if _state(record) != "finished":
-        warnings.append(f"The sweep is {_state(record)}: its state when this was made.")
     if record.cut_short:
         warnings.append(record.cut_short)
     failed = record.outcomes.get("failed", 0)

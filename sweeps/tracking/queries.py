@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -88,10 +88,25 @@ def search_runs(
 
 def sweep_run(client: MlflowClient, experiment_ids: Sequence[str], name: str | None) -> Run | None:
     """Return the run of the sweep of that name, or of the newest; None if there is none."""
-    named = "" if name is None else f" and tags.`sweep.name` = '{_quoted(name)}'"
+    return _newest_sweep(
+        client,
+        experiment_ids,
+        "" if name is None else f" and tags.`sweep.name` = '{_quoted(name)}'",
+    )
+
+
+def running_sweep(client: MlflowClient, experiment_ids: Sequence[str]) -> str | None:
+    """Return the name of the newest sweep that is running; None if there is none."""
+    run = _newest_sweep(client, experiment_ids, " and attributes.status = 'RUNNING'")
+    return None if run is None else run.data.tags.get("sweep.name")
+
+
+def _newest_sweep(
+    client: MlflowClient, experiment_ids: Sequence[str], condition: str
+) -> Run | None:
     found = client.search_runs(
         list(experiment_ids),
-        f"tags.`sweep.role` = 'sweep'{named}",
+        f"tags.`sweep.role` = 'sweep'{condition}",
         max_results=1,
         order_by=["attributes.start_time DESC"],
     )
@@ -124,14 +139,25 @@ def _hint(client: MlflowClient, experiment_ids: Sequence[str], name: str) -> str
     return f"; the newest is {names[0]}" if names else "; python -m sweeps.launch makes one"
 
 
-def trials_of(client: MlflowClient, sweep: Run) -> list[TrialRecord]:
-    """Return a sweep's trials by number, then by name its finalists, its refit and the others."""
+def trials_of(client: MlflowClient, sweep: Run, status: str | None = None) -> list[TrialRecord]:
+    """Return a sweep's trials by number, then by name its finalists, its refit and the others.
+
+    Args:
+        client: client of the store.
+        sweep: the sweep's run.
+        status: only the runs of this MLflow status; None: all.
+    """
+    with_status = "" if status is None else f" and attributes.status = '{status}'"
     runs = search_runs(
         client,
         [sweep.info.experiment_id],
-        f"tags.`mlflow.parentRunId` = '{sweep.info.run_id}'",
+        f"tags.`mlflow.parentRunId` = '{sweep.info.run_id}'{with_status}",
     )
-    trials = [_trial(run) for run in runs if run.data.tags.get("sweep.role") in ROLES]
+    return in_order(trial_record(run) for run in runs if run.data.tags.get("sweep.role") in ROLES)
+
+
+def in_order(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Return the runs of a sweep by role, and those of a role by number or name."""
     return sorted(trials, key=lambda trial: (ROLES.index(trial.role), trial.key))
 
 
@@ -315,7 +341,8 @@ def _columns(rows: list[dict[str, Any]]) -> list[str]:
     return [*first, *metrics, *others, *last]
 
 
-def _trial(run: Run) -> TrialRecord:
+def trial_record(run: Run) -> TrialRecord:
+    """Return what MLflow has of a trial, or of another run of a sweep."""
     tags = run.data.tags
     role = tags["sweep.role"]
     models = run.outputs.model_outputs if run.outputs else []
