@@ -8,7 +8,7 @@ trials of one budget, and by two of Optuna's evaluators, which ask different que
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -57,19 +57,28 @@ def importances(record: SweepData, budget: Budget) -> Importances | None:
     """Return the importances among the trials of a budget; None where they can't be
     estimated.
 
-    They can't for fewer than `LEAST_TRIALS`, for values that are all the same, and where nothing
-    was searched.
+    They can't for fewer than `LEAST_TRIALS`, for values that are all the same, and where all
+    settings are.
     """
     settings = {trial.key: record.settings_of(trial) for trial in record.trials}
     values = {key: value for key, value in budget.values.items() if settings[key]}
-    if len(values) < LEAST_TRIALS or len(set(values.values())) < 2:
+    compared = [settings[key] for key in values]
+    if len(values) < LEAST_TRIALS or len(set(values.values())) < 2 or not _varied(compared):
         return None
     study = _study(record, {key: settings[key] for key in values}, values)
+    in_all = [name for name in _varied(compared) if all(name in each for each in compared)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        variance = _shares(study, FanovaImportanceEvaluator(seed=_SEED))
+        # Its trees can't be grown where each setting that all trials have is the same in all.
+        variance = _shares(study, FanovaImportanceEvaluator(seed=_SEED)) if in_all else {}
         best = _shares(study, PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE))
     return Importances(budget, variance, best)
+
+
+def _varied(settings: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return the hyperparameters of which trials have different values."""
+    names = dict.fromkeys(name for each in settings for name in each)
+    return [n for n in names if len({repr(each[n]) for each in settings if n in each}) > 1]
 
 
 def _shares(study: optuna.Study, evaluator: BaseImportanceEvaluator) -> dict[str, float]:
