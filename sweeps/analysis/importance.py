@@ -8,7 +8,7 @@ trials of one budget, and by two of Optuna's evaluators, which ask different que
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import optuna
@@ -60,22 +60,24 @@ def importances(record: SweepData, budget: Budget) -> Importances | None:
     They can't for fewer than `LEAST_TRIALS`, for values that are all the same, and where all
     settings are.
     """
-    settings = {trial.key: record.settings_of(trial) for trial in record.trials}
-    values = {key: value for key, value in budget.values.items() if settings[key]}
-    compared = [settings[key] for key in values]
-    if len(values) < LEAST_TRIALS or len(set(values.values())) < 2 or not _varied(compared):
+    searched = {trial.key: record.settings_of(trial) for trial in record.trials}
+    values = {key: value for key, value in budget.values.items() if searched[key]}
+    settings = {key: searched[key] for key in values}
+    varied = _varied(settings.values())
+    if len(values) < LEAST_TRIALS or len(set(values.values())) < 2 or not varied:
         return None
-    study = _study(record, {key: settings[key] for key in values}, values)
-    in_all = [name for name in _varied(compared) if all(name in each for each in compared)]
+    study = _study(record, settings, values)
+    is_varied_in_all = any(all(name in each for each in settings.values()) for name in varied)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         # Its trees can't be grown where each setting that all trials have is the same in all.
-        variance = _shares(study, FanovaImportanceEvaluator(seed=_SEED)) if in_all else {}
+        fanova = FanovaImportanceEvaluator(seed=_SEED)
+        variance = _shares(study, fanova) if is_varied_in_all else {}
         best = _shares(study, PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE))
     return Importances(budget, variance, best)
 
 
-def _varied(settings: Sequence[Mapping[str, object]]) -> list[str]:
+def _varied(settings: Collection[Mapping[str, object]]) -> list[str]:
     """Return the hyperparameters of which trials have different values."""
     names = dict.fromkeys(name for each in settings for name in each)
     return [n for n in names if len({repr(each[n]) for each in settings if n in each}) > 1]

@@ -76,7 +76,7 @@ def test_a_folder_without_quantization_is_a_copy(model, tmp_path, capsys):
     assert "over 200 texts: 0\n" in capsys.readouterr().out
     for path in model.iterdir():
         assert (tmp_path / "copy" / path.name).read_bytes() == path.read_bytes()
-        # Whoever serves it may be another user.
+        # Another user may serve it.
         assert (tmp_path / "copy" / path.name).stat().st_mode & 0o044 == 0o044
 
 

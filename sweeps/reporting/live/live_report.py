@@ -18,6 +18,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from sentiment.objective import best
 from sentiment.tracking.provenance import is_alive
 from sentiment.tracking.store_errors import store_error
 from sentiment.wording import counted
@@ -40,7 +41,7 @@ _NOT_YET = "what the winner predicts is shown when the sweep has ended"
 
 
 class LiveReport:
-    """What a browser is told of a sweep; threads may ask at the same time."""
+    """A sweep as its page shows it; threads may ask at the same time."""
 
     def __init__(
         self, client: MlflowClient, run: Run, now: Callable[[], float] = time.monotonic
@@ -96,14 +97,19 @@ class LiveReport:
         with tempfile.TemporaryDirectory() as scratch:
             return Path(self._client.download_artifacts(run_id, REPORT_FILE, scratch)).read_bytes()
 
+    def _is_reported(self) -> bool:
+        """Whether the sweep's artifacts hold its report."""
+        files = self._client.list_artifacts(self._reader.run.info.run_id)
+        return any(file.path == REPORT_FILE for file in files)
+
     def _update(self) -> None:
         """Read the record and make the parts anew if it has changed; the lock is held."""
         reader = self._reader
         try:
             reader.read()
-            self._has_report = _state(reader) == "ended" and any(
-                file.path == REPORT_FILE
-                for file in self._client.list_artifacts(reader.run.info.run_id)
+            # Once found, the artifacts are not listed again at each question.
+            self._has_report = _state(reader) == "ended" and (
+                self._has_report or self._is_reported()
             )
         except Exception as error:
             reason = store_error(error)
@@ -194,15 +200,14 @@ def history_part(data: SweepData) -> str:
 
 def running_table(data: SweepData) -> PageTable:
     """Return the runs that train now."""
-    better = max if data.sign > 0 else min
     rows = []
     for trial in data.everything:
         if trial.outcome is not None:
             continue
         curve = data.curves.get(trial.run_id, {})
         last = trial.metrics.get(data.objective)
-        best = better(curve.values()) if curve else last
-        numbers = [(last, ".4f"), (best, ".4f"), (trial.metrics.get("epoch"), ".2f")]
+        reached = best(data.objective, curve.values()) if curve else last
+        numbers = [(last, ".4f"), (reached, ".4f"), (trial.metrics.get("epoch"), ".2f")]
         rows.append(
             [
                 Cell(trial.name if trial.role == "trial" else f"{trial.name} ({trial.role})"),
