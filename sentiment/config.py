@@ -24,6 +24,9 @@ from sentiment.io.yaml_numbers import load_yaml
 Objective = Literal["valid/accuracy", "valid/loss", "valid/f1"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
+STARTS_OF_PRETRAINING = ("word2vec", "fasttext", "random")
+"""Values of `embedding` that a pretraining can start from: their vectors have `embedding_dim`."""
+
 # What arrays of 32 bits can count, and layers that no machine of today holds.
 _LARGEST = 2**31 - 1
 _WIDEST = 2**16
@@ -171,6 +174,15 @@ class TrainingConfig(Section):
     max_steps: int = Field(
         0, ge=0, le=_LARGEST, description="end after that many steps; 0: no limit"
     )
+    pretraining: Literal["none", "lm"] = Field(
+        "none",
+        description="lm: embedding and recurrent layers start from language models trained on the "
+        "texts of train and, where there are some, those without labels; with both directions "
+        "each has half of embedding_dim",
+    )
+    pretraining_epochs: float = Field(
+        3.0, gt=0, description="passes of the language models over these texts"
+    )
     objective: Objective = Field("valid/accuracy", description="what the best checkpoint goes by")
     precision: Precision = Field(
         "auto",
@@ -199,6 +211,23 @@ class Config(Section):
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _pretraining_has_vectors_to_start_from(self) -> Self:
+        if self.training.pretraining == "none":
+            return self
+        if self.model.embedding not in STARTS_OF_PRETRAINING:
+            raise ValueError(
+                f"pretraining={self.training.pretraining} starts from vectors of embedding_dim: "
+                f"set embedding={', '.join(STARTS_OF_PRETRAINING[:-1])} or "
+                f"{STARTS_OF_PRETRAINING[-1]}, not {self.model.embedding}"
+            )
+        if self.model.bidirectional and self.model.embedding_dim % 2:
+            raise ValueError(
+                f"pretraining={self.training.pretraining} gives each direction half of "
+                f"embedding_dim, which {self.model.embedding_dim} has not: take an even number"
+            )
+        return self
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> Config:

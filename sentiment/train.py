@@ -118,7 +118,8 @@ def _train_recorded(config: Config, data: DataConfig, args: argparse.Namespace) 
     if unsplit is not None:
         print(f"warning: {unsplit}", file=sys.stderr)
     branch = prepared.ngrams_for(config)
-    trainer = Trainer(config, corpus, vectors, device, args.threads, branch)
+    start = prepared.pretrained_for(config)
+    trainer = Trainer(config, corpus, vectors, device, args.threads, branch, start)
     dataset = prepared.dataset
     share = coverage(vectors, trainer.vocabulary.size)
     _print_model(trainer, dataset, vectors, share)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
 
-from sentiment.config import ModelConfig, TextConfig, unknown_name
+from sentiment.config import Config, ModelConfig, TextConfig, unknown_name
 from sentiment.data.corpus import Corpus, text_key
 from sentiment.embeddings.alignment import align, align_ngrams
 from sentiment.embeddings.catalog import DOWNLOADS, load_file, load_named, packaged_glove
@@ -46,6 +46,17 @@ class VectorSpec(NamedTuple):
     source: str
     dim: int
     lower_case_backup: bool = False
+
+    @classmethod
+    def of_config(cls, config: Config) -> VectorSpec:
+        """Return what settings ask for; with pretraining that is nothing: it brings the vectors.
+
+        Raises:
+            InputError: there is no such source.
+        """
+        if config.training.pretraining != "none":
+            return cls("random", 0)
+        return cls.of(config.model)
 
     @classmethod
     def of(cls, model: ModelConfig) -> VectorSpec:

@@ -208,7 +208,7 @@ class PackedRNN(nn.Module):
             outputs = _KERNELS[self.cell](inputs.view(*shape, -1), start, weights, *options)[0]
         outputs = outputs.flatten(0, 1)
         if not layout.rectangular:
-            outputs = _Gather.apply(outputs, layout.padded_index)
+            outputs = gather(outputs, layout.padded_index)
         return outputs.to(inputs.dtype)
 
     def _precision(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
@@ -240,6 +240,12 @@ class _Select(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (inverse,) = ctx.saved_tensors
         return gradient.index_select(0, inverse), None, None
+
+
+def gather(inputs: Tensor, index: Tensor) -> Tensor:
+    """Select rows (N,) of (M, F), each at most once."""
+    gathered: Tensor = _Gather.apply(inputs, index)
+    return gathered
 
 
 class _Gather(torch.autograd.Function):

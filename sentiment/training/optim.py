@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any
 
 import torch
 from torch.optim import lr_scheduler
 
 from sentiment.config import TrainingConfig
+from sentiment.nn.eager_optimizer import eager
 
 WARM_UP = 0.1
 """Share of the steps in which one-cycle's rate rises: short, so that early rungs can compare."""
@@ -38,19 +37,6 @@ def make_optimizer(
             return eager(torch.optim.RMSprop)(
                 trained, rate, momentum=config.momentum, weight_decay=decay, foreach=True
             )
-
-
-@cache
-def eager(kind: type[torch.optim.Optimizer]) -> Any:
-    """Return a class of torch's optimizers without the wrappers for `torch.compile`.
-
-    They import torch's compiler, `torch._dynamo`, at the first use of an optimizer: 1.6 seconds of
-    a core in every process that trains, as much as all the rest of torch. Nothing here is compiled.
-    """
-    wrapped = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
-    methods = {name: inspect.unwrap(getattr(kind, name)) for name in wrapped}
-    methods["step"] = torch.no_grad()(inspect.unwrap(kind.step))
-    return type(kind.__name__, (kind,), methods)
 
 
 def make_schedule(

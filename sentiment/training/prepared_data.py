@@ -1,4 +1,4 @@
-"""All that models of one data set share: encoded corpora, word vectors, n-gram branches."""
+"""All that models of one data set share: corpora, word vectors, n-grams, pretrained layers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sentiment.data.datasets import DataConfig, Dataset, load_dataset
 from sentiment.embeddings.sources import VectorSpec, WordVectors, load_many
 from sentiment.ngrams.blend import Blend
 from sentiment.ngrams.fit import FittedNgrams, load_ngrams, ngram_key
+from sentiment.pretraining.pretrained import PretrainedLayers, load_pretrained, pretraining_key
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class PreparedData:
         ngrams: n-gram branches by `ngram_key`.
         blends: by the settings' fingerprint, how their branch is blended with the RNN where there
             is no validation split.
+        pretrained: layers that models start from, by `pretraining_key`.
     """
 
     dataset: Dataset
@@ -31,6 +33,7 @@ class PreparedData:
     vectors: dict[tuple[str, VectorSpec], WordVectors | None]
     ngrams: dict[str, FittedNgrams] = field(default_factory=dict, kw_only=True)
     blends: dict[str, Blend] = field(default_factory=dict, kw_only=True)
+    pretrained: dict[str, PretrainedLayers] = field(default_factory=dict, kw_only=True)
 
     def for_config(self, config: Config) -> tuple[Corpus, WordVectors | None]:
         """Return what a model of these settings is trained on.
@@ -39,7 +42,7 @@ class PreparedData:
             KeyError: `prepare` was not given such settings.
         """
         key = text_key(config.text)
-        return self.corpora[key], self.vectors[key, VectorSpec.of(config.model)]
+        return self.corpora[key], self.vectors[key, VectorSpec.of_config(config)]
 
     def ngrams_for(self, config: Config) -> FittedNgrams | None:
         """Return the n-gram branch of a model of these settings; None if it has none.
@@ -52,6 +55,15 @@ class PreparedData:
             return None
         fitted = self.ngrams[key]
         return replace(fitted, blend=self.blends.get(config.fingerprint, fitted.blend))
+
+    def pretrained_for(self, config: Config) -> PretrainedLayers | None:
+        """Return the layers that a model of these settings starts from; None without pretraining.
+
+        Raises:
+            KeyError: `prepare` was not given such settings.
+        """
+        key = pretraining_key(config)
+        return None if key is None else self.pretrained[key]
 
 
 def prepare(
@@ -71,6 +83,7 @@ def prepare(
 
     Raises:
         InputError: the data or a source of vectors is not as it should be.
+        TrainingError: a pretraining fails.
     """
     wanted: dict[str, set[VectorSpec]] = {}
     texts: dict[str, TextConfig] = {}
@@ -78,7 +91,7 @@ def prepare(
     for config in configs:
         key = text_key(config.text)
         texts[key] = config.text
-        wanted.setdefault(key, set()).add(VectorSpec.of(config.model))
+        wanted.setdefault(key, set()).add(VectorSpec.of_config(config))
         branch = ngram_key(config)
         if branch is not None:
             branches[branch] = config
@@ -93,4 +106,5 @@ def prepare(
         key: load_ngrams(corpora[text_key(config.text)], config, progress)
         for key, config in branches.items()
     }
-    return PreparedData(dataset, corpora, vectors, ngrams=ngrams)
+    pretrained = load_pretrained(corpora, configs, progress)
+    return PreparedData(dataset, corpora, vectors, ngrams=ngrams, pretrained=pretrained)

@@ -37,8 +37,8 @@ def refit_data(
 ) -> PreparedData:
     """Return the data of refits: train holds the texts of validation too, which is left out.
 
-    Vocabulary and word vectors stay those of train. The n-gram branch is counted and trained anew,
-    with the regularization and the blend that validation chose.
+    Vocabulary, word vectors and pretrained layers stay those of train. The n-gram branch is counted
+    and trained anew, with the regularization and the blend that validation chose.
 
     Args:
         prepared: data that the models were chosen on.
@@ -51,7 +51,7 @@ def refit_data(
         key = text_key(config.text)
         if key not in corpora:
             corpora[key] = _whole(prepared.corpora[key])
-        of_model = key, VectorSpec.of(config.model)
+        of_model = key, VectorSpec.of_config(config)
         vectors[of_model] = prepared.vectors[of_model]
         branch = ngram_key(config)
         if branch is not None:
@@ -59,7 +59,7 @@ def refit_data(
             held = Regularization(float(metadata[STRENGTH]), float(metadata.get(PRIOR, 1.0)))
             ngrams[branch] = load_ngrams(corpora[key], config, progress, held)
             blends[config.fingerprint] = Blend(*metadata[BLEND])
-    return PreparedData(prepared.dataset, corpora, vectors, ngrams=ngrams, blends=blends)
+    return replace(prepared, corpora=corpora, vectors=vectors, ngrams=ngrams, blends=blends)
 
 
 def _whole(corpus: Corpus) -> Corpus:

@@ -32,6 +32,7 @@ from sentiment.nn.devices import (
     release_memory,
 )
 from sentiment.objective import is_better
+from sentiment.pretraining.pretrained import PretrainedLayers
 from sentiment.training.adversarial import mean_norm, perturbation, tracked
 from sentiment.training.batch_plan import BatchPlan
 from sentiment.training.evaluation import (
@@ -91,6 +92,7 @@ class Trainer:
         device: torch.device | str = "cpu",
         threads: int = 1,
         ngrams: FittedNgrams | None = None,
+        pretrained: PretrainedLayers | None = None,
     ) -> None:
         """Make the model, the optimizer and the plan of batches.
 
@@ -101,11 +103,17 @@ class Trainer:
             device: where to train.
             threads: CPU threads.
             ngrams: the n-gram branch, where the settings ask for one.
+            pretrained: the layers that training starts from, where the settings ask for them.
 
         Raises:
             InputError: the settings don't fit the data.
-            ValueError: the settings ask for an n-gram branch and there is none, or reversed.
+            ValueError: the settings ask for an n-gram branch or pretrained layers and there are
+                none, or reversed.
         """
+        if (config.training.pretraining != "none") != (pretrained is not None):
+            raise ValueError(
+                f"pretraining={config.training.pretraining} does not fit what is given"
+            )
         if bool(config.model.ngrams) != (ngrams is not None):
             raise ValueError(f"ngrams={config.model.ngrams} does not fit the branch {ngrams}")
         self.config = config
@@ -131,6 +139,8 @@ class Trainer:
             vectors, known, dim, config.model.init_std, torch.default_generator
         )
         self.model = Classifier(config.model, len(self.vocabulary), dim, classes, matrix)
+        if pretrained is not None:
+            self.model.load_state_dict(pretrained.tensors(), strict=False)
         self._perturbation = training.adversarial_epsilon * mean_norm(self.model.embedding.weight)
         self.model.to(self.device)
         if self.dtype != torch.float32:

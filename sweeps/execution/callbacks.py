@@ -66,6 +66,7 @@ class TrackingCallback(tune.Callback):
         role: Role = "trial",
         keys: Mapping[int, str] | None = None,
         tags: Mapping[str, str] | None = None,
+        pretrained: Mapping[str, str] | None = None,
         ran_out: Callable[[str], bool] = lambda trial_id: False,
     ) -> None:
         """Start with no trials.
@@ -82,6 +83,7 @@ class TrackingCallback(tune.Callback):
             role: what the trials are to the sweep.
             keys: of trials that are known by a name rather than by their number.
             tags: further tags of their runs.
+            pretrained: names of the language models that trials start from; see `TrialRecorder`.
             ran_out: whether the time budget has ended a trial, by Ray's id of it.
         """
         self._recorder = TrialRecorder(
@@ -93,6 +95,7 @@ class TrackingCallback(tune.Callback):
             role=role,
             keys=keys,
             tags=tags,
+            pretrained=pretrained,
         )
         self._tracker = tracker
         self._view = view

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sentiment.config import Config, describe
+from sentiment.pretraining.pretrained import pretraining_key
 from sentiment.tracking.runs import run_parameters
 from sentiment.training.checkpoint import MODEL_FOLDER, read_notes
 from sweeps.console.progress import Progress, TrialState
 from sweeps.search.optuna_searcher import EndedTrial
-from sweeps.tracking.roles import Role
+from sweeps.tracking.roles import PRETRAINING_TAG, Role
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.outcomes import Outcome
 from sweeps.trials.protocol import EXAMPLES, FINISHED, PRECISION, RECURRENCE
@@ -51,6 +52,7 @@ class TrialRecorder:
         role: Role = "trial",
         keys: Mapping[int, str] | None = None,
         tags: Mapping[str, str] | None = None,
+        pretrained: Mapping[str, str] | None = None,
     ) -> None:
         """Start with no trials.
 
@@ -63,6 +65,8 @@ class TrialRecorder:
             role: what the trials are to the sweep.
             keys: of trials that are known by a name rather than by their number.
             tags: further tags of their runs.
+            pretrained: by `pretraining_key`, the names of the language models that trials start
+                from.
         """
         self._tracker = tracker
         self._progress = progress
@@ -72,6 +76,7 @@ class TrialRecorder:
         self._role: Role = role
         self._keys = dict(keys or {})
         self._tags = dict(tags or {})
+        self._pretrained = dict(pretrained or {})
 
     def begin(self, config: dict[str, Any]) -> TrialState:
         """Start the trial's run, unless that has happened; Ray skips it where a start fails."""
@@ -88,8 +93,13 @@ class TrialRecorder:
             state = TrialState(key, name, settings, checked.training.epochs)
             self._progress.trials[key] = state
             parameters = run_parameters(checked, self._dataset, self._fingerprint)
-            self._tracker.start_trial(key, parameters, name, role=self._role, tags=self._tags)
+            tags = self._tags | self._names_of_pretraining(checked)
+            self._tracker.start_trial(key, parameters, name, role=self._role, tags=tags)
         return state
+
+    def _names_of_pretraining(self, config: Config) -> dict[str, str]:
+        key = pretraining_key(config)
+        return {} if key is None else {PRETRAINING_TAG: self._pretrained[key]}
 
     def state_of(self, config: Mapping[str, Any]) -> TrialState:
         """Return the state of a trial that has begun, by its configuration."""

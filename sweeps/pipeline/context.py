@@ -19,7 +19,7 @@ from sweeps.pipeline.resume import ResumedSweep
 from sweeps.search.cost_model import TrialCost
 from sweeps.search.rungs import Rungs
 from sweeps.search.study_location import StudyLocation
-from sweeps.space.hyperparameters import NOT_RANGES
+from sweeps.space.hyperparameters import NOT_RANGES, OF_PRETRAINING, PRETRAINING
 from sweeps.space.space import SearchSpace
 from sweeps.terminal import notify
 from sweeps.trials.checkpoint_storage import Storage
@@ -95,8 +95,19 @@ class SweepContext:
         return self.resumed.ended_runs(role) if self.resumed else frozenset()
 
     def configs(self) -> list[Config]:
-        """Return a configuration for each corpus and each word vectors that trials may need."""
-        configs = [Config.from_flat(each) for each in self.space.combinations(NOT_RANGES)]
+        """Return a configuration for all that trials may need: corpora, vectors, pretrained layers.
+
+        Raises:
+            InputError: what names a pretrained layer is searched over a range.
+        """
+        names = (*NOT_RANGES, *OF_PRETRAINING) if self.space.pretrains else NOT_RANGES
+        try:
+            configs = [Config.from_flat(each) for each in self.space.combinations(names)]
+        except ValueError as error:
+            raise InputError(
+                f"the space: {error}, and each value would need a language model of its own "
+                f"({PRETRAINING}): write a choice"
+            ) from None
         if self.settings.baselines:
             configs += [recipe.config for recipe in self.recipes]
         return configs

@@ -12,12 +12,14 @@ from sweeps.pipeline.stages import (
     classical,
     ensemble,
     finalists,
+    pretraining,
     refit,
     search_plan,
     seed_replicates,
 )
 
 PLANS = (
+    pretraining.plan,
     search_plan.plan,
     finalists.plan,
     ensemble.plan,

@@ -103,6 +103,22 @@ class Estimator:
             seconds.append(examples * self._cost(settings) / self._speed)
         return _makespan(seconds, self._workers.count)
 
+    def pretraining(self, models: Iterable[Mapping[str, Any]], texts: int) -> float:
+        """Return the seconds of language models, as many at once as there are workers.
+
+        Args:
+            models: the settings of a classifier for each of its directions, all of them.
+            texts: that they are trained on, about as long as those of train.
+        """
+        seconds = []
+        for settings in models:
+            directions = 1 + settings["bidirectional"]
+            dim = settings["embedding_dim"] // directions
+            one = {**settings, "bidirectional": False, "embedding_dim": dim}
+            examples = settings["pretraining_epochs"] * texts
+            seconds.append(examples * self._cost(one) / self._speed)
+        return _makespan(seconds, self._workers.count)
+
     def _mean(self, space: SearchSpace) -> float:
         """Return the operations of a training example, averaged over random settings."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -17,6 +17,7 @@ from sweeps.pipeline.context import SweepContext
 from sweeps.search.list_searcher import ListSearcher
 from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.schedulers import make_scheduler
+from sweeps.tracking.pretraining import run_keys
 from sweeps.tracking.roles import Role
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.checkpoint_storage import Storage
@@ -168,6 +169,7 @@ class Executor:
             role=role,
             keys=keys,
             tags=tags,
+            pretrained=run_keys(self._prepared.pretrained),
             ran_out=optuna.ran_out if optuna else lambda _: False,
         )
         ended = optuna.ended() if optuna else []

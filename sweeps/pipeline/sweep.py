@@ -34,6 +34,7 @@ from sweeps.reporting import notes
 from sweeps.search.warm_start import PastTrial
 from sweeps.signals import interruptible
 from sweeps.tracking.orphans import close_orphans
+from sweeps.tracking.pretraining import record_language_models
 from sweeps.tracking.runs_view import keep_trials_view
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.workspace import Workspace
@@ -106,6 +107,7 @@ def _run_recorded(
         _notify_start(context, tracker)
         subject = subject_of(context, tracker)
         executor = Executor(context, tracker, prepared, checkpoints)
+        record_language_models(tracker, prepared.pretrained, context.dataset)
         running = RunningSweep(context, workspace, tracker, executor, subject, warnings)
         _describe_start(running)
         result, choice = _run_stages(running, past)

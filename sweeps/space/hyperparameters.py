@@ -35,6 +35,22 @@ NOT_RANGES: tuple[str, ...] = (
 )
 """Each value of these needs a corpus or vectors of its own, built before the first trial."""
 
+PRETRAINING = "pretraining"
+OF_PRETRAINING: tuple[str, ...] = (
+    PRETRAINING,
+    "pretraining_epochs",
+    "cell",
+    "layers",
+    "bidirectional",
+    "hidden_dim",
+    "init_std",
+    "vocabulary_size",
+    "min_count",
+    "max_length",
+    "truncation",
+)
+"""With pretraining, each value of these too needs language models of its own."""
+
 
 def check_name(name: Any, source: str) -> None:
     """Check that a name is that of a hyperparameter which may differ between trials.

@@ -30,6 +30,7 @@ from sweeps.space.dimensions import (
 from sweeps.space.enqueued import ENQUEUE, check_enqueued, fitting, parse_enqueued
 from sweeps.space.hyperparameters import (
     BY_FLAG,
+    PRETRAINING,
     adapter_of,
     check_name,
     default_of,
@@ -231,6 +232,11 @@ class SearchSpace:
         resting = {name: self.fixed.get(name, default_of(name)) for name in names}
         settings = [{name: taken.get(name, resting[name]) for name in names} for taken in found]
         return list({tuple(each.values()): each for each in settings}.values())
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether trials may start from pretrained layers."""
+        return any(value != "none" for value in self.values(PRETRAINING))
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the whole space as the contents of a space file without `base`."""

@@ -149,7 +149,8 @@ class TrialWorker(tune.Trainable):
         corpus, vectors = self._prepared.for_config(settings)
         device = pick_device("cuda" if ray.get_gpu_ids() else "cpu")
         branch = self._prepared.ngrams_for(settings)
-        trainer = Trainer(settings, corpus, vectors, device, self._threads, branch)
+        start = self._prepared.pretrained_for(settings)
+        trainer = Trainer(settings, corpus, vectors, device, self._threads, branch, start)
         self._trainer = trainer
         self._results = []
         self._reported = True

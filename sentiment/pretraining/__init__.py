@@ -1,0 +1,1 @@
+"""Language models trained on texts without their labels, from which a classifier starts."""
