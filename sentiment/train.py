@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sentiment import cli
 from sentiment.config import Config, describe, parse_assignments
 from sentiment.errors import InputError
-from sentiment.recipes.recipe import Recipe, baseline_recipes, load_recipe
+from sentiment.recipes.recipe import Recipe, load_recipe, whole_recipes
 from sentiment.wording import counted
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     """Train, print a line an evaluation, and record the run."""
     args = _parser().parse_args(argv)
     if args.list_recipes:
-        for recipe in baseline_recipes():
+        for recipe in whole_recipes():
             print(f"{recipe.name:<16} {recipe.description}")
         return
     if args.threads < 1:

@@ -23,12 +23,14 @@ class Recipe:
         description: one line: the system and the accuracy reported for it.
         settings: hyperparameters by name.
         validation_share: share of the training reviews held back, where it is the recipe's own.
+        baseline: whether it is a system of a tutorial, for sweeps to be compared with.
     """
 
     name: str
     description: str
     settings: dict[str, Any]
     validation_share: float | None = None
+    baseline: bool = True
 
     @property
     def config(self) -> Config:
@@ -55,9 +57,14 @@ def load_recipe(name: str) -> Recipe:
     base = load_recipe(written["base"]) if "base" in written else None
     share = written.get("validation_share", base.validation_share if base else None)
     settings = {**(base.settings if base else {}), **written["settings"]}
-    return Recipe(name, written["description"], settings, share)
+    return Recipe(name, written["description"], settings, share, written.get("baseline", True))
+
+
+def whole_recipes() -> list[Recipe]:
+    """Return the recipes of whole systems: all but the one that only holds what some share."""
+    return [load_recipe(name) for name in recipe_names() if name != _SHARED]
 
 
 def baseline_recipes() -> list[Recipe]:
-    """Return the recipes of whole systems: all but the one that only holds what they share."""
-    return [load_recipe(name) for name in recipe_names() if name != _SHARED]
+    """Return the recipes of the tutorials' systems."""
+    return [recipe for recipe in whole_recipes() if recipe.baseline]

@@ -46,7 +46,7 @@ from sweeps.space.dimensions import (
 from sweeps.space.enqueued import ENQUEUE, check_enqueued, fitting, parse_enqueued
 from sweeps.space.hyperparameters import NOT_RANGES, check_name, to_typed, types_of
 
-SHIPPED: tuple[str, ...] = ("cpu", "gpu")
+SHIPPED: tuple[str, ...] = ("cpu", "gpu", "semi")
 _SHIPPED_FOLDER = Path(__file__).parent
 
 # Each two values of two choices are checked against one another.
@@ -93,7 +93,7 @@ def read_yaml(path: Path, source: str, flag: str = "--space") -> Any:
         ) from None
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        others = f"a shipped space: {' or '.join(SHIPPED)}" if flag == "--space" else "a recipe"
+        others = f"a shipped space: {', '.join(SHIPPED)}" if flag == "--space" else "a recipe"
         raise InputError(f"{flag} {source}: {reason}; give a YAML file or {others}") from None
     try:
         return yaml.load(text, _SpaceLoader)

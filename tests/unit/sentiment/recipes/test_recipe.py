@@ -4,7 +4,12 @@ import pytest
 
 from sentiment.errors import InputError
 from sentiment.nn.classifier import Classifier
-from sentiment.recipes.recipe import baseline_recipes, load_recipe, recipe_names
+from sentiment.recipes.recipe import (
+    baseline_recipes,
+    load_recipe,
+    recipe_names,
+    whole_recipes,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,8 +36,10 @@ def test_a_recipe_holds_only_what_differs():
 
 
 def test_every_recipe_is_a_valid_and_different_configuration():
-    recipes = baseline_recipes()
-    assert len({recipe.config.fingerprint for recipe in recipes}) == len(recipes) == 12
+    recipes = whole_recipes()
+    assert len({recipe.config.fingerprint for recipe in recipes}) == len(recipes) == 13
+    tutorials = {recipe.name for recipe in baseline_recipes()}
+    assert {recipe.name for recipe in recipes} - tutorials == {"lm-lstm"}
     assert all(recipe.description for recipe in recipes)
     assert {recipe.name for recipe in recipes} < set(recipe_names())
 

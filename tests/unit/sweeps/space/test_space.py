@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sentiment.config import Config
 from sentiment.errors import InputError
 from sweeps.space.dimensions import Choice, Condition, FloatRange, IntRange
+from sweeps.space.hyperparameters import NOT_RANGES, OF_PRETRAINING
 from sweeps.space.parser import SHIPPED
 from sweeps.space.space import SearchSpace
 
@@ -38,7 +39,7 @@ def suggestions(space: SearchSpace, count: int = 60) -> list[dict[str, Any]]:
     return [space.suggest(study.ask()) for _ in range(count)]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
 def test_shipped_spaces_span_what_is_promised(name):
     space = SearchSpace.load(name)
     assert space.name == name
@@ -54,6 +55,29 @@ def test_shipped_spaces_span_what_is_promised(name):
     assert dropout == FloatRange(0.0, 0.6)
     assert space.dimensions["learning_rate"] == FloatRange(1e-4, 1e-2, log=True)
     assert space.dimensions["momentum"].when == (Condition("optimizer", ("sgd", "rmsprop")),)
+
+
+def test_pretrained_layers_and_their_shapes():
+    """All trials of the space `semi` that start from language models start from the same two."""
+    space = SearchSpace.load("semi")
+    assert space.pretrains
+    found = space.combinations((*NOT_RANGES, *OF_PRETRAINING))
+    assert [each["pretraining"] for each in found] == ["none", "lm"]
+    assert {each["hidden_dim"] for each in found} == {512}
+    assert not SearchSpace.load("cpu").pretrains
+    conditional = SearchSpace.from_mapping(
+        {
+            "base": "cpu",
+            "embedding": "word2vec",
+            "pretraining": {"choice": ["none", "lm"], "when": {"cell": "gru", "hidden_dim": 64}},
+        }
+    )
+    names = ("cell", "hidden_dim", "pretraining")
+    pretrained = [each for each in conditional.combinations(names) if each["pretraining"] == "lm"]
+    assert pretrained == [{"cell": "gru", "hidden_dim": 64, "pretraining": "lm"}]
+    assert not conditional.fix({"cell": "rnn"}).pretrains
+    with pytest.raises(InputError, match="pretraining=lm starts from vectors of embedding_dim"):
+        SearchSpace.from_mapping({"base": "cpu", "pretraining": "lm"})
 
 
 @pytest.mark.parametrize("name", SHIPPED)
