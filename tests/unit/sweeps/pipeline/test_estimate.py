@@ -62,3 +62,19 @@ def test_the_parts_are_named_where_there_are_several():
         "time: about 13 minutes, within a factor of two (start-up 90 seconds, "
         "search 10 minutes, baselines 61 seconds)"
     )
+
+
+def test_a_language_model_costs_what_a_classifier_of_its_direction_does():
+    both = recipe(
+        embedding="word2vec",
+        embedding_dim=100,
+        bidirectional=True,
+        pretraining="lm",
+        pretraining_epochs=3,
+    )
+    one = recipe(embedding_dim=50, bidirectional=False, epochs=3)
+    alone = estimator(1).baselines([one], DATASET)
+    assert estimator(1).pretraining([both, both], 2_000) == pytest.approx(4 * alone)
+    # A direction a core.
+    assert estimator(2).pretraining([both, both], 2_000) == pytest.approx(2 * alone)
+    assert estimator(2).pretraining([], 2_000) == 0
