@@ -159,6 +159,23 @@ class TrainingConfig(Section):
         description="train also on each text's word vectors moved by this share of their norm in "
         "the direction that raises its loss; 0: not; doubles a step",
     )
+    virtual_adversarial_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the virtual adversarial loss: a text's prediction shall stay where "
+        "its word vectors are moved in the direction that changes it most; of as many texts as a "
+        "step has labelled ones, from train and those without labels; triples a step",
+    )
+    virtual_adversarial_epsilon: float = Field(
+        0.02,
+        gt=0,
+        description="how far they are moved, as a share of their norm",
+    )
+    entropy_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the entropy of predictions of the same texts",
+    )
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: weigh classes by the inverse of their frequency"
     )

@@ -125,6 +125,21 @@ def load_corpus(
     )
 
 
+def unlabelled_texts(corpus: Corpus) -> EncodedSplit:
+    """Return the texts of train and, where there are some, of unsup; all labels are 0."""
+    splits = [corpus.splits[name] for name in ("train", "unsup") if name in corpus.splits]
+    ends, tokens = [np.zeros(1, np.int64)], 0
+    for split in splits:
+        ends.append(split.offsets[1:] + tokens)
+        tokens += int(split.offsets[-1])
+    offsets = np.concatenate(ends)
+    return EncodedSplit(
+        np.concatenate([split.tokens for split in splits]),
+        offsets,
+        np.zeros(len(offsets) - 1, np.int64),
+    )
+
+
 @dataclass(frozen=True)
 class _Chunk:
     """Some texts of one split, encoded by a worker with its own numbering.

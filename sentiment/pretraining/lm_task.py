@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from sentiment.config import Config, fingerprint
 from sentiment.data.batching import TextDataset
-from sentiment.data.corpus import Corpus, EncodedSplit, text_key
+from sentiment.data.corpus import Corpus, EncodedSplit, text_key, unlabelled_texts
 from sentiment.data.vocabulary import SPECIALS, build_vocabulary
 from sentiment.embeddings.sources import VectorSpec, embedding_matrix, load_many
 from sentiment.io.cache import cached, is_cached
@@ -179,21 +179,6 @@ def shape(config: Config) -> str:
     """Return what the recurrent layers are, in a word: `lstm-1×512`."""
     model = config.model
     return f"{model.cell}-{model.layers}×{model.hidden_dim}"
-
-
-def unlabelled_texts(corpus: Corpus) -> EncodedSplit:
-    """Return the texts of train and, where there are some, of unsup, without labels."""
-    splits = [corpus.splits[name] for name in ("train", "unsup") if name in corpus.splits]
-    ends, tokens = [np.zeros(1, np.int64)], 0
-    for split in splits:
-        ends.append(split.offsets[1:] + tokens)
-        tokens += int(split.offsets[-1])
-    offsets = np.concatenate(ends)
-    return EncodedSplit(
-        np.concatenate([split.tokens for split in splits]),
-        offsets,
-        np.zeros(len(offsets) - 1, np.int64),
-    )
 
 
 def _counts(split: EncodedSplit, known: int) -> np.ndarray:

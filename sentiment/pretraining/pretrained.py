@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from sentiment.config import Config, fingerprint
-from sentiment.data.corpus import Corpus, text_key
+from sentiment.data.corpus import Corpus, text_key, unlabelled_texts
 from sentiment.embeddings.sources import load_many
 from sentiment.io.processes import available_cores, in_processes
 from sentiment.pretraining.lm_task import (
@@ -30,7 +30,6 @@ from sentiment.pretraining.lm_task import (
     directions_of,
     first_vectors,
     shape,
-    unlabelled_texts,
 )
 from sentiment.wording import duration
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from sentiment.config import Config
+from sentiment.config import Config, ModelConfig
 from sentiment.data.batching import Batch, TextDataset
 from sentiment.nn.packed_rnn import GATES
 
@@ -61,15 +61,7 @@ class BatchPlan:
 
         The parts' gradients add up to the batch's, so only random draws depend on it.
         """
-        if self._device.type != "cpu":
-            return [index]
-        model = self._config.model
-        units = model.layers * model.hidden_dim * (2 if model.bidirectional else 1)
-        # Of each unit and token the gates and about four states are kept, of four bytes.
-        per_token = 4 * units * (GATES[model.cell] + 4)
-        tokens = int(self._texts.lengths[index].sum())
-        count = math.ceil(tokens * per_token / ACTIVATION_BYTES)
-        return np.array_split(index, min(count, len(index)))
+        return parts_of(index, self._texts, self._config.model, self._device)
 
     def _count_steps(self) -> int:
         training = self._config.training
@@ -80,3 +72,16 @@ class BatchPlan:
             seen = np.cumsum([len(index) for index in plan])
             steps += int(np.searchsorted(seen, rest)) + 1
         return min(steps, training.max_steps) if training.max_steps else steps
+
+
+def parts_of(
+    index: np.ndarray, texts: TextDataset, model: ModelConfig, device: torch.device
+) -> list[np.ndarray]:
+    """Part the index of a batch so that a part's activations fit; on a GPU it stays whole."""
+    if device.type != "cpu":
+        return [index]
+    units = model.layers * model.hidden_dim * (2 if model.bidirectional else 1)
+    # Of each unit and token the gates and about four states are kept, of four bytes.
+    per_token = 4 * units * (GATES[model.cell] + 4)
+    count = math.ceil(int(texts.lengths[index].sum()) * per_token / ACTIVATION_BYTES)
+    return np.array_split(index, min(count, len(index)))

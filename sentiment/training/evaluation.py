@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -103,3 +104,28 @@ def score_validation(
     parts = {recurrent_name(name): value for name, value in own.items()}
     metrics = {**whole.metrics("valid"), **parts, "valid/ngrams_accuracy": ngrams.accuracy}
     return ValidationScores(whole.confusion, metrics, own[objective], blend)
+
+
+@dataclass
+class RunningScores:
+    """Sums since the last evaluation; they stay on the device until they are read."""
+
+    device: torch.device
+    loss: torch.Tensor = field(init=False)
+    hits: torch.Tensor = field(init=False)
+    weight: torch.Tensor = field(init=False)
+    count: int = 0
+    tokens: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self.loss, self.hits, self.weight = torch.zeros(
+            3, dtype=torch.float64, device=self.device
+        ).unbind()
+
+
+def hits(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return how many texts of logits (B, 1) or (B, C) have the right label, a scalar tensor."""
+    if logits.shape[1] == 1:
+        return ((logits.squeeze(1) > 0).long() == labels).sum()
+    return (logits.argmax(dim=1) == labels).sum()

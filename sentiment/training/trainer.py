@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,8 +36,10 @@ from sentiment.training.adversarial import mean_norm, perturbation, tracked
 from sentiment.training.batch_plan import BatchPlan
 from sentiment.training.evaluation import (
     Evaluation,
+    RunningScores,
     TrainerState,
     ValidationScores,
+    hits,
     score_validation,
 )
 from sentiment.training.optim import (
@@ -47,6 +48,7 @@ from sentiment.training.optim import (
     make_schedule,
     restore_optimizer,
 )
+from sentiment.training.unlabelled import UnlabelledLoss
 
 BLEND, STRENGTH, PRIOR = "blend", "ngram_strength", "ngram_prior"
 """A bundle's metadata: the factors of its two parts, and the regularization of its branch."""
@@ -56,24 +58,6 @@ FINITE_CHECK_STEPS = 50
 
 RELEASE_STEPS = 25
 """Batches differ in length, so the holes in kept memory grow with every step."""
-
-
-@dataclass
-class _Running:
-    """Sums since the last evaluation; they stay on the device until they are read."""
-
-    device: torch.device
-    loss: torch.Tensor = field(init=False)
-    hits: torch.Tensor = field(init=False)
-    weight: torch.Tensor = field(init=False)
-    count: int = 0
-    tokens: int = 0
-    started: float = field(default_factory=time.perf_counter)
-
-    def __post_init__(self) -> None:
-        self.loss, self.hits, self.weight = torch.zeros(
-            3, dtype=torch.float64, device=self.device
-        ).unbind()
 
 
 class Trainer:
@@ -141,7 +125,8 @@ class Trainer:
         self.model = Classifier(config.model, len(self.vocabulary), dim, classes, matrix)
         if pretrained is not None:
             self.model.load_state_dict(pretrained.tensors(), strict=False)
-        self._perturbation = training.adversarial_epsilon * mean_norm(self.model.embedding.weight)
+        norm = mean_norm(self.model.embedding.weight)
+        self._perturbation = training.adversarial_epsilon * norm
         self.model.to(self.device)
         if self.dtype != torch.float32:
             self.model.recurrent.compute_dtype = self.dtype
@@ -150,6 +135,9 @@ class Trainer:
         self.valid_texts = None if valid is None else TextDataset(valid, text, known, self.device)
         self._valid_labels = None if valid is None else np.asarray(valid.labels)
         self._class_weights = self._weights(classes)
+        self._unlabelled: UnlabelledLoss | None = None
+        if UnlabelledLoss.is_asked_for(training):
+            self._unlabelled = UnlabelledLoss(config, corpus, known, self.device, norm)
         self.plan = BatchPlan(config, self.train_texts, self.device)
         self.optimizer = make_optimizer(self.model.parameters(), training)
         self.schedule = make_schedule(self.optimizer, training, self.plan.steps)
@@ -170,7 +158,7 @@ class Trainer:
             TrainingError: the loss is not finite; the message names the step.
         """
         evaluations = self.plan.evaluations_due(self.examples)
-        running = _Running(self.device)
+        running = RunningScores(self.device)
         for index, parts in self.plan.batches(self.step):
             self._train_step(index, parts, running)
             finished = self.step == self.plan.steps
@@ -178,7 +166,7 @@ class Trainer:
             if finished or due > evaluations:
                 evaluations = due
                 yield self._evaluation(running, finished)
-                running = _Running(self.device)
+                running = RunningScores(self.device)
 
     @property
     def best(self) -> Bundle:
@@ -279,7 +267,7 @@ class Trainer:
         every = self.model.state_dict()
         return {name: value for name, value in every.items() if name not in frozen}
 
-    def _train_step(self, index: np.ndarray, parts: list[Batch], running: _Running) -> None:
+    def _train_step(self, index: np.ndarray, parts: list[Batch], running: RunningScores) -> None:
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         total = self._class_weights[torch.cat([part.labels for part in parts])].sum()
@@ -298,8 +286,10 @@ class Trainer:
                 (self._loss(again, part.labels) / total).backward()
             with torch.no_grad():
                 running.loss += loss
-                running.hits += _hits(logits, part.labels)
+                running.hits += hits(logits, part.labels)
         running.weight += total
+        if self._unlabelled is not None:
+            self._unlabelled.backward(self.model, self.step)
         clip = self.config.training.gradient_clip
         if clip:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip, foreach=True)
@@ -333,14 +323,14 @@ class Trainer:
         weights = counts.sum() / (classes * np.maximum(counts, 1))
         return torch.as_tensor(weights, dtype=torch.float32, device=self.device)
 
-    def _check_finite(self, running: _Running) -> None:
+    def _check_finite(self, running: RunningScores) -> None:
         if not math.isfinite(float(running.loss)):
             raise TrainingError(
                 f"the loss is not finite at step {self.step} ({self.examples:,} examples): "
                 "lower learning_rate, or set gradient_clip"
             )
 
-    def _evaluation(self, running: _Running, finished: bool) -> Evaluation:
+    def _evaluation(self, running: RunningScores, finished: bool) -> Evaluation:
         self._check_finite(running)  # Waits for the device, so that its time counts here.
         seconds = time.perf_counter() - running.started
         trained = {
@@ -395,9 +385,3 @@ class Trainer:
         weights["head.weight"] *= self._blend.recurrent
         weights["head.bias"] *= self._blend.recurrent
         return weights | self.ngrams.model.scaled(self._blend.ngrams).tensors()
-
-
-def _hits(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    if logits.shape[1] == 1:
-        return ((logits.squeeze(1) > 0).long() == labels).sum()
-    return (logits.argmax(dim=1) == labels).sum()

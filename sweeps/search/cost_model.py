@@ -19,6 +19,9 @@ seconds within a factor of 1.4, two times out of three.
 """
 ADVERSARIAL_PASSES = 2
 """How many times as long a step takes with a perturbed copy of each text."""
+VIRTUAL_PASSES = 2
+"""Steps that the virtual adversarial loss of as many texts takes beside: three passes forward, the
+first of which keeps nothing, and two backward."""
 _DEFAULTS = Config().flat()
 
 
@@ -46,4 +49,8 @@ class TrialCost:
         inputs = known["embedding_dim"] + (layers - 1) * hidden * directions
         weights = directions * GATES[known["cell"]] * hidden * (inputs + layers * hidden)
         passes = ADVERSARIAL_PASSES if known["adversarial_epsilon"] else 1
+        if known["virtual_adversarial_weight"]:
+            passes += VIRTUAL_PASSES
+        elif known["entropy_weight"]:
+            passes += 1
         return float(6 * passes * tokens * (weights + OTHER_WEIGHTS))

@@ -12,11 +12,11 @@ from toy_corpus import WORDS, config_of, corpus_of, split_of
 
 from sentiment.config import Config
 from sentiment.data.batching import TextDataset
-from sentiment.data.corpus import text_key
+from sentiment.data.corpus import text_key, unlabelled_texts
 from sentiment.data.vocabulary import SPECIALS
 from sentiment.errors import InputError
 from sentiment.nn.packed_rnn import PackedRNN
-from sentiment.pretraining.lm_task import BACKWARD, FORWARD, LanguageModelTask, unlabelled_texts
+from sentiment.pretraining.lm_task import BACKWARD, FORWARD, LanguageModelTask
 from sentiment.pretraining.pretrained import classifier_weights, load_pretrained, pretraining_key
 from sentiment.training.trainer import Trainer
 
