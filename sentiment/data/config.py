@@ -76,6 +76,12 @@ class DataConfig(Section):
     split_seed: int = Field(
         1234, ge=0, le=2**32 - 1, description="seed of the splits that are drawn"
     )
+    label_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of train's labels that is kept; the other texts are unlabelled",
+    )
 
     @field_validator("data", "text_column", "label_map", mode="before")
     @classmethod
@@ -108,7 +114,10 @@ class DataConfig(Section):
         return value
 
 
-_OF_ALL = ("dataset", "data", "data_dir", "group_column", "validation_share", "split_seed")
+_OF_ALL = (
+    *("dataset", "data", "data_dir"),
+    *("group_column", "validation_share", "split_seed", "label_share"),
+)
 
 OF_FILES = tuple(name for name in DataConfig.model_fields if name not in _OF_ALL)
 """Fields that are for files of one's own alone."""

@@ -58,11 +58,12 @@ class Corpus:
     """All splits of a data set under one way to tokenise.
 
     The texts are whole and every word type of train has a rank, so that one corpus serves
-    models of any vocabulary size and length.
+    models of any vocabulary size and length. Where few labels are kept (`label_share`), those of
+    unsup have one too.
 
     Attributes:
         words: word types of train, commonest first, ties alphabetical.
-        counts: int64 (len(words),), how often each occurs in train.
+        counts: int64 (len(words),), how often each occurs there.
         splits: by name: train, valid, test, and unsup where the data set has it.
         label_names: names of the classes by label.
         dataset: name of the data set.
@@ -101,7 +102,8 @@ def load_corpus(
         workers: processes that tokenise; None: one a core.
         progress: called with a line on what is being done.
     """
-    key = fingerprint([_FORMAT, dataset.fingerprint, text_key(text)])
+    rule = ["unsup"] if dataset.counts_unlabelled else []
+    key = fingerprint([_FORMAT, dataset.fingerprint, text_key(text), *rule])
 
     def build(folder: Path) -> None:
         _build(folder, dataset, text, workers or available_cores(), progress)
@@ -209,7 +211,9 @@ def _build(
         tokens[name].append(np.array([*numbers, UNKNOWN], dtype=np.int32)[chunk.tokens])
         lengths[name].append(chunk.lengths)
 
-    words, counts, ranks = _rank(list(types), _joined(tokens["train"], np.int32))
+    counted_in = ("train", "unsup") if dataset.counts_unlabelled else ("train",)
+    seen = [chunk for name in counted_in for chunk in tokens.get(name, [])]
+    words, counts, ranks = _rank(list(types), _joined(seen, np.int32))
     write_words(folder / "words.json", words)
     np.save(folder / "counts.npy", counts)
     for name in dataset.splits:
@@ -218,14 +222,14 @@ def _build(
         np.save(folder / f"{name}.offsets.npy", offsets.astype(np.int64))
 
 
-def _rank(types: list[str], train: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Sort the types of train as torchtext does: by count, ties alphabetical.
+def _rank(types: list[str], tokens: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Sort the types of some tokens as torchtext does: by count, ties alphabetical.
 
     Returns:
         The words by rank, their counts, and int32 (len(types) + 1,) the rank of each type,
-        -1 for one that train lacks and, as the last entry, for no type at all.
+        -1 for one that they lack and, as the last entry, for no type at all.
     """
-    counts = np.bincount(train[train != UNKNOWN], minlength=len(types))
+    counts = np.bincount(tokens[tokens != UNKNOWN], minlength=len(types))
     seen = [i for i in np.flatnonzero(counts).tolist() if types[i] not in SPECIALS]
     by_count = counts.tolist()
     seen.sort(key=lambda i: (-by_count[i], types[i]))

