@@ -55,7 +55,7 @@ class RawTable:
 def wanted_columns(config: DataConfig) -> dict[str, str]:
     """Return the columns that are read, each with the flag that names it."""
     columns = dict.fromkeys(config.text_column, flag("text_column"))
-    columns[config.label_column] = flag("label_column")
+    columns.setdefault(config.label_column, flag("label_column"))
     if config.split_column is not None:
         columns[config.split_column] = flag("split_column")
     if config.group_column is not None:

@@ -27,6 +27,11 @@ class DataConfig(Section):
         min_length=1,
         description="own CSV, TSV, JSON or Parquet file; repeat for more",
     )
+    unlabelled: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="file of texts without labels, of the same forms; repeat for more",
+    )
     data_dir: str | None = Field(
         None, description="for imdb: the folder aclImdb or its tarball, instead of the download"
     )
@@ -83,7 +88,7 @@ class DataConfig(Section):
         description="share of train's labels that is kept; the other texts are unlabelled",
     )
 
-    @field_validator("data", "text_column", "label_map", mode="before")
+    @field_validator("data", "unlabelled", "text_column", "label_map", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
         """Take a single string, as older records have it, for a sequence of one."""
@@ -115,12 +120,15 @@ class DataConfig(Section):
 
 
 _OF_ALL = (
-    *("dataset", "data", "data_dir"),
+    *("dataset", "data", "unlabelled", "data_dir"),
     *("group_column", "validation_share", "split_seed", "label_share"),
 )
 
 OF_FILES = tuple(name for name in DataConfig.model_fields if name not in _OF_ALL)
 """Fields that are for files of one's own alone."""
+
+OF_UNLABELLED = (*("text_column", "delimiter", "encoding", "no_header", "quoting", "escape"),)
+"""Those of them that say how texts without labels are read, too."""
 
 OF_DELIMITED = ("delimiter", "no_header", "quoting", "escape")
 """Fields that are for delimited files (CSV and the like) alone."""

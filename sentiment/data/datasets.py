@@ -12,12 +12,13 @@ import numpy as np
 
 from sentiment.config import unknown_name
 from sentiment.data import imdb
-from sentiment.data.config import DATASETS, OF_FILES, DataConfig, flag
+from sentiment.data.config import DATASETS, OF_FILES, OF_UNLABELLED, DataConfig, flag
 from sentiment.data.label_share import keep_labels
 from sentiment.data.labels import Classes
 from sentiment.data.rare_labels import find_rare, joint_label, needed, refusal, without_rare
 from sentiment.data.splits import KEYS, SPLITS_VERSION, RareLabelsError, Split, TextKey, hold_out
 from sentiment.data.tables import Account, Table, read_table
+from sentiment.data.unlabelled_files import add_unlabelled
 from sentiment.errors import InputError
 from sentiment.io.encodings import check_utf8
 from sentiment.wording import counted
@@ -68,7 +69,8 @@ class Dataset:
     @property
     def counts_unlabelled(self) -> bool:
         """Whether words are counted over unsup too: train alone would have few of them."""
-        return self.config is not None and self.config.label_share is not None
+        config = self.config
+        return config is not None and (config.label_share or config.unlabelled) is not None
 
     def is_known_as(self, fingerprint: str | None) -> bool:
         """Whether that is what the data set's fingerprint is, or was in an earlier version."""
@@ -92,16 +94,21 @@ def load_dataset(
         InputError: the data set is unknown, can't be had or can't be used.
     """
     dataset = _loaded(config, progress, KEYS[version])
+    if config.unlabelled is not None:
+        splits, line = add_unlabelled(dataset.splits, config, KEYS[version])
+        if progress:
+            progress(line)
+        dataset = _with_splits(dataset, splits)
     if config.label_share is not None:
-        dataset = _with_few_labels(dataset, config.label_share, config.split_seed)
+        share, seed = config.label_share, config.split_seed
+        kept = keep_labels(dataset.splits, share, dataset.label_names, seed)
+        dataset = _with_splits(dataset, kept)
     return replace(dataset, config=config)
 
 
-def _with_few_labels(dataset: Dataset, share: float, seed: int) -> Dataset:
-    names = dataset.label_names
-    splits = keep_labels(dataset.splits, share, names, seed)
+def _with_splits(dataset: Dataset, splits: Mapping[str, Split]) -> Dataset:
     ordered = {part: splits[part] for part in _SPLITS if part in splits}
-    digest = _fingerprint(names, ordered)
+    digest = _fingerprint(dataset.label_names, ordered)
     return replace(dataset, splits=ordered, fingerprint=digest, former_fingerprint=None)
 
 
@@ -111,6 +118,8 @@ def _loaded(config: DataConfig, progress: Progress | None, key: TextKey) -> Data
     if config.dataset not in DATASETS:
         raise InputError(f"--dataset: {unknown_name('data set', config.dataset, DATASETS)}")
     for name in OF_FILES:
+        if config.unlabelled is not None and name in OF_UNLABELLED:
+            continue
         if getattr(config, name) != DataConfig.model_fields[name].default:
             raise InputError(f"{flag(name)} is for a file of your own: name it with --data")
     if config.group_column is not None and (config.dataset, config.group_column) != (

@@ -95,9 +95,12 @@ def _located(config: DataConfig, place: str | None) -> DataConfig:
         return config.model_copy(update={"data_dir": place})
     if config.data is not None and Path(place).name in map(_file_name, config.data):
         # Files that were named without a folder lay in that of the one that was recorded.
-        return config.model_copy(
-            update={"data": tuple(str(folder / Path(name).name) for name in config.data)}
-        )
+        found = {
+            field: tuple(str(folder / Path(name).name) for name in names)
+            for field in ("data", "unlabelled")
+            if (names := getattr(config, field)) is not None
+        }
+        return config.model_copy(update=found)
     return config
 
 

@@ -30,7 +30,7 @@ EVERYTHING = [
     ),
     *("--label-map", "0=neg,4=pos", "--label-map", "2=", "--skip-incomplete"),
     *("--rare-labels", "join:other", "--min-label-count", "7", "--validation-share", "0.2"),
-    *("--split-seed", "7", "--label-share", "0.1"),
+    *("--split-seed", "7", "--label-share", "0.1", "--unlabelled", "more.csv"),
 ]
 
 
