@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
+DOCS   := $(VENV)/.installed-docs
 TRIALS ?= 50
 
-.PHONY: install sweep test test-release coverage lint audit bench screenshots ui clean
+.PHONY: install sweep test test-release coverage lint docs audit bench screenshots ui clean
 
 install: $(STAMP)
 
@@ -25,7 +26,7 @@ PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorde
 test: $(STAMP)
 	$(PYTEST) -m "not slow"
 
-test-release: $(STAMP)
+test-release: $(STAMP) $(DOCS)
 	$(PYTEST)
 
 coverage: $(STAMP)
@@ -36,6 +37,14 @@ lint: $(STAMP)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+
+$(DOCS): $(STAMP)
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+# Into build/site. The variable silences a notice of the theme that is no warning about the pages.
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 audit: $(STAMP)
 	.ci/audit $(PYTHON) constraints.txt

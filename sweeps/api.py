@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,11 @@ from sentiment.errors import InputError
 from sentiment.tracking.store import read_store
 from sentiment.tracking.store import tracking_uri as store_address
 from sweeps.config import SweepSettings
-from sweeps.execution.ray_cluster import joined_ray
 from sweeps.pipeline import sweep as pipeline
-from sweeps.pipeline.checks import check
 from sweeps.pipeline.flags import default_arguments, read_settings
-from sweeps.terminal import sweep_console
+from sweeps.pipeline.resume import CompleteError
+from sweeps.pipeline.start import checked, end_complete, read_resumed
+from sweeps.terminal import notify, sweep_console
 from sweeps.tracking.queries import (
     TrialRecord,
     chosen_run,
@@ -97,14 +97,18 @@ class Sweep:
 
 def run(
     *,
+    resume: str | bool = False,
     overrides: Mapping[str, Any] | None = None,
     quiet: bool = False,
     console: Console | None = None,
     **settings: Any,
 ) -> Sweep:
-    """Run a sweep, as `python -m sweeps.launch` does.
+    """Run a sweep, or resume one, as `python -m sweeps.launch` does.
 
     Args:
+        resume: the name of a sweep that was interrupted, or that is to have more trials; True for
+            the newest. It keeps its settings: of the command's flags it takes those that go with
+            `--resume`, such as `trials`, `time_budget` and `tracking_uri`.
         overrides: hyperparameters fixed for all trials, as by `--set`.
         quiet: show no live view of the trials.
         console: where to print; standard output, or the cell of a notebook, if None.
@@ -112,16 +116,27 @@ def run(
             `time_budget="30m"`, `finalists=2`.
 
     Raises:
-        InputError: a setting is unknown or wrong, or does not fit the machine, data or store.
+        InputError: a setting is unknown or wrong, or does not fit the machine, data or store; or
+            the sweep to resume is not there, is running, or has all of its trials.
         sweeps.errors.SweepError: the sweep failed.
         sweeps.tracking.outbox.RecordError: what happened can't be written to the store.
         KeyboardInterrupt: after what ran has been recorded as interrupted.
     """
-    checked = _settings(settings, overrides or {})
+    arguments = _arguments(settings, resume)
+    chosen = _settings(arguments, overrides or {})
     console = console or sweep_console()
-    with nullcontext() if checked.address is None else joined_ray(checked.address):
-        result = pipeline.run(check(checked, console, quiet))
-    return load(result.name, checked.tracking_uri, checked.experiment)
+    resumed = None
+    try:
+        if arguments.resume is not None:
+            arguments.set = [f"{name}={value}" for name, value in (overrides or {}).items()]
+            resumed = read_resumed(arguments, vars(default_arguments()))
+            chosen = resumed.settings
+        with checked(chosen, console, quiet, resumed) as context:
+            name = pipeline.run(context).name
+    except CompleteError as complete:
+        notify(console, end_complete(complete, arguments.as_challenger)[0])
+        chosen, name = complete.settings, str(complete.settings.name)
+    return load(name, chosen.tracking_uri, chosen.experiment)
 
 
 def load(
@@ -146,11 +161,11 @@ def load(
     return Sweep(sweep.data.tags["sweep.name"], sweep, uri, client)
 
 
-def _settings(given: Mapping[str, Any], overrides: Mapping[str, Any]) -> SweepSettings:
-    """Return the settings of the command line that says the same.
+def _arguments(given: Mapping[str, Any], resume: str | bool) -> argparse.Namespace:
+    """Return what the command's parser would have made of the same settings.
 
     Raises:
-        InputError: one is unknown or wrong.
+        InputError: one is unknown, or the name of the sweep to resume is empty.
     """
     arguments = default_arguments()
     known = [name for name in vars(arguments) if name != "set"]
@@ -158,6 +173,18 @@ def _settings(given: Mapping[str, Any], overrides: Mapping[str, Any]) -> SweepSe
         if name not in known:
             raise InputError(f"unknown setting {name!r}: {likeliest(name, known)}")
         setattr(arguments, name, _as_parsed(name, value))
+    if resume == "":
+        raise InputError("resume='': give the name of a sweep, or True for the newest")
+    arguments.resume = "" if resume is True else resume or None
+    return arguments
+
+
+def _settings(arguments: argparse.Namespace, overrides: Mapping[str, Any]) -> SweepSettings:
+    """Return the settings of the command line that says the same.
+
+    Raises:
+        InputError: one is wrong.
+    """
     settings = read_settings(arguments)
     Config.from_flat(overrides)
     return replace(settings, overrides={**settings.overrides, **overrides})

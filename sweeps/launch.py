@@ -6,19 +6,12 @@ import argparse
 import json
 import os
 import sys
-from contextlib import nullcontext
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sentiment import cli
 from sentiment.errors import InputError, first_line
 from sentiment.tracking.http import check_reachable, is_server
 from sentiment.tracking.provenance import redacted
-from sweeps.config import PLACES, SweepSettings
-from sweeps.pipeline.flags import add_flags, read_settings, seconds_of
-
-if TYPE_CHECKING:
-    from sweeps.pipeline.resume import ResumedSweep
+from sweeps.pipeline.flags import add_flags, read_settings
 
 COMMON = (
     "--trials",
@@ -35,22 +28,6 @@ COMMON = (
     "--dry-run",
 )
 """Flags of --help."""
-RESUMABLE = (
-    "resume",
-    "trials",
-    "time_budget",
-    "address",
-    "storage",
-    "study_storage",
-    "as_challenger",
-    "tracking_uri",
-    "experiment",
-    "notify",
-    "dry_run",
-    "quiet",
-    "json",
-)
-"""Flags that go with --resume; a resumed sweep keeps its other settings."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,83 +44,39 @@ def main(argv: list[str] | None = None) -> int:
     from mlflow.exceptions import MlflowException
 
     from sweeps.errors import SweepError
-    from sweeps.execution.ray_cluster import joined_ray
-    from sweeps.pipeline.checks import check
     from sweeps.pipeline.dry_run import print_plan
     from sweeps.pipeline.resume import CompleteError
+    from sweeps.pipeline.start import checked, end_complete, read_resumed
     from sweeps.pipeline.sweep import run
-    from sweeps.terminal import sweep_console
+    from sweeps.terminal import notify, sweep_console
     from sweeps.tracking.outbox import RecordError
 
-    resumed = None
-    if args.resume is not None:
-        _only_for_resume(parser, args)
-        try:
-            resumed = _resumed(args)
-        except CompleteError as complete:
-            if args.as_challenger and complete.finished and not args.dry_run:
-                return make_challenger(complete.settings, args.json)
-            if not complete.delivered:
-                raise
-            print("the store has the whole record now; no trial was left to do", file=sys.stderr)
-            return 0
-        except RecordError as error:
-            return _failed(error)
-        asked = resumed.settings.as_challenger or args.as_challenger
-        settings = replace(resumed.settings, as_challenger=asked, notify=args.notify)
     # The result of --json goes to standard output alone, all else to standard error.
     console = sweep_console(stderr=args.json)
+    resumed = None
     try:
-        with nullcontext() if settings.address is None else joined_ray(settings.address):
-            context = check(settings, console, args.quiet, resumed)
+        if args.resume is not None:
+            defaults = {name: parser.get_default(name) for name in vars(args)}
+            resumed = read_resumed(args, defaults)
+            settings = resumed.settings
+        with checked(settings, console, args.quiet, resumed) as context:
             if args.dry_run:
                 print_plan(context)
                 return 0
             result = run(context)
+    except CompleteError as complete:
+        line, challenger = end_complete(complete, args.as_challenger and not args.dry_run)
+        notify(console, line)
+        if args.json and challenger is not None:
+            sweep = complete.settings.name
+            print(json.dumps({"sweep": sweep, "challenger": challenger.plain()}))
+        return 0
     except (RecordError, SweepError, MlflowException) as error:
-        return _failed(error)
+        print(f"error: {redacted(first_line(error))}", file=sys.stderr)
+        return 1
     if args.json:
         print(json.dumps(result.summary()))
     return 0 if result.winner is not None else 1
-
-
-def _failed(error: Exception) -> int:
-    print(f"error: {redacted(first_line(error))}", file=sys.stderr)
-    return 1
-
-
-def make_challenger(settings: SweepSettings, as_json: bool) -> int:
-    """Make the winner of a sweep that has nothing left to do the challenger."""
-    from sentiment.tracking.store import read_store, tracking_uri
-    from sweeps.registry import versions
-    from sweeps.registry.challenger import move_challenger
-
-    client, name = read_store(tracking_uri(settings.tracking_uri)), settings.model_name
-    number = versions.find_candidate(client, name, sweep=settings.name).version
-    version = client.get_model_version(name, str(number))
-    state = move_challenger(client, name, version, settings.objective, forced=True)
-    line = f"no trial was left to do; version {number} of {name}{state.sentence()}"
-    print(line, file=sys.stderr if as_json else sys.stdout)
-    if as_json:
-        print(json.dumps({"sweep": settings.name, "challenger": state.plain()}))
-    return 0
-
-
-def _resumed(args: argparse.Namespace) -> ResumedSweep:
-    from sentiment.tracking.store import read_store, tracking_uri
-    from sweeps.pipeline.resume import load_sweep
-    from sweeps.workspace import STATE_FOLDER
-
-    return load_sweep(
-        read_store(tracking_uri(args.tracking_uri)),
-        args.experiment,
-        args.tracking_uri,
-        STATE_FOLDER,
-        args.resume or None,
-        args.trials,
-        seconds_of("time_budget", args.time_budget),
-        {name: getattr(args, name) for name in ("address", *PLACES)},
-    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -182,14 +115,6 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--quiet", action="store_true", help="show no progress of the trials")
     sweep.add_argument("--json", action="store_true", help="print the result as one JSON object")
     return parser
-
-
-def _only_for_resume(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Raise an InputError for a flag that a resumed sweep can't change."""
-    for name, value in vars(args).items():
-        if name not in RESUMABLE and value != parser.get_default(name):
-            flag = cli.as_typed(f"--{name.replace('_', '-')}", value)
-            raise InputError(f"{flag}: a resumed sweep keeps its own; leave it out")
 
 
 if __name__ == "__main__":

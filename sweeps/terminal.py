@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,17 +14,40 @@ from rich.text import Text
 
 LOG_WIDTH = 120
 """Columns of tables in a log, which has no width of its own."""
+NOTEBOOK_WIDTH = 100
+"""Columns of tables in a notebook's cell, which wraps longer lines."""
 _PIECE = re.compile(r"[^\s/_]*[/_]?|\s+")
 _LAST_COMMAND = re.compile(r": (python -m .+)$")
 _BETWEEN = 2  # blanks between the two columns of a record
 
 
 def sweep_console(stderr: bool = False) -> Console:
-    """Return the console of a sweep: as wide as the terminal or notebook, `LOG_WIDTH` in a log."""
-    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    if not console.is_terminal and not console.is_jupyter:
-        console.width = LOG_WIDTH
+    """Return the console of a sweep: as wide as the terminal, `LOG_WIDTH` in a log.
+
+    In a notebook it prints plain text, which the cell shows in one piece: Rich's own output for
+    notebooks is a block of HTML for each line.
+    """
+    notebook = _is_notebook()
+    console = Console(
+        stderr=stderr,
+        highlight=False,
+        soft_wrap=True,
+        force_jupyter=False,
+        # IPython asks for the colors of a terminal by FORCE_COLOR.
+        force_terminal=False if notebook else None,
+    )
+    if not console.is_terminal:
+        console.width = NOTEBOOK_WIDTH if notebook else LOG_WIDTH
     return console
+
+
+def shows_in_cell(console: Console) -> bool:
+    """Return whether what is printed there appears below the cell of a notebook."""
+    return _is_notebook() and console.file is sys.stdout
+
+
+def _is_notebook() -> bool:
+    return Console().is_jupyter
 
 
 def notify(console: Console, text: str) -> None:

@@ -1,7 +1,8 @@
-"""The live view of a sweep: a panel on a terminal, a line a minute elsewhere."""
+"""The live view of a sweep: a panel on a terminal or in a notebook, a line a minute elsewhere."""
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -14,15 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.console.progress import Progress, TrialState
-from sweeps.terminal import Column, fitted_table, flowed
+from sweeps.terminal import Column, fitted_table, flowed, shows_in_cell
 from sweeps.trials.outcomes import count_parts
 
 LINE_SECONDS = 60.0
+CELL_SECONDS = 1.0
+"""Between two drawings of the panel in a notebook; each is sent to the browser."""
 MOST_RUNNING = 8
 """Running trials shown; a machine with many GPUs has more than fit a screen."""
 LEAST_BAR, MOST_BAR = 10, 60
 """Characters of the progress bar; the time left comes before it."""
 
+_CELL_HTML = '<pre style="line-height:normal">{code}</pre>'
 # The console leaves lines whole unless each says otherwise.
 _WRAPPED: dict[str, Any] = {"no_wrap": False, "overflow": "fold"}
 
@@ -92,10 +96,50 @@ class Panel:
         yield panel(self._progress, options.max_width, console.height - 1)
 
 
+class Cell:
+    """Redraws a panel in place below the cell of a notebook."""
+
+    def __init__(self, progress: Progress, width: int, every: float = CELL_SECONDS) -> None:
+        # Where a notebook runs, IPython is installed; nothing else needs it.
+        from IPython.display import display
+
+        self._progress = progress
+        self._width = width
+        self._every = every
+        self._last = time.monotonic()
+        self._output = display(self._drawn(), raw=True, display_id=True)
+
+    def update(self) -> None:
+        """Draw the panel again if it is time."""
+        if time.monotonic() - self._last >= self._every:
+            self._last = time.monotonic()
+            self._output.update(self._drawn(), raw=True)
+
+    def close(self) -> None:
+        """Draw the last state, which stays."""
+        self._output.update(self._drawn(), raw=True)
+
+    def _drawn(self) -> dict[str, str]:
+        """Return the panel by MIME type; a notebook shows the richest that it can."""
+        console = Console(
+            file=io.StringIO(),
+            record=True,
+            width=self._width,
+            soft_wrap=True,
+            color_system="truecolor",
+            force_jupyter=False,
+        )
+        console.print(panel(self._progress, self._width))
+        html = console.export_html(inline_styles=True, code_format=_CELL_HTML, clear=False)
+        return {"text/html": html, "text/plain": console.export_text()}
+
+
 def make_view(progress: Progress, console: Console, quiet: bool) -> View:
     """Choose the view that fits where the output goes."""
     if quiet:
         return Silent()
+    if shows_in_cell(console):
+        return Cell(progress, console.width)
     return Panel(progress, console) if console.is_terminal else Lines(progress, console)
 
 

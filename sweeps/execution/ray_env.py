@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 # A trial that fails before its first evaluation ends with a result that has no metrics.
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+# In a notebook it asks for ipywidgets, and none of its widgets is shown.
+logging.getLogger("ray.widgets").setLevel(logging.WARNING)
 
 
 def _has_token() -> bool:

@@ -97,6 +97,8 @@ def run_trials(
             callbacks=[callback],
             stop=stopper,
             verbose=0,
+            # It prints nothing then. Ray's default in a notebook clears the cell.
+            progress_reporter=tune.CLIReporter(),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
         ),
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +44,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_every_example_is_run_here() -> None:
     tested = set(re.findall(r'"(\w+\.py)"', Path(__file__).read_text()))
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
+    assert [path.name for path in EXAMPLES.glob("*.ipynb")] == ["first_sweep.ipynb"]
 
 
 def test_first_sweep(swept: tuple[Path, str]) -> None:
@@ -49,6 +52,25 @@ def test_first_sweep(swept: tuple[Path, str]) -> None:
     found = re.search(r"best: .+, test accuracy (0\.\d+)", output)
     assert found
     assert float(found[1]) > 0.74
+    assert re.search(r"^pos [01]\.\d\d\nneg [01]\.\d\d$", output, re.MULTILINE)
+
+
+def test_the_notebook_over_the_same_sweep(
+    swept: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its cells, but for the sweep itself, which is that of the script: test_notebook runs it."""
+    monkeypatch.chdir(swept[0])
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(sweeps, "run", lambda **settings: sweeps.load())
+    cells = json.loads((EXAMPLES / "first_sweep.ipynb").read_text(encoding="utf-8"))["cells"]
+    names: dict[str, Any] = {}
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert sources[0].splitlines()[-1].strip() in (EXAMPLES / "first_sweep.py").read_text()
+    for source in sources:
+        exec(source, names)
+    accuracy = names["best"].metrics["test/accuracy"]
+    output = capsys.readouterr().out
+    assert f"{names['best'].name}: test accuracy {accuracy:.4f}\n" in output
     assert re.search(r"^pos [01]\.\d\d\nneg [01]\.\d\d$", output, re.MULTILINE)
 
 

@@ -21,6 +21,7 @@ import pytest
 from mlflow import MlflowClient
 from real_sweep import KEPT, TRIALS, command
 
+import sweeps
 from sentiment.config import SECTION_OF
 from sentiment.data.datasets import DataConfig, load_dataset
 from sentiment.errors import InputError
@@ -471,8 +472,16 @@ def test_control_c_leaves_a_whole_record(swept, interrupted):
     assert outcomes <= {"interrupted", "stopped_early", "completed"}
 
 
+RESUME = """
+import sweeps
+
+sweep = sweeps.run(resume="stopped", quiet=True)
+print(sweep.name, sweep.run.data.tags["sweep.state"], sorted(sweep.to_frame()["trial"]))
+"""
+
+
 def test_an_interrupted_sweep_goes_on_in_its_runs(swept, interrupted):
-    """After the interruption above: exactly the trials asked for, each step once."""
+    """From Python, after the interruption above: the trials asked for, each step once."""
 
     def runs():
         return swept.client.search_runs(
@@ -480,8 +489,18 @@ def test_an_interrupted_sweep_goes_on_in_its_runs(swept, interrupted):
         )
 
     begun = {run.info.run_id for run in runs()}
-    done = command("sweeps.launch", "--resume", "stopped", "--quiet", cwd=swept.folder)
+    done = subprocess.run(
+        [sys.executable, "-c", RESUME],
+        cwd=swept.folder,
+        env={name: v for name, v in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
+    assert "sweep stopped: resumed, " in done.stdout
+    assert done.stdout.splitlines()[-1] == "stopped finished [0, 1, 2, 3]"
     assert begun <= {run.info.run_id for run in runs()}
     assert {run.info.status for run in runs()} == {"FINISHED"}
     trials = [run for run in runs() if run.data.tags["sweep.role"] == "trial"]
@@ -556,6 +575,26 @@ def test_what_can_not_be_resumed_is_told(swept, arguments, message, monkeypatch)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(InputError, match=message):
         main(["--quiet", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"resume": "stopped", "sampler": "random"}, "--sampler random: a resumed sweep"),
+        ({"resume": "stopped", "trials": 2}, "it has 4 trials already"),
+        ({"resume": "frist"}, "there is no sweep 'frist': did you mean first"),
+        (
+            {"resume": "stopped", "overrides": {"cell": "gru"}},
+            "--set cell=gru: a resumed sweep keeps its own; leave it out",
+        ),
+        ({"resume": ""}, "resume='': give the name of a sweep, or True for the newest"),
+    ],
+)
+def test_what_can_not_be_resumed_is_raised(swept, settings, message, monkeypatch):
+    monkeypatch.chdir(swept.folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(InputError, match=message):
+        sweeps.run(**settings)
 
 
 WRONG = [

@@ -1,13 +1,16 @@
 """How a sweep stands, in numbers and on the screen."""
 
+import builtins
 import io
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from sweeps.console.live_view import Lines, Silent, line, make_view, panel
 from sweeps.console.progress import Progress, TrialState
+from sweeps.terminal import NOTEBOOK_WIDTH, sweep_console
 
 
 def progress_of(**changes):
@@ -137,3 +140,31 @@ def test_the_view_fits_the_output():
     always = Lines(progress, console, every=0)
     always.update()
     assert console.file.getvalue().count("\n") == 1
+
+
+def test_in_a_notebook_the_panel_is_drawn_in_place(monkeypatch):
+    class ZMQInteractiveShell:
+        """The name by which Rich knows a notebook."""
+
+    drawn = []
+    output = SimpleNamespace(update=lambda bundle, raw: drawn.append(bundle))
+    monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    monkeypatch.setattr(
+        "IPython.display.display", lambda bundle, **how: drawn.append(bundle) or output
+    )
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as IPython does
+    progress = progress_of()
+    console = sweep_console()
+    assert (console.is_jupyter, console.is_terminal) == (False, False)
+    assert console.width == NOTEBOOK_WIDTH
+    view = make_view(progress, console, quiet=False)
+    view.update()  # too early for another drawing
+    assert len(drawn) == 1
+    progress.trials[0].best["valid/accuracy"] = 0.95
+    view.close()
+    assert ["0.9000" in each["text/plain"] for each in drawn] == [True, False]
+    assert "0.9500" in drawn[1]["text/html"]
+    assert drawn[1]["text/html"].startswith("<pre")
+    assert max(map(len, drawn[1]["text/plain"].splitlines())) <= NOTEBOOK_WIDTH
+    # What is printed to a file is a log there too.
+    assert isinstance(make_view(progress, Console(file=io.StringIO()), quiet=False), Lines)

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from winners import Registry, fewer_reviews
 
 from sweeps.config import SweepSettings
-from sweeps.launch import make_challenger
+from sweeps.pipeline.resume import CompleteError
+from sweeps.pipeline.start import end_complete
 from sweeps.registry import versions
 from sweeps.registry.challenger import move_challenger, registered_winner, validation_of
 
@@ -116,20 +115,21 @@ def test_a_registration_is_repeated_and_looked_up_without_a_move(registry: Regis
     assert registry.alias("challenger") is None
 
 
-def test_a_sweep_with_nothing_left_to_do_is_made_the_challenger(
-    registry: Registry, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sweep_with_nothing_left_to_do_is_made_the_challenger(registry: Registry) -> None:
     registry.win(registry.make_bundle(0), "first", valid=0.8)
     registry.win(registry.make_bundle(1), "second", valid=0.7)
     settings = SweepSettings(trials=1, name="second", tracking_uri=registry.client.tracking_uri)
-    assert make_challenger(settings, as_json=False) == 0
+    complete = CompleteError("it has 1 trial already", 0, settings, finished=True)
+    line, state = end_complete(complete, as_challenger=True)
     assert registry.alias("challenger") == 2
-    assert capsys.readouterr().out == (
+    assert line == (
         "no trial was left to do; version 2 of sentiment, alias challenger, which was at "
-        "version 1: valid/accuracy 0.7000, before 0.8000 (--as-challenger)\n"
+        "version 1: valid/accuracy 0.7000, before 0.8000 (--as-challenger)"
     )
-    assert make_challenger(replace(settings, name="first"), as_json=True) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["sweep"] == "first"
-    assert told["challenger"]["version"] == 1
-    assert registry.alias("challenger") == 1
+    assert state is not None and state.plain()["version"] == 2
+    with pytest.raises(CompleteError, match="it has 1 trial already"):
+        end_complete(complete, as_challenger=False)
+    late = CompleteError("it has 1 trial already", 3, settings, finished=True)
+    line, state = end_complete(late, as_challenger=False)
+    assert (line, state) == ("the store has the whole record now; no trial was left to do", None)
+    assert registry.alias("challenger") == 2
