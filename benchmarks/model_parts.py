@@ -92,7 +92,13 @@ def _train(prepared: PreparedData, config: Config) -> dict[str, np.ndarray]:
 
 def _trained(prepared: PreparedData, config: Config) -> Trainer:
     corpus, vectors = prepared.for_config(config)
-    trainer = Trainer(config, corpus, vectors, ngrams=prepared.ngrams_for(config))
+    trainer = Trainer(
+        config,
+        corpus,
+        vectors,
+        ngrams=prepared.ngrams_for(config),
+        pretrained=prepared.pretrained_for(config),
+    )
     for _ in trainer.evaluations():
         pass
     return trainer

@@ -85,7 +85,8 @@ class LanguageModelTask:
         """What it leaves while it is trained."""
         return PartialPretraining(self.fingerprint)
 
-    def _train(self, folder: Path, threads: int) -> None:
+    def training(self, threads: int) -> LanguageModelTraining:
+        """Return its training, from the start or where one has stopped."""
         configure_threads(threads)
         device, text = pick_device(), self.config.text
         split = unlabelled_texts(self.corpus)
@@ -98,25 +99,27 @@ class LanguageModelTask:
         if dtype != torch.float32:
             model.recurrent.compute_dtype = dtype
         valid = self.corpus.splits.get("valid")
-        partial = self.partial
-        training = LanguageModelTraining(
+        return LanguageModelTraining(
             model,
             TextDataset(split, text, vocabulary.size, device),
             None if valid is None else TextDataset(valid, text, vocabulary.size, device),
             counts,
             epochs=self.config.training.pretraining_epochs,
             seed=_SEED,
-            partial=partial,
+            partial=self.partial,
         )
+
+    def _train(self, folder: Path, threads: int) -> None:
+        training = self.training(threads)
         history = training.run()
         kept = {
             name: value.cpu().numpy()
-            for name, value in model.state_dict().items()
+            for name, value in training.model.state_dict().items()
             if name.startswith(("embedding.", "recurrent."))
         }
         save_file(kept, folder / _TENSORS)
         (folder / _HISTORY).write_text(json.dumps(history), encoding="utf-8")
-        partial.remove()
+        self.partial.remove()
 
     def _model(self, known: int, counts: np.ndarray) -> LanguageModel:
         model = self.config.model

@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from sentiment.data.batching import TextDataset
+from sentiment.data.batching import Batch, TextDataset
 from sentiment.data.vocabulary import SPECIALS
 from sentiment.errors import TrainingError
 from sentiment.nn.devices import release_memory
@@ -76,7 +75,8 @@ class LanguageModelTraining:
             seed: of the order of texts and of all that is drawn.
             partial: where the state is kept.
         """
-        self._model, self._texts, self._valid = model, texts, valid
+        self.model = model
+        self._texts, self._valid = texts, valid
         self._device = model.bias.device
         self._dtype = model.recurrent.compute_dtype or torch.float32
         self._seed, self._partial = seed, partial
@@ -108,7 +108,7 @@ class LanguageModelTraining:
             plan = plan[done : done + self.steps - state.step]
             for _, batch in self._texts.batches(plan):
                 started = time.perf_counter()
-                state.losses.append(self._step(batch))
+                state.losses.append(self.train_step(batch))
                 state.tokens += batch.layout.rows
                 state.step += 1
                 if self._evaluation_due():
@@ -123,8 +123,18 @@ class LanguageModelTraining:
                     saved = time.perf_counter()
         return state.history
 
-    def _step(self, batch: Any) -> float:
-        model = self._model.train()
+    def first_batches(self, count: int) -> list[Batch]:
+        """Return the batches that the first steps read."""
+        plan = self._texts.epoch(self._batch_size, self._seed, 0)[:count]
+        return [batch for _, batch in self._texts.batches(plan)]
+
+    def train_step(self, batch: Batch) -> float:
+        """Train on a batch, and return the loss, in nats a word; the caller counts the steps.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        model = self.model.train()
         predictions, targets = model(batch)
         if not len(targets):  # texts of one word each
             return 0.0
@@ -184,7 +194,7 @@ class LanguageModelTraining:
             "seconds": state.seconds,
         }
         if self._valid is not None:
-            evaluation["perplexity"] = perplexity(self._model, self._valid)
+            evaluation["perplexity"] = perplexity(self.model, self._valid)
         state.losses = []
         state.history.append(evaluation)
 
@@ -194,7 +204,7 @@ class LanguageModelTraining:
         self._partial.report(Progress(state.step, self.steps, state.seconds / state.step, loss))
 
     def _save(self) -> None:
-        tensors = {f"model.{name}": value for name, value in self._model.state_dict().items()}
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for index, own in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in own.items()}
         tensors["random.cpu"] = torch.get_rng_state()
@@ -208,8 +218,8 @@ class LanguageModelTraining:
             return
         state, tensors = found
         self._state = _State(**state)
-        self._model.load_state_dict(
-            {name: tensors[f"model.{name}"] for name in self._model.state_dict()}
+        self.model.load_state_dict(
+            {name: tensors[f"model.{name}"] for name in self.model.state_dict()}
         )
         restored: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in tensors.items():

@@ -84,7 +84,7 @@ def test_a_killed_training_continues_to_the_bit(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(lm_training, "REPORT_SECONDS", 0.0)
     partial = PartialPretraining("c" * 8)
     killed, _ = training_of(partial)
-    step = LanguageModelTraining._step
+    step = LanguageModelTraining.train_step
 
     def kill(self: LanguageModelTraining, batch: object) -> float:
         if self._state.step == 50:
@@ -92,7 +92,7 @@ def test_a_killed_training_continues_to_the_bit(monkeypatch: pytest.MonkeyPatch)
         return step(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(LanguageModelTraining, "_step", kill)
+        patch.setattr(LanguageModelTraining, "train_step", kill)
         with pytest.raises(KeyboardInterrupt):
             killed.run()
     progress = partial.read_progress()
