@@ -143,6 +143,14 @@ class SweepSettings:
             "FILE|RECIPE",
         ),
     )
+    prior: str | None = field(
+        default=None,
+        metadata=_flag(
+            "search",
+            "YAML file of what you believe to be good: it steers the first third of the trials",
+            "FILE",
+        ),
+    )
     baseline: bool = field(
         default=True,
         metadata=_flag("search", "compare the registered model with naive-Bayes n-grams"),

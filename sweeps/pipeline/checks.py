@@ -85,6 +85,7 @@ def check(
         space = resumed.space
     else:
         space = SearchSpace.load(name).fix(settings.overrides).enqueue(settings.enqueue)
+        space = space.believe(settings.prior)
     make_sampler(settings.sampler, space, settings.seed)
     check_model_name(settings.model_name)
     check_notify(settings.notify)

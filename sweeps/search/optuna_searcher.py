@@ -18,7 +18,8 @@ from ray.tune.search import Searcher
 
 from sentiment.errors import InputError
 from sweeps.search.stateless_searcher import StatelessSearcher
-from sweeps.search.study import ENDED_BY, RUN_ID, TIME_BUDGET, TRIAL_NUMBER, is_enqueued
+from sweeps.search.study import ENDED_BY, RUN_ID, TIME_BUDGET, is_enqueued
+from sweeps.search.trial_attributes import TRIAL_NUMBER
 from sweeps.space.space import SearchSpace
 from sweeps.trials.outcomes import Outcome
 from sweeps.trials.protocol import EXAMPLES, FAILURE, FINISHED, evaluations

@@ -8,8 +8,9 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from sentiment.config import Objective
-from sweeps.search.samplers import Cost, make_sampler
-from sweeps.search.study import enqueue_first, make_study, numbered
+from sweeps.search.samplers import Cost
+from sweeps.search.study import enqueue_first, fitting_sampler, make_study, numbered
+from sweeps.search.trial_attributes import TRIAL_NUMBER
 from sweeps.search.warm_start import PastTrial, warm_start
 from sweeps.space.space import SearchSpace
 
@@ -23,6 +24,7 @@ def first_suggestions(
     past: Iterable[PastTrial] = (),
     cost: Cost | None = None,
     before: Sequence[FrozenTrial] = (),
+    guided: int = 0,
 ) -> list[dict[str, Any]]:
     """Return the settings of a sweep's first or next trials, as long as no other has ended.
 
@@ -35,15 +37,22 @@ def first_suggestions(
         past: trials of another sweep to start from.
         cost: of a trial, for the sampler.
         before: the trials in the study of a sweep that is resumed.
+        guided: in how many of the first trials the space's prior counts.
 
     Raises:
         InputError: the sampler does not fit the space.
     """
-    study = make_study(None, "preview", objective, space, sampler, seed, cost)
+    study = make_study(None, "preview", objective, space, sampler, seed, cost, guided)
+    first = len(numbered(before))
     if before:
         study.add_trials(before)
-        study.sampler = make_sampler(sampler, space, seed, len(numbered(before)), cost)
+        study.sampler = fitting_sampler(sampler, space, seed, first, cost, guided)
     else:
         enqueue_first(study, space)
     warm_start(study, past, space)
-    return [space.suggest(study.ask()) for _ in range(count)]
+    suggestions = []
+    for number in range(first, first + count):
+        trial = study.ask()
+        trial.set_user_attr(TRIAL_NUMBER, number)
+        suggestions.append(space.suggest(trial))
+    return suggestions

@@ -24,13 +24,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.config import unknown_name
 from sentiment.errors import InputError
 from sweeps.config import SAMPLERS
+from sweeps.search.trial_attributes import FIXED
 from sweeps.space.space import SearchSpace
 
 Cost = Callable[[Mapping[str, Any]], float]
 """What a trial costs by its settings, in any unit; it has defaults for settings that it misses."""
 
-FIXED = "fixed_params"
-"""Optuna's attribute of a trial that was enqueued."""
 # Ended trials before the model of the objective is trusted: about one a dimension.
 STARTUP_TRIALS = 12
 # A Gaussian process counts completed trials alone, of which a scheduler leaves few.
@@ -183,6 +182,26 @@ def value_at(distribution: BaseDistribution, share: float) -> Any:
         case FloatDistribution(low=low, high=high, log=log):
             return min(max(_between(low, high, share, log=log), low), high)
     raise TypeError(f"no such distribution: {distribution}")
+
+
+def position_of(distribution: BaseDistribution, value: Any) -> float:
+    """Return the share of a distribution that lies below a value; `value_at` undoes it.
+
+    Raises:
+        TypeError: it is not one of numbers.
+    """
+    match distribution:
+        case IntDistribution(low=low, high=high, log=True):
+            low, high, value = math.log(low - 0.5), math.log(high + 0.5), math.log(value)
+        case IntDistribution(low=low, high=high, step=step):
+            low, high, value = low, high + step, value + step / 2
+        case FloatDistribution(low=low, high=high, log=True):
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        case FloatDistribution(low=low, high=high):
+            pass
+        case _:
+            raise TypeError(f"not a range: {distribution}")
+    return float((value - low) / (high - low)) if high > low else 0.0
 
 
 def _between(low: float, high: float, share: float, *, log: bool) -> float:

@@ -11,18 +11,19 @@ from collections.abc import Callable, Iterable
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
 from sentiment.config import Objective
 from sentiment.errors import InputError
 from sentiment.objective import direction_of
+from sweeps.search.prior_sampler import PriorSampler
 from sweeps.search.rdb_storage import add_attributes, open_study_storage
-from sweeps.search.samplers import FIXED, Cost, make_sampler
+from sweeps.search.samplers import Cost, make_sampler
+from sweeps.search.trial_attributes import FIXED, TRIAL_NUMBER
 from sweeps.space.space import SearchSpace
 
-TRIAL_NUMBER = "trial"
-"""User attribute: the search's own number of a trial."""
 RUN_ID = "mlflow_run_id"
 """User attribute: the trial's run, for readers of the study."""
 ENDED_BY = "ended_by"
@@ -41,6 +42,7 @@ def make_study(
     sampler: str = "tpe",
     seed: int = 1234,
     cost: Cost | None = None,
+    guided: int = 0,
 ) -> Study:
     """Open a study, or create it.
 
@@ -55,13 +57,14 @@ def make_study(
         sampler: see `make_sampler`.
         seed: of the sampler.
         cost: of a trial, for the sampler.
+        guided: in how many of the first trials what the space's prior says counts.
 
     Raises:
         InputError: the storage can't be opened, the sampler does not fit, or the study in the
             storage has another objective or space.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    fitting = make_sampler(sampler, space, seed, cost=cost)
+    fitting = fitting_sampler(sampler, space, seed, cost=cost, guided=guided)
     study = optuna.create_study(
         storage=None if storage_url is None else open_study_storage(storage_url),
         study_name=name,
@@ -88,8 +91,25 @@ def make_study(
             study.set_metric_names([objective])
     drawn = sum(TRIAL_NUMBER in trial.user_attrs for trial in study.get_trials(deepcopy=False))
     if drawn:
-        study.sampler = make_sampler(sampler, space, seed, drawn, cost)
+        study.sampler = fitting_sampler(sampler, space, seed, drawn, cost, guided)
     return study
+
+
+def fitting_sampler(
+    name: str,
+    space: SearchSpace,
+    seed: int,
+    drawn: int = 0,
+    cost: Cost | None = None,
+    guided: int = 0,
+) -> BaseSampler:
+    """Return a sampler, behind what the space's prior says; arguments are those of `make_sampler`.
+
+    Args:
+        guided: in how many of the first trials the prior counts.
+    """
+    sampler = make_sampler(name, space, seed, drawn, cost)
+    return PriorSampler(sampler, space.prior, seed, guided) if space.prior else sampler
 
 
 def is_enqueued(study: Study, trial: Trial) -> bool:

@@ -12,6 +12,7 @@ is a choice, a range, or a bare value that fixes it:
     pooling: max
     batch_size: null                             # drop what the base says
     enqueue: [{cell: gru, learning_rate: 4e-3}]  # tried first; the sampler adds what is missing
+    prior: {cell: gru}                           # believed to be good; see `sweeps.space.prior`
 
 Keys are checked against the fields, every value and bound against its field's type, and every
 condition against the choice that it names.
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import Any, NamedTuple
 
 import yaml
@@ -45,6 +46,7 @@ from sweeps.space.dimensions import (
 )
 from sweeps.space.enqueued import ENQUEUE, check_enqueued, fitting, parse_enqueued
 from sweeps.space.hyperparameters import NOT_RANGES, check_name, to_typed, types_of
+from sweeps.space.prior import PRIOR, Belief, check_prior, parse_prior
 
 SHIPPED: tuple[str, ...] = ("cpu", "gpu", "semi")
 _SHIPPED_FOLDER = Path(__file__).parent
@@ -60,11 +62,13 @@ class ParsedSpace(NamedTuple):
         dimensions: what is searched, parents first.
         fixed: values by name.
         enqueued: settings that a search tries first, each of them searched.
+        prior: what is believed to be good.
     """
 
     dimensions: dict[str, Dimension]
     fixed: dict[str, Scalar]
     enqueued: tuple[dict[str, Scalar], ...] = ()
+    prior: Mapping[str, Belief] = MappingProxyType({})
 
 
 def space_path(name_or_path: str | Path) -> tuple[Path, str]:
@@ -120,6 +124,7 @@ def parse_space(mapping: Mapping[str, Any], source: str) -> ParsedSpace:
     fixed: dict[str, Scalar] = {}
     entries = dict(mapping)
     given = entries.pop(ENQUEUE, None)
+    believed = entries.pop(PRIOR, None)
     inherited_first: tuple[dict[str, Scalar], ...] = ()
     based = "base" in entries
     if based:
@@ -157,7 +162,11 @@ def parse_space(mapping: Mapping[str, Any], source: str) -> ParsedSpace:
         *(check_enqueued(each, dimensions, fixed, where) for each in own),
         *(fitting(each, dimensions) for each in inherited_first),
     )
-    return ParsedSpace(dimensions, fixed, tuple(each for each in enqueued if each))
+    prior: dict[str, Belief] = {}
+    if believed is not None:
+        where = f"{source}: {PRIOR}"
+        prior = check_prior(parse_prior(believed, where), dimensions, where)
+    return ParsedSpace(dimensions, fixed, tuple(each for each in enqueued if each), prior)
 
 
 def _parse_dimension(name: str, entry: Mapping[Any, Any], where: str) -> Dimension:

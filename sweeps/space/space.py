@@ -39,6 +39,7 @@ from sweeps.space.hyperparameters import (
 )
 from sweeps.space.pairs import check_pairs
 from sweeps.space.parser import parse_space, read_yaml, space_path
+from sweeps.space.prior import PRIOR, Belief, check_prior, fitting_prior, parse_prior
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -50,13 +51,15 @@ class SearchSpace:
     """What a sweep searches (`dimensions`, parents first) and what it fixes (`fixed`).
 
     A hyperparameter in neither has its default. Two spaces are equal if they say the same, in
-    whatever order and under whatever name, whatever is `enqueued`: tried first.
+    whatever order and under whatever name, whatever is `enqueued`: tried first, or believed to be
+    good: `prior`.
     """
 
     dimensions: dict[str, Dimension]
     fixed: dict[str, Scalar]
     name: str = field(default="space", compare=False)
     enqueued: tuple[dict[str, Scalar], ...] = field(default=(), compare=False)
+    prior: Mapping[str, Belief] = field(default_factory=dict, compare=False)
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> SearchSpace:
@@ -76,8 +79,8 @@ class SearchSpace:
         Raises:
             InputError: something in the mapping is wrong.
         """
-        dimensions, fixed, enqueued = parse_space(mapping, source)
-        return replace(cls._checked(dimensions, fixed, source), enqueued=enqueued)
+        dimensions, fixed, enqueued, prior = parse_space(mapping, source)
+        return replace(cls._checked(dimensions, fixed, source), enqueued=enqueued, prior=prior)
 
     @classmethod
     def _checked(
@@ -121,7 +124,27 @@ class SearchSpace:
                     fixed[name] = value
         fixed_space = self._checked(dimensions, fixed, source, self.name)
         still = (fitting(each, dimensions) for each in self.enqueued)
-        return replace(fixed_space, enqueued=tuple(each for each in still if each))
+        return replace(
+            fixed_space,
+            enqueued=tuple(each for each in still if each),
+            prior=fitting_prior(self.prior, dimensions),
+        )
+
+    def believe(self, path: str | None, source: str = "--prior") -> SearchSpace:
+        """Return the space with the beliefs of a YAML file in place of its own; None: with these.
+
+        Args:
+            path: the file.
+            source: opens each error message.
+
+        Raises:
+            InputError: there is no such file, or a belief is not of what is searched.
+        """
+        if path is None:
+            return self
+        where = f"{source} {path}"
+        beliefs = parse_prior(read_yaml(Path(path), path, source), where)
+        return replace(self, prior=check_prior(beliefs, self.dimensions, where))
 
     def enqueue(self, names: Sequence[str], source: str = "--enqueue") -> SearchSpace:
         """Return the space with more settings that are tried first, before those of its own.
@@ -244,8 +267,12 @@ class SearchSpace:
 
     def to_yaml(self) -> str:
         """Return the whole space as a space file: reading it gives an equal space."""
-        enqueued = {ENQUEUE: [dict(each) for each in self.enqueued]} if self.enqueued else {}
-        return space_yaml.dump(self.to_mapping() | enqueued)
+        first: dict[str, Any] = {}
+        if self.enqueued:
+            first[ENQUEUE] = [dict(each) for each in self.enqueued]
+        if self.prior:
+            first[PRIOR] = {name: each.to_mapping() for name, each in self.prior.items()}
+        return space_yaml.dump(self.to_mapping() | first)
 
     @property
     def fingerprint(self) -> str:

@@ -14,6 +14,7 @@ from sweeps.pipeline.context import SweepContext, check_same_data
 from sweeps.pipeline.executor import TrialPlan
 from sweeps.pipeline.running import RunningSweep
 from sweeps.search.optuna_searcher import OptunaSearcher
+from sweeps.search.prior_sampler import guided_trials
 from sweeps.search.schedulers import Resumable, make_scheduler
 from sweeps.search.study import enqueue_first, make_study, note_runs
 from sweeps.search.warm_start import PastTrial, warm_start
@@ -60,6 +61,7 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
         settings.sampler,
         settings.seed,
         context.cost,
+        guided_trials(settings.trials),
     )
     enqueue_first(study, space)
     if past:

@@ -17,6 +17,7 @@ from sweeps.pipeline.estimate import Estimator, StagePlan
 from sweeps.pipeline.stages.search import past_trials
 from sweeps.reporting.leaderboard import setting_parts
 from sweeps.search.preview import first_suggestions
+from sweeps.search.prior_sampler import guided_trials
 from sweeps.search.rdb_storage import open_study_storage
 from sweeps.search.samplers import sampler_note
 from sweeps.search.study import numbered
@@ -142,6 +143,7 @@ def _suggestion_lines(plan: SearchPlan, width: int) -> Iterator[str]:
         plan.past,
         context.cost,
         plan.before or (),
+        guided_trials(settings.trials),
     )
     for number, suggestion in enumerate(suggestions, start=len(known)):
         searched = {n: value for n, value in suggestion.items() if n in context.space.dimensions}
