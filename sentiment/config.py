@@ -350,10 +350,13 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def describe(config: Config) -> str:
-    """Return what a model is, in a few words: `bilstm-2×128 word2vec adam`."""
-    model = config.model
+    """Return what a model is, in a few words: `bilstm-2×128 word2vec adam`.
+
+    With pretraining its name takes the place of the vectors that it started from.
+    """
+    model, pretraining = config.model, config.training.pretraining
     direction = "bi" if model.bidirectional else ""
-    embedding = Path(model.embedding).name
+    embedding = Path(model.embedding).name if pretraining == "none" else pretraining
     return (
         f"{direction}{model.cell}-{model.layers}×{model.hidden_dim} {embedding} "
         f"{config.training.optimizer}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sentiment.data.datasets import DataConfig, Dataset
     from sentiment.embeddings.sources import WordVectors
     from sentiment.inference.bundle import Bundle
+    from sentiment.pretraining.pretrained import PretrainedLayers
     from sentiment.tracking.runs import RunRecord
     from sentiment.training.trainer import Trainer
 
@@ -122,7 +123,7 @@ def _train_recorded(config: Config, data: DataConfig, args: argparse.Namespace) 
     trainer = Trainer(config, corpus, vectors, device, args.threads, branch, start)
     dataset = prepared.dataset
     share = coverage(vectors, trainer.vocabulary.size)
-    _print_model(trainer, dataset, vectors, share)
+    _print_model(trainer, dataset, vectors, share, start)
     client, experiment_id = open_store(uri, args.experiment)
     record = RunRecord.start(
         client,
@@ -150,7 +151,11 @@ def _train_recorded(config: Config, data: DataConfig, args: argparse.Namespace) 
 
 
 def _print_model(
-    trainer: Trainer, dataset: Dataset, vectors: WordVectors | None, coverage: float
+    trainer: Trainer,
+    dataset: Dataset,
+    vectors: WordVectors | None,
+    coverage: float,
+    pretrained: PretrainedLayers | None,
 ) -> None:
     """Print what is trained.
 
@@ -159,6 +164,7 @@ def _print_model(
         dataset: the data set.
         vectors: the word vectors, if there are any.
         coverage: share of the vocabulary that has one.
+        pretrained: the layers that training starts from, if there are any.
     """
     from sentiment.data.summary import brief
 
@@ -170,6 +176,11 @@ def _print_model(
     )
     if vectors is not None:
         print(f"embedding: {vectors.source}, {vectors.dim}d, for {coverage:.1%} of the vocabulary")
+    if pretrained is not None:
+        for direction, history in pretrained.histories.items():
+            tokens, reached = int(history[-1]["tokens"]), history[-1].get("perplexity")
+            measured = "" if reached is None else f", perplexity {reached:.0f} on validation"
+            print(f"language model, {direction}: {tokens:,} tokens seen{measured}")
 
 
 def train(trainer: Trainer, record: RunRecord, unsplit: bool) -> tuple[Bundle, list[str]]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sentiment.config import SECTION_OF, Config, fingerprint, parse_assignments
+from sentiment.config import SECTION_OF, Config, describe, fingerprint, parse_assignments
 from sentiment.errors import InputError
 
 
@@ -57,3 +57,9 @@ def test_assignments():
 def test_wrong_assignments_are_named(assignment, message):
     with pytest.raises(InputError, match=message):
         parse_assignments([assignment])
+
+
+def test_a_pretrained_model_is_named_by_its_pretraining() -> None:
+    config = Config.from_flat({"pretraining": "lm", "embedding": "word2vec", "hidden_dim": 64})
+    assert describe(config) == "bilstm-1×64 lm adam"
+    assert describe(config.replace(pretraining="none")) == "bilstm-1×64 word2vec adam"
