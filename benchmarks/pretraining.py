@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     config = Config.from_flat({**SETTINGS, **parse_assignments(args.set)})
     dataset = load_dataset(cli.data_config(args), print)
     task = LanguageModelTask(config, load_corpus(dataset, config.text, progress=print), FORWARD)
-    training = task.training(1)
+    training = task.training()
     batches = itertools.cycle(training.first_batches(STEPS * 4))
     layers = training.model.recurrent
 

@@ -66,13 +66,13 @@ class LanguageModelTask:
         """Whether the cache has it."""
         return is_cached(KIND, self.fingerprint)
 
-    def build(self, threads: int = 1) -> Path:
+    def build(self) -> Path:
         """Train it unless the cache has it; return its folder.
 
         Raises:
             TrainingError: the loss is not finite.
         """
-        return cached(KIND, self.fingerprint, lambda folder: self._train(folder, threads))
+        return cached(KIND, self.fingerprint, self._train)
 
     def load(self) -> tuple[dict[str, np.ndarray], list[dict[str, float]]]:
         """Return its weights by name, and the evaluations of its training."""
@@ -85,9 +85,13 @@ class LanguageModelTask:
         """What it leaves while it is trained."""
         return PartialPretraining(self.fingerprint)
 
-    def training(self, threads: int) -> LanguageModelTraining:
-        """Return its training, from the start or where one has stopped."""
-        configure_threads(threads)
+    def training(self) -> LanguageModelTraining:
+        """Return its training, from the start or where one has stopped.
+
+        It has one thread: a second brings a tenth, and where other work keeps a core busy the two
+        wait for one another at every step.
+        """
+        configure_threads(1)
         device, text = pick_device(), self.config.text
         split = unlabelled_texts(self.corpus)
         vocabulary = build_vocabulary(
@@ -109,8 +113,8 @@ class LanguageModelTask:
             partial=self.partial,
         )
 
-    def _train(self, folder: Path, threads: int) -> None:
-        training = self.training(threads)
+    def _train(self, folder: Path) -> None:
+        training = self.training()
         history = training.run()
         kept = {
             name: value.cpu().numpy()

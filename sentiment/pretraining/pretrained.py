@@ -120,13 +120,9 @@ def _build(missing: Sequence[LanguageModelTask], progress: Progress | None) -> N
         for task in missing:
             task.build()
         return
-    cores = available_cores()
-    workers = min(len(missing), cores)
-    threads = max(1, cores // workers)
+    workers = min(len(missing), available_cores())
     with _shown(missing, progress):
-        for _ in in_processes(
-            LanguageModelTask.build, [(task, threads) for task in missing], workers
-        ):
+        for _ in in_processes(LanguageModelTask.build, [(task,) for task in missing], workers):
             pass
 
 
