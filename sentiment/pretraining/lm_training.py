@@ -101,7 +101,8 @@ class LanguageModelTraining:
         torch.manual_seed(self._seed)
         self._resume()
         state = self._state
-        saved = reported = time.perf_counter()
+        saved = reported = began = time.perf_counter()
+        first = state.step
         while state.step < self.steps:
             epoch, done = divmod(state.step, self._steps_an_epoch)
             plan = self._texts.epoch(self._batch_size, self._seed, epoch)
@@ -116,7 +117,7 @@ class LanguageModelTraining:
                 now = time.perf_counter()
                 state.seconds += now - started
                 if now - reported > REPORT_SECONDS:
-                    self._report()
+                    self._report((now - began) / (state.step - first))
                     reported = now
                 if now - saved > SAVE_SECONDS:
                     self._save()
@@ -198,10 +199,10 @@ class LanguageModelTraining:
         state.losses = []
         state.history.append(evaluation)
 
-    def _report(self) -> None:
+    def _report(self, seconds_a_step: float) -> None:
         state = self._state
         loss = float(np.mean(state.losses[-50:])) if state.losses else state.history[-1]["loss"]
-        self._partial.report(Progress(state.step, self.steps, state.seconds / state.step, loss))
+        self._partial.report(Progress(state.step, self.steps, seconds_a_step, loss))
 
     def _save(self) -> None:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
