@@ -3,15 +3,21 @@
     python examples/first_sweep.py
 
 It writes to the current folder, as `python -m sweeps.launch` does: `mlflow.db`, `mlruns/` and
-`.sweeps/`. The best settings of the search train once more, beside a branch of n-grams.
+`.sweeps/`. The two best settings of the search train once more, beside a branch of n-grams.
 """
 
 import sweeps
 
 if __name__ == "__main__":
-    result = sweeps.run(dataset="rotten-tomatoes", trials=4, max_epochs=1, finalists=1)
+    result = sweeps.run(
+        dataset="rotten-tomatoes",
+        trials=4,
+        max_epochs=1,
+        overrides={"embedding": "glove"},
+        finalists=2,
+    )
 
-    columns = ["rank", "trial", "best/valid/accuracy", "cell", "hidden_dim", "embedding"]
+    columns = ["rank", "trial", "best/valid/accuracy", "cell", "hidden_dim", "optimizer"]
     print(result.to_frame()[columns].to_string(index=False))
 
     best = result.best

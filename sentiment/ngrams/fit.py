@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
+from threadpoolctl import threadpool_limits
 
 from sentiment.config import Config, fingerprint
 from sentiment.data.corpus import Corpus, text_key
@@ -131,6 +132,9 @@ def load_ngrams(
     return FittedNgrams(model, chosen, np.load(logits, allow_pickle=False))
 
 
+# L-BFGS makes thousands of small products, in which the threads of a BLAS wait longer than they
+# work.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def fit_ngrams(
     corpus: Corpus, config: Config, regularization: Regularization | None = None
 ) -> FittedNgrams:

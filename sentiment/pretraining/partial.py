@@ -28,7 +28,7 @@ class Progress(NamedTuple):
     Attributes:
         step: steps done.
         steps: steps in all.
-        seconds_a_step: of the last steps.
+        seconds_a_step: mean of the present start.
         loss: mean of the last steps, in nats a word.
     """
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from sentiment.config import TextConfig
 from sentiment.data.corpus import load_corpus
@@ -76,7 +77,9 @@ def record(
     }
     run = tracker.start_trial(key, parameters, key, role="baseline")
     try:
-        fitted = fit()
+        # As in `sentiment.ngrams.fit`: threads would wait longer than they work.
+        with threadpool_limits(1, user_api="blas"):
+            fitted = fit()
     except Exception as error:  # noqa: BLE001 - recorded and reported
         run.end("failed", error="".join(traceback.format_exception(error)))
         return f"{key} failed: {error}"

@@ -9,13 +9,12 @@ version of the registered model answered to eight texts.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from real_sweep import command_here
 
 KEPT = Path(__file__).parents[1] / "support" / "earlier-version.tar.xz"
 
@@ -31,18 +30,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def run(folder: Path, module: str, *arguments: str, stdin: str | None = None) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        cwd=folder,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=540,
-    )
+def run(folder: Path, module: str, *arguments: str, stdin: str = "") -> str:
+    done = command_here(module, *arguments, cwd=folder, input=stdin)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return str(done.stdout)
 
 
 def client_of(folder: Path) -> MlflowClient:

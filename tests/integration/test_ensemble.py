@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from real_sweep import command
+from real_sweep import command, command_here
 
 import sentiment
 from sentiment.inference.ensemble import Ensemble, combined, load_model
@@ -29,6 +29,7 @@ learning_rate: 0.01
 ARGUMENTS = ["--dataset", "rotten-tomatoes", "--trials", "2", "--max-epochs", "0.5"]
 ARGUMENTS += ["--scheduler", "fifo", "--space", "space.yaml", "--no-baseline", "--ngrams", "1"]
 ARGUMENTS += ["--finalists", "2", "--final-epochs", "0.5", "--ensemble", "2", "--name", "together"]
+ARGUMENTS += ["--concurrency", "1"]
 TEXTS = ["a moving and beautiful film", "a dull mess , too long"]
 
 
@@ -45,7 +46,7 @@ def together(tmp_path_factory):
     """The sweep, and its folder."""
     folder = tmp_path_factory.mktemp("ensemble")
     (folder / "space.yaml").write_text(SPACE)
-    done = command("sweeps.launch", *ARGUMENTS, "--json", cwd=folder)
+    done = command_here("sweeps.launch", *ARGUMENTS, "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, *swept(folder, done.stdout, done.stderr)
 
@@ -122,7 +123,7 @@ def test_it_is_reported_promoted_and_predicts(together):
     shown = page.read_text(encoding="utf-8")
     assert "The members of the ensemble of 2 models" in shown
     assert "each trained again on train and validation together" in shown
-    promoted = command("sweeps.promote", "--yes", cwd=folder)
+    promoted = command_here("sweeps.promote", "--yes", cwd=folder)
     assert promoted.returncode == 0, promoted.stdout + promoted.stderr
     assert "version 1 of sentiment is the champion" in promoted.stdout
     champion = sentiment.load(tracking_uri=f"sqlite:///{folder}/mlflow.db")

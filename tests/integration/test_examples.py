@@ -1,4 +1,8 @@
-"""The examples run as they are, each in a folder of its own, and print what they promise."""
+"""The examples run as they are, each in a folder of its own, and print what they promise.
+
+The first one's sweep has finalists and a refit: its runs, its registered model, and its resumption
+are looked at here too.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from real_sweep import command_here, copy_sweep
 
 import sentiment
 import sweeps
 from sentiment.errors import InputError
+from sentiment.inference.bundle import Bundle
+from sentiment.tracking.model_uri import fetch_bundle
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -36,7 +45,7 @@ def run(name: str, folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def first_sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("example")
     return folder, run("first_sweep.py", folder)
 
@@ -47,8 +56,8 @@ def test_every_example_is_run_here() -> None:
     assert [path.name for path in EXAMPLES.glob("*.ipynb")] == ["first_sweep.ipynb"]
 
 
-def test_first_sweep(swept: tuple[Path, str]) -> None:
-    _, output = swept
+def test_first_sweep(first_sweep: tuple[Path, str]) -> None:
+    _, output = first_sweep
     found = re.search(r"best: .+, test accuracy (0\.\d+)", output)
     assert found
     assert float(found[1]) > 0.74
@@ -56,16 +65,17 @@ def test_first_sweep(swept: tuple[Path, str]) -> None:
 
 
 def test_the_notebook_over_the_same_sweep(
-    swept: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    first_sweep: tuple[Path, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Its cells, but for the sweep itself, which is that of the script: test_notebook runs it."""
-    monkeypatch.chdir(swept[0])
+    monkeypatch.chdir(first_sweep[0])
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(sweeps, "run", lambda **settings: sweeps.load())
     cells = json.loads((EXAMPLES / "first_sweep.ipynb").read_text(encoding="utf-8"))["cells"]
     names: dict[str, Any] = {}
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    assert sources[0].splitlines()[-1].strip() in (EXAMPLES / "first_sweep.py").read_text()
     for source in sources:
         exec(source, names)
     accuracy = names["best"].metrics["test/accuracy"]
@@ -74,8 +84,8 @@ def test_the_notebook_over_the_same_sweep(
     assert re.search(r"^pos [01]\.\d\d\nneg [01]\.\d\d$", output, re.MULTILINE)
 
 
-def test_what_is_read_back_is_what_ran(swept: tuple[Path, str]) -> None:
-    folder, output = swept
+def test_what_is_read_back_is_what_ran(first_sweep: tuple[Path, str]) -> None:
+    folder, output = first_sweep
     uri = f"sqlite:///{folder}/mlflow.db"
     sweep = sweeps.load(tracking_uri=uri)
     table = sweep.to_frame()
@@ -105,11 +115,117 @@ def test_what_is_read_back_is_what_ran(swept: tuple[Path, str]) -> None:
         model.predict(["a", float("nan")])
 
 
-def test_serve_and_ask(swept: tuple[Path, str]) -> None:
-    folder, _ = swept
+def test_serve_and_ask(first_sweep: tuple[Path, str]) -> None:
+    folder, _ = first_sweep
     output = run("serve_and_ask.py", folder)
     assert "version 1" in output
     assert re.search(r"\{'label': '(neg|pos)', 'probability': 0\.\d+\}", output)
+
+
+def client_of(folder: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{folder}/mlflow.db")
+
+
+def runs_by_role(client: MlflowClient) -> dict[str, list[Run]]:
+    experiment = client.get_experiment_by_name("sentiment")
+    roles: dict[str, list[Run]] = {}
+    for run in client.search_runs([experiment.experiment_id]):
+        roles.setdefault(run.data.tags["sweep.role"], []).append(run)
+    return roles
+
+
+def test_trials_are_rnns_and_finalists_have_the_branch(first_sweep: tuple[Path, str]) -> None:
+    roles = runs_by_role(client_of(first_sweep[0]))
+    assert {role: len(runs) for role, runs in roles.items() if role != "baseline"} == {
+        "sweep": 1,
+        "trial": 4,
+        "finalist": 2,
+        "refit": 1,
+    }
+    assert {run.data.params["ngrams"] for run in roles["trial"]} == {"0"}
+    for run in roles["finalist"]:
+        assert run.data.params["ngrams"] == "3"
+        assert run.data.params["epochs"] == "2.0"
+        assert run.data.metrics["parameters/ngrams"] > 10_000
+        assert run.data.metrics["valid/ngrams_accuracy"] > 0.75
+        assert run.data.metrics["best/valid/accuracy"] > 0.75
+
+
+def test_the_refit_is_scored_once_and_registered(first_sweep: tuple[Path, str]) -> None:
+    client = client_of(first_sweep[0])
+    roles = runs_by_role(client)
+    (refit,) = roles["refit"]
+    version = client.get_model_version_by_alias("sentiment", "challenger")
+    assert version.run_id == refit.info.run_id
+    assert f"test accuracy {refit.data.metrics['test/accuracy']:.4f}\n" in first_sweep[1]
+    # It has seen the texts of validation, so it has no metric of them.
+    assert not any("valid/" in name for name in refit.data.metrics)
+    for run in roles["trial"] + roles["finalist"]:
+        assert not any(name.startswith("test/") for name in run.data.metrics)
+    chosen = min(roles["finalist"], key=lambda run: run.data.metrics["best/valid/loss"])
+    key = chosen.data.tags["sweep.finalist"]
+    assert refit.data.tags["sweep.refit"] == key.replace("finalist", "refit")
+    assert f"{chosen.data.metrics['best/valid/accuracy']:.4f}" in version.description
+
+
+def test_the_registered_model_reads_ngrams(first_sweep: tuple[Path, str]) -> None:
+    client = client_of(first_sweep[0])
+    (refit,) = runs_by_role(client)["refit"]
+    bundle = Bundle.load(fetch_bundle(client, refit.outputs.model_outputs[0].model_id))
+    assert bundle.config.model.ngrams == 3
+    words = list(bundle.vocabulary.itos[2:])
+    ngrams = {tuple(words[rank] for rank in ngram) for ngram in bundle.ngrams.table.ngrams()}
+    assert ("too", "long") in ngrams
+    good, bad = bundle.predict(["a moving and beautiful film", "a dull mess , too long"])[:, 1]
+    assert good > 0.7 > 0.3 > bad
+
+
+@pytest.fixture
+def copied(first_sweep: tuple[Path, str], tmp_path: Path) -> tuple[Path, MlflowClient]:
+    """A copy of its folder, for what changes the record."""
+    copy_sweep(first_sweep[0], tmp_path)
+    return tmp_path, client_of(tmp_path)
+
+
+def test_it_is_reported_and_promoted(copied: tuple[Path, MlflowClient]) -> None:
+    folder, client = copied
+    report = command_here("sweeps.report", cwd=folder)
+    assert report.returncode == 0, report.stderr
+    roles = runs_by_role(client)
+    for run in roles["trial"] + roles["baseline"]:
+        assert run.info.run_name in report.stdout
+    (parent,) = roles["sweep"]
+    page = Path(client.download_artifacts(parent.info.run_id, "report.html", str(folder)))
+    shown = page.read_text(encoding="utf-8")
+    assert "N-grams with the largest weights for each class" in shown
+    assert "mistakes in all both parts made" in shown
+    assert "against nb-logistic" in shown
+    assert parent.data.metrics["baseline/test_accuracy"] > 0.72
+    name = parent.data.tags["sweep.name"]
+    promoted = command_here("sweeps.promote", "--sweep", name, "--yes", cwd=folder)
+    assert promoted.returncode == 0, promoted.stderr + promoted.stdout
+    said = command_here("sentiment.predict", "--json", "a moving and beautiful film", cwd=folder)
+    assert json.loads(said.stdout)["label"] == "pos"
+
+
+def test_more_trials_train_no_finalist_twice(copied: tuple[Path, MlflowClient]) -> None:
+    folder, client = copied
+    before = runs_by_role(client)
+    done = command_here("sweeps.launch", "--resume", "--trials", "5", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    after = runs_by_role(client)
+    assert len(after["trial"]) == 5
+    (baseline,) = after["baseline"]
+    assert baseline.info.run_id == before["baseline"][0].info.run_id
+    assert baseline.info.end_time == before["baseline"][0].info.end_time
+    known = {run.info.run_id: run.info.end_time for run in before["finalist"] + before["refit"]}
+    for run in after["finalist"] + after["refit"]:
+        assert known.get(run.info.run_id, run.info.end_time) == run.info.end_time
+    result = json.loads(done.stdout)
+    assert result["winner"]["role"] == "refit"
+    assert result["winner"]["run_id"] in {run.info.run_id for run in after["refit"]}
+    (parent,) = after["sweep"]
+    assert result["baseline"]["baseline/p_value"] == parent.data.metrics["baseline/p_value"]
 
 
 def test_own_data(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pandas as pd
 import psutil
 import pytest
 from mlflow import MlflowClient
-from real_sweep import KEPT, TRIALS, command
+from real_sweep import KEPT, TRIALS, command, command_here
 
 import sweeps
 from sentiment.config import SECTION_OF
@@ -287,11 +287,13 @@ def test_system_metrics_of_the_workers_are_recorded_on_request(swept):
 
 
 def test_promoted_it_answers(swept):
-    promoted = command("sweeps.promote", "--yes", cwd=swept.folder)
+    promoted = command_here("sweeps.promote", "--yes", cwd=swept.folder)
     assert promoted.returncode == 0, promoted.stderr
     assert "float32; scored before\n" in promoted.stdout
     assert "this test split was scored once for models of sentiment" in promoted.stdout
-    asked = command("sentiment.predict", "--json", cwd=swept.folder, input="a great film\n\nbad\n")
+    asked = command_here(
+        "sentiment.predict", "--json", cwd=swept.folder, input="a great film\n\nbad\n"
+    )
     assert asked.returncode == 0, asked.stderr
     answers = [json.loads(line) for line in asked.stdout.splitlines()]
     assert len(answers) == 3
@@ -302,7 +304,7 @@ def test_promoted_it_answers(swept):
     for answer, row in zip(answers, expected, strict=True):
         assert answer["probability"] == pytest.approx(row.max(), abs=1e-5)
         assert answer["probabilities"]["pos"] == pytest.approx(row[1], abs=1e-5)
-    scored = command(
+    scored = command_here(
         "sentiment.evaluate", "--dataset", "rotten-tomatoes", "--json", cwd=swept.folder
     )
     recorded = swept.result["test"]["test/accuracy"]
@@ -313,7 +315,7 @@ def test_warm_start_and_time_budget(swept, monkeypatch, capsys):
     arguments = ["--dataset", "rotten-tomatoes", "--trials", "40", "--max-epochs", "3"]
     arguments += ["--space", "space.yaml", "--name", "second", "--warm-start", "first", "--quiet"]
     arguments += ["--finalists", "0", "--no-baseline"]
-    done = command("sweeps.launch", *arguments, "--time-budget", "9s", cwd=swept.folder)
+    done = command_here("sweeps.launch", *arguments, "--time-budget", "5s", cwd=swept.folder)
     assert done.returncode == 0, done.stderr
     assert f"{TRIALS} trials used, 0 outside" in done.stdout
     runs = swept.client.search_runs(
@@ -340,9 +342,9 @@ def test_warm_start_and_time_budget(swept, monkeypatch, capsys):
 
     # It is said wherever there is something to read.
     (parent,) = [run for run in runs if run.data.tags["sweep.role"] == "sweep"]
-    assert parent.data.params["time_budget"] == "9.0"
+    assert parent.data.params["time_budget"] == "5.0"
     assert parent.data.metrics["sweep/out_of_time"] == outcomes.count("out_of_time")
-    sentence = budget_sentence(9, 40, outcomes)
+    sentence = budget_sentence(5, 40, outcomes)
     assert f"{40 - len(trials)} of 40 trials did not run" in sentence
     assert sentence in done.stdout
     assert sentence in parent.data.tags["mlflow.note.content"]
@@ -383,7 +385,8 @@ def best_of(runs):
 def test_trials_that_blow_up_are_recorded_as_failed(swept):
     arguments = ["--dataset", "rotten-tomatoes", "--trials", "2", "--space", "space.yaml"]
     wild = ["--set", "optimizer=sgd", "learning_rate=1e38", "--name", "wild", "--quiet"]
-    done = command("sweeps.launch", *arguments, *wild, cwd=swept.folder)
+    wild += ["--concurrency", "1"]
+    done = command_here("sweeps.launch", *arguments, *wild, cwd=swept.folder)
     assert done.returncode == 1
     assert "failed: sentiment.errors.TrainingError: the loss is not finite" in done.stdout
     assert "no trial got as far as an evaluation" in done.stdout

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 
+import pytest
 from mlflow import MlflowClient
 
+from sentiment import cli
 from sentiment.tracking.relocation import relocate
 
 TRIALS = 6
@@ -40,6 +45,23 @@ def command(module, *arguments, cwd, **options):
         timeout=540,  # of a machine with other work; a test has 600
         **options,
     )
+
+
+def command_here(module, *arguments, cwd, input=""):
+    """Run a command of ours in this process, which has the imports of dozens of them behind it.
+
+    Returns what `command` does: a `subprocess.CompletedProcess`.
+    """
+    output, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in "12")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        patch.chdir(cwd)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(sys, "argv", [module, *arguments])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(input.encode()), "utf-8"))
+        with pytest.raises(SystemExit) as ended:
+            cli.run(importlib.import_module(module).main)
+    printed = [stream.buffer.getvalue().decode() for stream in (output, errors)]
+    return subprocess.CompletedProcess([module, *arguments], ended.value.code, *printed)
 
 
 def run_sweep(folder):

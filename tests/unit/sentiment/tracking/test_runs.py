@@ -115,6 +115,7 @@ def test_a_kill_while_a_store_is_made_leaves_none(tmp_path: Path) -> None:
     making = tmp_path / f".mlflow.db-{process.pid}"
     while not making.exists() or making.stat().st_size < 50_000:
         assert process.poll() is None, "it was made before it could be killed"
+        time.sleep(0.001)
     process.kill()
     process.wait()
     assert not (tmp_path / "mlflow.db").exists()
