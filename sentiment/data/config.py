@@ -27,6 +27,11 @@ class DataConfig(Section):
         min_length=1,
         description="own CSV, TSV, JSON or Parquet file; repeat for more",
     )
+    unlabelled: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="file of texts without labels, for word vectors; repeat for more",
+    )
     data_dir: str | None = Field(
         None, description="for imdb: the folder aclImdb or its tarball, instead of the download"
     )
@@ -73,11 +78,17 @@ class DataConfig(Section):
         lt=1,
         description="share of validation in all but test (default: the set's own)",
     )
+    label_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="share of train that keeps its labels; the rest becomes unlabelled",
+    )
     split_seed: int = Field(
         1234, ge=0, le=2**32 - 1, description="seed of the splits that are drawn"
     )
 
-    @field_validator("data", "text_column", "label_map", mode="before")
+    @field_validator("data", "unlabelled", "text_column", "label_map", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
         """Take a single string, as older records have it, for a sequence of one."""
@@ -108,13 +119,25 @@ class DataConfig(Section):
         return value
 
 
-_OF_ALL = ("dataset", "data", "data_dir", "group_column", "validation_share", "split_seed")
+OF_DELIMITED = ("delimiter", "no_header", "quoting", "escape")
+"""Fields that are for delimited files (CSV and the like) alone."""
+
+OF_TEXTS = ("text_column", "encoding", *OF_DELIMITED)
+"""Fields that say how files of texts are read, with labels or without."""
+
+_OF_ALL = (
+    "dataset",
+    "data",
+    "unlabelled",
+    "data_dir",
+    "group_column",
+    "validation_share",
+    "label_share",
+    "split_seed",
+)
 
 OF_FILES = tuple(name for name in DataConfig.model_fields if name not in _OF_ALL)
 """Fields that are for files of one's own alone."""
-
-OF_DELIMITED = ("delimiter", "no_header", "quoting", "escape")
-"""Fields that are for delimited files (CSV and the like) alone."""
 
 
 def flag(field: str) -> str:

@@ -12,11 +12,12 @@ import numpy as np
 
 from sentiment.config import unknown_name
 from sentiment.data import imdb
-from sentiment.data.config import DATASETS, OF_FILES, DataConfig, flag
+from sentiment.data.config import DATASETS, OF_FILES, OF_TEXTS, DataConfig, flag
 from sentiment.data.labels import Classes
 from sentiment.data.rare_labels import find_rare, joint_label, needed, refusal, without_rare
 from sentiment.data.splits import KEYS, SPLITS_VERSION, RareLabelsError, Split, TextKey, hold_out
 from sentiment.data.tables import Account, Table, read_table
+from sentiment.data.unlabelled import UNLABELLED, keep_labels, read_unlabelled, with_unlabelled
 from sentiment.errors import InputError
 from sentiment.io.encodings import check_utf8
 from sentiment.wording import counted
@@ -40,7 +41,7 @@ _IMDB_VALIDATION_SHARE = 0.30
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled texts in splits.
+    """Texts in splits, labelled but for those of `unsup`.
 
     Attributes:
         name: of the data set, or of the user's file.
@@ -48,11 +49,14 @@ class Dataset:
         splits: `train`, `valid`, `test` and, if there are unlabelled texts, `unsup`. No text
             of `test` has a twin (`sentiment.data.splits.twin_key`) in another split, nor has one of
             `valid` in `train` or `unsup`.
-        fingerprint: hexadecimal sha256 over label names, texts, labels and splits.
+        fingerprint: hexadecimal sha256 over label names, texts, labels, splits and, where they are
+            not those of train alone, `word_splits`.
         account: what became of the rows of the user's files; None for a data set by name.
         former_fingerprint: that of an earlier version, which took labels as they are written;
             None if it is the same.
         config: where it was loaded from; None for one that was made otherwise.
+        word_splits: whose words a model may know, ranked by how often they stand there. With
+            `--unlabelled` or `--label-share` also those of `unsup`: few labels have few words.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Dataset:
     config: DataConfig | None = None
     account: Account | None = None
     former_fingerprint: str | None = None
+    word_splits: tuple[str, ...] = ("train",)
 
     def is_known_as(self, fingerprint: str | None) -> bool:
         """Whether that is what the data set's fingerprint is, or was in an earlier version."""
@@ -84,7 +89,33 @@ def load_dataset(
     Raises:
         InputError: the data set is unknown, can't be had or can't be used.
     """
-    return replace(_loaded(config, progress, KEYS[version]), config=config)
+    dataset = _loaded(config, progress, KEYS[version])
+    return replace(_extended(dataset, config, progress, KEYS[version]), config=config)
+
+
+def _extended(
+    dataset: Dataset, config: DataConfig, progress: Progress | None, key: TextKey
+) -> Dataset:
+    """Return the data set with the unlabelled texts that the settings give, if they do."""
+    splits = dataset.splits
+    if config.unlabelled is not None:
+        texts, account = read_unlabelled(config)
+        if progress:
+            progress(str(account))
+        splits = with_unlabelled(splits, texts, account.name, key, progress)
+    if config.label_share is not None:
+        share, seed = config.label_share, config.split_seed
+        splits = keep_labels(splits, share, dataset.name, key, seed, progress)
+    if all(split is dataset.splits.get(name) for name, split in splits.items()):
+        return dataset
+    word_splits = ("train", UNLABELLED)
+    return replace(
+        dataset,
+        splits=splits,
+        word_splits=word_splits,
+        fingerprint=_fingerprint(dataset.label_names, splits, word_splits),
+        former_fingerprint=None,  # no earlier version had such data
+    )
 
 
 def _loaded(config: DataConfig, progress: Progress | None, key: TextKey) -> Dataset:
@@ -93,6 +124,8 @@ def _loaded(config: DataConfig, progress: Progress | None, key: TextKey) -> Data
     if config.dataset not in DATASETS:
         raise InputError(f"--dataset: {unknown_name('data set', config.dataset, DATASETS)}")
     for name in OF_FILES:
+        if config.unlabelled is not None and name in OF_TEXTS:
+            continue
         if getattr(config, name) != DataConfig.model_fields[name].default:
             raise InputError(f"{flag(name)} is for a file of your own: name it with --data")
     if config.group_column is not None and (config.dataset, config.group_column) != (
@@ -284,7 +317,7 @@ def _divide(
     _require_classes(splits["train"], label_names)
     if not len(splits["valid"]):
         raise InputError("every text of the validation split stands in the test split too")
-    names = ["train", "valid", "test", *(["unsup"] if "unsup" in splits else [])]
+    names = ["train", "valid", "test", *([UNLABELLED] if UNLABELLED in splits else [])]
     ordered = {part: splits[part] for part in names}
     return Dataset(name, label_names, ordered, _fingerprint(label_names, ordered))
 
@@ -301,7 +334,11 @@ def whole_fingerprint(label_names: tuple[str, ...], texts: Split) -> str:
     return _fingerprint(label_names, {"all": texts})
 
 
-def _fingerprint(label_names: tuple[str, ...], splits: Mapping[str, Split]) -> str:
+def _fingerprint(
+    label_names: tuple[str, ...],
+    splits: Mapping[str, Split],
+    word_splits: tuple[str, ...] = ("train",),
+) -> str:
     digest = hashlib.sha256(b"sentiment data set 1\n")
 
     def add(strings: list[str]) -> None:
@@ -315,4 +352,6 @@ def _fingerprint(label_names: tuple[str, ...], splits: Mapping[str, Split]) -> s
         add(split.texts)
         digest.update(np.array([len(split.labels)], dtype="<i8").tobytes())
         digest.update(split.labels.astype("<i8").tobytes())
+    if word_splits != ("train",):
+        add(["words of", *word_splits])
     return digest.hexdigest()

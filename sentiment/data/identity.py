@@ -22,6 +22,8 @@ def portable(config: DataConfig) -> dict[str, Any]:
     names: dict[str, object] = {}
     if config.data is not None:
         names["data"] = tuple(Path(name).name for name in config.data)
+    if config.unlabelled is not None:
+        names["unlabelled"] = tuple(Path(name).name for name in config.unlabelled)
     if config.data_dir is not None:
         names["data_dir"] = Path(config.data_dir).name
     kept = config.model_copy(update=names).model_dump(mode="json", exclude_defaults=True)
