@@ -73,8 +73,9 @@ def summary(prepared: PreparedData, config: Config) -> Iterator[str]:
     text = config.text
     vocabulary = build_vocabulary(corpus.words, corpus.counts, text.vocabulary_size, text.min_count)
     yield (
-        f"vocabulary: {vocabulary.size:,} of {len(corpus.words):,} words of train, and <unk> "
-        f"and <pad>; commonest: {' '.join(corpus.words[:10])}"
+        f"vocabulary: {vocabulary.size:,} of {len(corpus.words):,} words of "
+        f"{' and '.join(corpus.word_splits)}, and <unk> and <pad>; "
+        f"commonest: {' '.join(corpus.words[:10])}"
     )
     warning = tokenization_warning(corpus, text, TRAIN)
     if warning is not None:

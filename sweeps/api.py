@@ -36,7 +36,7 @@ from sweeps.tracking.queries import (
 if TYPE_CHECKING:
     from sentiment.inference.loaded_model import LoadedModel
 
-_LISTS = ("data", "text_column", "label_map")
+_LISTS = ("data", "unlabelled", "text_column", "label_map")
 
 
 @dataclass(frozen=True)

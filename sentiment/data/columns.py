@@ -52,10 +52,17 @@ class RawTable:
             column.append(value)
 
 
-def wanted_columns(config: DataConfig) -> dict[str, str]:
-    """Return the columns that are read, each with the flag that names it."""
+def wanted_columns(config: DataConfig, labelled: bool = True) -> dict[str, str]:
+    """Return the columns that are read, each with the flag that names it.
+
+    Args:
+        config: names the columns.
+        labelled: whether those of labels, splits and groups are among them.
+    """
     columns = dict.fromkeys(config.text_column, flag("text_column"))
-    columns.setdefault(config.label_column, flag("label_column"))
+    if not labelled:
+        return columns
+    columns[config.label_column] = flag("label_column")
     if config.split_column is not None:
         columns[config.split_column] = flag("split_column")
     if config.group_column is not None:

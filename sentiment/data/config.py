@@ -78,14 +78,14 @@ class DataConfig(Section):
         lt=1,
         description="share of validation in all but test (default: the set's own)",
     )
-    split_seed: int = Field(
-        1234, ge=0, le=2**32 - 1, description="seed of the splits that are drawn"
-    )
     label_share: float | None = Field(
         None,
         gt=0,
-        lt=1,
-        description="share of train's labels that is kept; the other texts are unlabelled",
+        le=1,
+        description="share of train that keeps its labels; the rest becomes unlabelled",
+    )
+    split_seed: int = Field(
+        1234, ge=0, le=2**32 - 1, description="seed of the splits that are drawn"
     )
 
     @field_validator("data", "unlabelled", "text_column", "label_map", mode="before")
@@ -119,19 +119,25 @@ class DataConfig(Section):
         return value
 
 
+OF_DELIMITED = ("delimiter", "no_header", "quoting", "escape")
+"""Fields that are for delimited files (CSV and the like) alone."""
+
+OF_TEXTS = ("text_column", "encoding", *OF_DELIMITED)
+"""Fields that say how files of texts are read, with labels or without."""
+
 _OF_ALL = (
-    *("dataset", "data", "unlabelled", "data_dir"),
-    *("group_column", "validation_share", "split_seed", "label_share"),
+    "dataset",
+    "data",
+    "unlabelled",
+    "data_dir",
+    "group_column",
+    "validation_share",
+    "label_share",
+    "split_seed",
 )
 
 OF_FILES = tuple(name for name in DataConfig.model_fields if name not in _OF_ALL)
 """Fields that are for files of one's own alone."""
-
-OF_UNLABELLED = (*("text_column", "delimiter", "encoding", "no_header", "quoting", "escape"),)
-"""Those of them that say how texts without labels are read, too."""
-
-OF_DELIMITED = ("delimiter", "no_header", "quoting", "escape")
-"""Fields that are for delimited files (CSV and the like) alone."""
 
 
 def flag(field: str) -> str:

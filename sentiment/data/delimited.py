@@ -31,7 +31,12 @@ _SAMPLE_LENGTH = 1 << 20
 
 
 def read_delimited(
-    path: Path, text: str, ending: str, wanted: Mapping[str, str], label: str, config: DataConfig
+    path: Path,
+    text: str,
+    ending: str,
+    wanted: Mapping[str, str],
+    label: str | None,
+    config: DataConfig,
 ) -> RawTable:
     """Read the wanted columns of a delimited file.
 
@@ -40,7 +45,8 @@ def read_delimited(
         text: its content.
         ending: of the file's name, which says what the delimiter should be.
         wanted: columns, with the flags that name them.
-        label: the column of the labels.
+        label: the column of the labels; None where there are none: then a quotation mark that
+            swallows rows can't be told from a text of several lines.
         config: delimiter, quoting and the like.
 
     Raises:
@@ -53,10 +59,10 @@ def read_delimited(
         table = RawTable.of("line", list(wanted))
         if delimiter != ENDINGS[ending] and config.delimiter is None:
             table.form.append(f"delimiter {_named(delimiter)}")
-        spans = _read_rows(path, text, wanted, config, dialect, table)
+        spans = _read_rows(path, text, wanted, label, config, dialect, table)
         if spans:
             table.form.append(f"{len(spans):,} of them over several lines")
-        if config.quoting == "auto" and spans:
+        if config.quoting == "auto" and spans and label is not None:
             _check_swallowed(path, text, spans, table.values[label], dialect)
     return table
 
@@ -101,6 +107,7 @@ def _read_rows(
     path: Path,
     text: str,
     wanted: Mapping[str, str],
+    label: str | None,
     config: DataConfig,
     dialect: _Dialect,
     table: RawTable,
@@ -129,9 +136,10 @@ def _read_rows(
                 header = [str(n) for n in range(1, len(row) + 1)] if config.no_header else row
                 indices = _indices(path, header, wanted, config)
                 dialect.fields = len(header)
-                dialect.label_index = header.index(config.label_column)
-                if dialect.label_index > header.index(config.text_column[0]):
-                    dialect.label_index -= len(header)
+                if label is not None:
+                    dialect.label_index = header.index(label)
+                    if dialect.label_index > header.index(config.text_column[0]):
+                        dialect.label_index -= len(header)
                 if not config.no_header:
                     beside += 1
                     continue

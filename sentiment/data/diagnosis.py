@@ -106,7 +106,7 @@ def tokenization_warning(corpus: Corpus, text: TextConfig, options: Options) -> 
         f"the texts of {corpus.dataset} are {script.title}, without blanks between words, and the "
         f"tokenizer ({_named(text)}) did not split them: {a_text:.1f} tokens a text, of "
         f"{length:.1f} characters each; {unknown:.0%} of the tokens of validation stand nowhere "
-        f"in train; give {way}"
+        f"in {' or '.join(corpus.word_splits)}; give {way}"
     )
 
 
@@ -174,7 +174,7 @@ def _named(text: TextConfig) -> str:
 
 
 def _sampled(corpus: Corpus) -> tuple[list[str], list[int]]:
-    """Return words of all frequencies, with how often they occur in train."""
+    """Return words of all frequencies, with how often they occur."""
     step = max(1, len(corpus.words) // SAMPLED_WORDS)
     return list(corpus.words[::step]), corpus.counts[::step].tolist()
 

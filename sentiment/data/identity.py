@@ -20,10 +20,10 @@ SHOWN = 12
 def portable(config: DataConfig) -> dict[str, Any]:
     """Return what a bundle keeps of where its data came from: files by their names alone."""
     names: dict[str, object] = {}
-    for field in ("data", "unlabelled"):
-        files = getattr(config, field)
-        if files is not None:
-            names[field] = tuple(Path(name).name for name in files)
+    if config.data is not None:
+        names["data"] = tuple(Path(name).name for name in config.data)
+    if config.unlabelled is not None:
+        names["unlabelled"] = tuple(Path(name).name for name in config.unlabelled)
     if config.data_dir is not None:
         names["data_dir"] = Path(config.data_dir).name
     kept = config.model_copy(update=names).model_dump(mode="json", exclude_defaults=True)

@@ -17,15 +17,22 @@ ENDINGS = (*delimited.ENDINGS, *json_rows.ENDINGS, parquet_rows.ENDING)
 """What the name of a file may end in, before the ending of its compression."""
 
 
-def check_flags(config: DataConfig, sources: Sequence[Source]) -> None:
+def check_flags(
+    config: DataConfig, sources: Sequence[Source], unlabelled: Sequence[Source] = ()
+) -> None:
     """Refuse settings that no file would go by, or that contradict each other.
+
+    Args:
+        config: the settings.
+        sources: the files of labelled texts.
+        unlabelled: those of texts without labels.
 
     Raises:
         InputError: there are some.
     """
     if config.split_column is not None and any(source.split for source in sources):
         raise InputError("--split-column: files are named with their splits already; give one")
-    endings = {_ending(source.path) for source in sources}
+    endings = {_ending(source.path) for source in (*sources, *unlabelled)}
     given = [name for name in OF_DELIMITED if _is_given(config, name)]
     if given and not endings & delimited.ENDINGS.keys():
         kinds = ", ".join(delimited.ENDINGS)
@@ -42,13 +49,21 @@ def _ending(path: Path) -> str:
     return Path(plain_name(path)).suffix.lower() if not path.is_dir() else ""
 
 
-def read_source(source: Source, config: DataConfig) -> Iterator[tuple[Path, RawTable]]:
+def read_source(
+    source: Source, config: DataConfig, labelled: bool = True
+) -> Iterator[tuple[Path, RawTable]]:
     """Yield the wanted columns of a file, or of each file of a folder.
+
+    Args:
+        source: the file or folder.
+        config: the columns, and how files are read.
+        labelled: whether labels, splits and groups are read; else texts alone.
 
     Raises:
         InputError: a file can't be read, or does not have the columns.
     """
-    wanted = wanted_columns(config)
+    wanted = wanted_columns(config, labelled)
+    label = config.label_column if labelled else None
     path = source.path
     if path.is_dir():
         files = parquet_rows.part_files(path)
@@ -70,7 +85,7 @@ def read_source(source: Source, config: DataConfig) -> Iterator[tuple[Path, RawT
     if ending in json_rows.ENDINGS:
         raw = json_rows.read_json(path, text, wanted)
     else:
-        raw = delimited.read_delimited(path, text, ending, wanted, config.label_column, config)
+        raw = delimited.read_delimited(path, text, ending, wanted, label, config)
     if encoding != "utf-8":
         raw.form.append(encoding)
     yield path, raw

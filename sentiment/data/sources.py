@@ -1,4 +1,4 @@
-"""The files that `--data` and `--unlabelled` name: patterns, folders, splits at a name's end."""
+"""The files that `--data` or `--unlabelled` names: patterns, folders, a split at a name's end."""
 
 from __future__ import annotations
 
@@ -52,35 +52,35 @@ def split_name(text: str) -> str:
     raise ValueError(f"unknown split {text!r:.60}; {hint}")
 
 
-def find_sources(names: Sequence[str], flag: str = "--data") -> list[Source]:
+def find_sources(names: Sequence[str], option: str = "--data") -> list[Source]:
     """Return the files that some values of a flag name, each pattern's sorted.
 
     Args:
-        names: files, folders or patterns, each with a split after a colon if it has one.
-        flag: which gives them, for messages.
+        names: the values.
+        option: the flag, for messages.
 
     Raises:
         InputError: a pattern fits no file, a file is named twice or not in UTF-8, or a split is
             unknown.
     """
-    sources = [source for name in names for source in _of_name(name, flag)]
+    sources = [source for name in names for source in _of_name(name, option)]
     seen: set[Path] = set()
     for source in sources:
         check_utf8(str(source.path.absolute()), "the file's name")
         place = source.path.resolve()
         if place in seen:
-            raise InputError(f"{flag} {source.path}: the file is named twice; name it once")
+            raise InputError(f"{option} {source.path}: the file is named twice; name it once")
         seen.add(place)
     if any(source.split for source in sources):
         sources = [Source(source.path, source.split or "train") for source in sources]
     return sources
 
 
-def _of_name(name: str, flag: str) -> Iterator[Source]:
+def _of_name(name: str, option: str) -> Iterator[Source]:
     if not name.strip():
-        raise InputError(f"{flag} is empty: name a file")
+        raise InputError(f"{option} is empty: name a file")
     if "://" in name:
-        raise InputError(f"{flag} {name}: not a file of this machine; download it and name that")
+        raise InputError(f"{option} {name}: not a file of this machine; download it and name that")
     found = _matches(name)
     split = None
     start, colon, end = name.rpartition(":")
@@ -90,11 +90,11 @@ def _of_name(name: str, flag: str) -> Iterator[Source]:
             split = split_name(end)
         except ValueError as error:
             if found:
-                raise InputError(f"{flag} {name}: {error}") from None
+                raise InputError(f"{option} {name}: {error}") from None
         else:
             name = start
     if not found and set(name) & _PATTERN:
-        raise InputError(f"{flag} {name}: no file has such a name")
+        raise InputError(f"{option} {name}: no file has such a name")
     for path in found or [Path(name).expanduser()]:  # one that is not there fails when it is read
         yield Source(path, split)
 
@@ -111,10 +111,10 @@ def _matches(name: str) -> list[Path]:
 def absolute(config: DataConfig) -> DataConfig:
     """Return where the data is, whatever folder a later command runs in."""
     changes: dict[str, object] = {}
-    for field in ("data", "unlabelled"):
-        names = getattr(config, field)
-        if names is not None:
-            changes[field] = tuple(map(_absolute, names))
+    if config.data is not None:
+        changes["data"] = tuple(map(_absolute, config.data))
+    if config.unlabelled is not None:
+        changes["unlabelled"] = tuple(map(_absolute, config.unlabelled))
     if config.data_dir is not None:
         changes["data_dir"] = _absolute(config.data_dir)
     return config.model_copy(update=changes)

@@ -155,7 +155,9 @@ def hold_out(
     together = whole.together(key)
     # By one of the original texts, not by the key: what has no twins keeps its place whatever
     # the key is, and a data set without any keeps its fingerprint.
-    lot = {rows[0]: draw(min(whole.texts[row] for row in rows), purpose, seed) for rows in together}
+    lot = {
+        rows[0]: text_lot(min(whole.texts[row] for row in rows), purpose, seed) for rows in together
+    }
     groups = sorted(together, key=lambda rows: lot[rows[0]])
 
     held = np.zeros(len(whole), dtype=bool)
@@ -197,7 +199,7 @@ def hold_out(
     return whole.where(~held), whole.where(held)
 
 
-def draw(text: str, purpose: str, seed: int) -> float:
-    """Return the number that a text draws for a purpose, uniform in [0, 1)."""
+def text_lot(text: str, purpose: str, seed: int) -> float:
+    """Return the number of a text for a purpose and a seed, uniform in [0, 1)."""
     data = f"{seed}/{purpose}/{text}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(data).digest()[:6], "big") / 2**48

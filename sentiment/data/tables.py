@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment.data.columns import MISSING, RawTable
-from sentiment.data.config import DataConfig
+from sentiment.data.config import DataConfig, flag
 from sentiment.data.labels import (
     LabelMap,
     check_lookalikes,
@@ -28,7 +28,10 @@ from sentiment.errors import InputError
 from sentiment.io.encodings import is_unicode
 
 _BY_MAP = "by --label-map"
-_HALF = "with half a surrogate pair, which is no character"
+HALF = "with half a surrogate pair, which is no character"
+"""Why a text is left out that can't be written in UTF-8."""
+NO_TEXT = "without a text"
+"""Why a row is left out that has none, or white space alone."""
 
 _PLACES = 3
 """Rows that a message names of each kind."""
@@ -93,12 +96,25 @@ def read_table(config: DataConfig) -> Table:
     assert config.data is not None
     _check_columns(config)
     sources = find_sources(config.data)
-    check_flags(config, sources)
+    check_flags(config, sources, find_sources(config.unlabelled or (), flag("unlabelled")))
     rows = _Rows(config, sources)
     for source in sources:
         for path, raw in read_source(source, config):
             rows.add(path, raw, source.split)
     return rows.table()
+
+
+def check_counted(path: Path, raw: RawTable) -> None:
+    """Refuse a file of which the parser did not read all rows.
+
+    Raises:
+        InputError: it did not.
+    """
+    if len(raw.numbers) != raw.counted:
+        raise InputError(
+            f"{path}: {len(raw.numbers):,} rows were read, but {raw.counted:,} are counted in "
+            "the file; is it damaged, or are --delimiter, --quoting or --escape wrong?"
+        )
 
 
 def _check_columns(config: DataConfig) -> None:
@@ -134,11 +150,7 @@ class _Rows:
         Raises:
             InputError: a row can't be used, or not all were read.
         """
-        if len(raw.numbers) != raw.counted:
-            raise InputError(
-                f"{path}: {len(raw.numbers):,} rows were read, but {raw.counted:,} are counted in "
-                "the file; is it damaged, or are --delimiter, --quoting or --escape wrong?"
-            )
+        check_counted(path, raw)
         config = self._config
         self.account.read += raw.counted
         self.account.form += raw.form
@@ -170,11 +182,11 @@ class _Rows:
             self.account.left_out[problem] += 1
             return None
         if text is None:
-            return "without a text"
+            return NO_TEXT
         if problem is not None:
             return problem
         if not is_unicode(text):
-            return _HALF
+            return HALF
         if self._config.split_column is not None:
             if is_blank(split):
                 return "without a split"
@@ -203,7 +215,7 @@ class _Rows:
         elif found not in self._map.names and is_none(written):
             problem = f"with the label {written!r}" if written else "without a label"
         elif not is_unicode(name):
-            problem = _HALF
+            problem = HALF
         return written, name or "", problem
 
     def _leave_out(self, problem: str, place: str) -> None:

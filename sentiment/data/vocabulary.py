@@ -1,4 +1,4 @@
-"""The words that a model knows, by torchtext's rules, from the train split alone."""
+"""The words that a model knows, by torchtext's rules, from what is trained on alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNK_ID, PAD_ID = 0, 1
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words by id: `<unk>` is 0, `<pad>` is 1, the commonest word of train is 2."""
+    """Words by id: `<unk>` is 0, `<pad>` is 1, the commonest word is 2."""
 
     itos: tuple[str, ...]
 
@@ -57,8 +57,8 @@ def build_vocabulary(
     """Choose the words of a model with torchtext's `Vocab`.
 
     Args:
-        words: word types of the train split, commonest first, ties alphabetical.
-        counts: int64 (len(words),), how often each occurs in train.
+        words: word types of a corpus, commonest first, ties alphabetical.
+        counts: int64 (len(words),), how often each occurs in what they were counted in.
         size: keep at most that many words.
         min_count: keep only words seen at least that often.
 

@@ -33,7 +33,7 @@ class ScoredTexts:
 
     Attributes:
         name: of the data set, or of the user's file.
-        sources: the files; none for a data set by name.
+        sources: the files, those without labels too; none for a data set by name alone.
         fingerprint: of the data set that they are part of.
         own: whether that is the data set that the model was trained on.
         split: one of `SPLITS`.
@@ -93,13 +93,12 @@ def select_texts(
 
 def _part(dataset: Dataset, bundle: TextModel, split: str, note: str | None = None) -> ScoredTexts:
     """Return a split of a data set, or its labelled texts one split after the other."""
-    data = dataset.config.data if dataset.config else None
     cli.tell_left_out(dataset.account)
     parts = [dataset.splits[name] for name in (SPLITS[:-1] if split == "all" else (split,))]
     number = _numbers(dataset.label_names, bundle.label_names, dataset.name)
     return ScoredTexts(
         name=dataset.name,
-        sources=tuple(source.path for source in find_sources(data or ())),
+        sources=_sources(dataset.config),
         fingerprint=dataset.fingerprint,
         own=_is_own(dataset, bundle),
         split=split,
@@ -138,7 +137,7 @@ def _of_file(config: DataConfig, bundle: TextModel, split: str | None) -> Scored
     part = whole.where(rows)
     return ScoredTexts(
         name=table.account.name,
-        sources=tuple(source.path for source in find_sources(config.data)),
+        sources=_sources(config),
         fingerprint=(dataset.fingerprint if dataset and own else None)
         or whole_fingerprint(bundle.label_names, whole),
         own=own,
@@ -147,6 +146,12 @@ def _of_file(config: DataConfig, bundle: TextModel, split: str | None) -> Scored
         labels=part.labels,
         note=note,
     )
+
+
+def _sources(config: DataConfig | None) -> tuple[Path, ...]:
+    """Return the user's files that the texts came from."""
+    names = () if config is None else (*(config.data or ()), *(config.unlabelled or ()))
+    return tuple(dict.fromkeys(source.path for name in names for source in find_sources([name])))
 
 
 def _is_own(dataset: Dataset, bundle: TextModel) -> bool:

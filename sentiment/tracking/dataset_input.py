@@ -11,6 +11,8 @@ from sentiment.data import imdb
 from sentiment.data.datasets import PACKAGE_PAGE, DataConfig, Dataset
 from sentiment.data.sources import absolute
 
+UNLABELLED_FILES = "unlabelled"
+"""Key of the source: the files of texts without labels."""
 DIGEST_LENGTH = 12
 """Characters of the fingerprint that are the digest; MLflow's pages show it whole."""
 
@@ -41,9 +43,10 @@ def dataset_input(dataset: Dataset, config: DataConfig) -> DatasetInput:
 def _source(config: DataConfig) -> tuple[str, dict[str, str | list[str]]]:
     """Return MLflow's type of the source, and the source."""
     local = absolute(config)
+    more = {} if local.unlabelled is None else {UNLABELLED_FILES: list(local.unlabelled)}
     if local.data is not None:
         files = {"files": list(local.data)} if len(local.data) > 1 else {}
-        return "local", {"uri": local.data[0], **files}
+        return "local", {"uri": local.data[0], **files, **more}
     if local.data_dir is not None:
-        return "local", {"uri": local.data_dir}
-    return "http", {"url": imdb.URL if config.dataset == "imdb" else PACKAGE_PAGE}
+        return "local", {"uri": local.data_dir, **more}
+    return "http", {"url": imdb.URL if config.dataset == "imdb" else PACKAGE_PAGE, **more}

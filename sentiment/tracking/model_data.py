@@ -21,6 +21,7 @@ from sentiment.data.datasets import DATASETS, DataConfig
 from sentiment.data.identity import DATA
 from sentiment.data.sources import find_sources
 from sentiment.errors import InputError
+from sentiment.tracking.dataset_input import UNLABELLED_FILES
 from sentiment.tracking.model_uri import DATA_TAG, SavedModel
 
 _SETTINGS_FILE = "settings.json"
@@ -43,13 +44,14 @@ def own_data(model: SavedModel, metadata: Mapping[str, Any]) -> DataConfig:
     if model.version is not None and DATA_TAG in model.version.tags:
         return _checked(model.version.tags[DATA_TAG], "the version's tag `data`")
     run = _run_of(model)
-    place = _recorded_place(run)
+    source = _recorded_source(run)
+    place = source.get("uri")
     if isinstance(metadata.get(DATA), Mapping):
-        return _located(_checked(json.dumps(metadata[DATA]), "the model's metadata"), place)
+        return _located(_checked(json.dumps(metadata[DATA]), "the model's metadata"), source)
     if model.client is not None and run is not None and _PARENT_TAG in run.data.tags:
         settings = _sweep_settings(model.client, run.data.tags[_PARENT_TAG])
         if settings is not None:
-            return _located(settings, place)
+            return _located(settings, source)
     name = metadata.get("dataset") or (run.data.params.get("dataset") if run else None)
     if name in DATASETS:
         return DataConfig(dataset=str(name))
@@ -75,33 +77,35 @@ def _run_of(model: SavedModel) -> Run | None:
         ) from error
 
 
-def _recorded_place(run: Run | None) -> str | None:
-    """Return the path of the local data that a run saw, if it recorded one."""
+def _recorded_source(run: Run | None) -> dict[str, Any]:
+    """Return where the data was that a run saw, as `dataset_input` writes it; empty if unknown."""
     for each in run.inputs.dataset_inputs if run is not None and run.inputs else []:
-        if each.dataset.source_type == "local":
+        if each.dataset.source_type in ("local", "http"):
             try:
-                return str(json.loads(each.dataset.source)["uri"])
-            except (ValueError, KeyError, TypeError):
-                return None
-    return None
+                source = json.loads(each.dataset.source)
+            except ValueError:
+                return {}
+            return source if isinstance(source, dict) else {}
+    return {}
 
 
-def _located(config: DataConfig, place: str | None) -> DataConfig:
-    """Restore the folder that a bundle leaves out, where the run's input has it."""
-    if place is None:
-        return config
-    folder = Path(place).parent
-    if config.data_dir is not None and Path(config.data_dir).name == Path(place).name:
-        return config.model_copy(update={"data_dir": place})
-    if config.data is not None and Path(place).name in map(_file_name, config.data):
-        # Files that were named without a folder lay in that of the one that was recorded.
-        found = {
-            field: tuple(str(folder / Path(name).name) for name in names)
-            for field in ("data", "unlabelled")
-            if (names := getattr(config, field)) is not None
-        }
-        return config.model_copy(update=found)
-    return config
+def _located(config: DataConfig, source: Mapping[str, Any]) -> DataConfig:
+    """Restore the folders that a bundle leaves out, where the run's input has them."""
+    changes: dict[str, object] = {}
+    files = source.get(UNLABELLED_FILES)
+    if config.unlabelled is not None and isinstance(files, list):
+        names = [Path(name).name for name in config.unlabelled]
+        if names == [Path(name).name for name in files]:
+            changes["unlabelled"] = tuple(files)
+    place = source.get("uri")
+    if place is not None:
+        folder = Path(place).parent
+        if config.data_dir is not None and Path(config.data_dir).name == Path(place).name:
+            changes["data_dir"] = place
+        elif config.data is not None and Path(place).name in map(_file_name, config.data):
+            # Files that were named without a folder lay in that of the one that was recorded.
+            changes["data"] = tuple(str(folder / Path(name).name) for name in config.data)
+    return config.model_copy(update=changes)
 
 
 def _file_name(name: str) -> str:

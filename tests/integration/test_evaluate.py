@@ -101,6 +101,44 @@ def test_the_store_knows_where_the_file_was(own, store, tmp_path, capsys, monkey
     assert own_data(model, {}) == DataConfig(data=dataset.config.data)
 
 
+def test_files_without_labels_are_found_again(own, store, tmp_path, capsys, monkeypatch):
+    dataset, folder = own
+    client, experiment_id = store
+    (tmp_path / "elsewhere").mkdir()
+    more = write_csv(tmp_path / "elsewhere/more.csv", [("new",), ("newer",)], "body")
+    config = dataset.config.model_copy(update={"unlabelled": (str(more),), "label_share": 0.5})
+    extended = load_dataset(config)
+    metadata = {
+        "data": portable(config),
+        "dataset": extended.name,
+        "dataset_fingerprint": extended.fingerprint,
+    }
+    assert metadata["data"]["unlabelled"] == ["more.csv"]
+    folder = replace(Bundle.load(folder), metadata=metadata).save(tmp_path / "extended")
+    run_id = create_run(client, experiment_id, "x", tags={}, parameters={})
+    entry = dataset_input(extended, config)
+    assert json.loads(entry.dataset.source)["unlabelled"] == [str(more)]
+    assert json.loads(entry.dataset.profile)["unsup"] == len(extended.splits["unsup"].texts)
+    client.log_inputs(run_id, [entry])
+    log_bundle(client, run_id, folder, name="x", metrics={}, step=1)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--model", run_id, "--tracking-uri", client.tracking_uri]
+    found = run(capsys, *arguments)
+    assert (found["own_data"], found["count"]) == (True, len(dataset.splits["test"]))
+    assert own_data(find_model(run_id, client.tracking_uri), metadata) == config
+    with pytest.raises(InputError, match="--output"):
+        evaluate.main([*arguments, "--output", str(more)])
+    more.rename(tmp_path / "moved.csv")
+    with pytest.raises(
+        InputError, match=r"trained on can't be had: .*elsewhere/more.csv: can't be"
+    ):
+        evaluate.main(arguments)
+    moved = run(capsys, *arguments, "--unlabelled", tmp_path / "moved.csv")
+    assert (moved["own_data"], moved["dataset_fingerprint"]) == (True, extended.fingerprint)
+    named = dataset_input(extended, DataConfig(dataset="rotten-tomatoes", unlabelled="moved.csv"))
+    assert json.loads(named.dataset.source)["unlabelled"] == [str(tmp_path / "moved.csv")]
+
+
 def test_named_data_of_older_models(tmp_path):
     model = SavedModel(tmp_path)
     assert own_data(model, {"dataset": "imdb"}) == DataConfig(dataset="imdb")

@@ -665,6 +665,28 @@ def test_dry_run_says_what_became_of_the_rows(tmp_path, monkeypatch, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["own.csv"]
 
 
+def test_dry_run_says_what_became_of_texts_without_labels(tmp_path, monkeypatch, capsys):
+    rows = [f"film {'x' * i},{i % 2}" for i in range(60)]
+    (tmp_path / "own.csv").write_text("\n".join(["text,label", *rows]))
+    (tmp_path / "more.csv").write_text("\n".join(["text", "new", '""', rows[0].partition(",")[0]]))
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--data", "own.csv", "--unlabelled", "more.csv", "--dry-run", "--trials", "1"]
+    assert main([*arguments, "--label-share", "0.5"]) == 0
+    text = capsys.readouterr().out
+    for part in (
+        "more.csv: 3 rows read, 1 skipped: 1 without a text\n",
+        "more.csv: 1 text left unsup, it stands in ",
+        "own.csv: 21 of 42 texts of train keep their labels, 21 went to unsup (--label-share 0.5)",
+        "own.csv unsup: 22 texts\n",
+    ):
+        assert part in text
+    with pytest.raises(
+        InputError, match=r"--label-share 0\.01: of 42 texts .* give 0\.036 or more"
+    ):
+        main([*arguments, "--label-share", "0.01"])
+    assert {path.name for path in tmp_path.iterdir()} == {"own.csv", "more.csv"}
+
+
 def test_half_a_character_never_reaches_a_trial(tmp_path, monkeypatch):
     rows = [json.dumps({"text": f"film \ud800 {i}", "label": i % 2}) for i in range(60)]
     (tmp_path / "own.jsonl").write_text("\n".join(rows))

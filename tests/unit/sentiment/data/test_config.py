@@ -30,7 +30,7 @@ EVERYTHING = [
     ),
     *("--label-map", "0=neg,4=pos", "--label-map", "2=", "--skip-incomplete"),
     *("--rare-labels", "join:other", "--min-label-count", "7", "--validation-share", "0.2"),
-    *("--split-seed", "7", "--label-share", "0.1", "--unlabelled", "more.csv"),
+    *("--split-seed", "7", "--unlabelled", "more.csv", "--label-share", "0.5"),
 ]
 
 
@@ -73,6 +73,8 @@ def test_each_field_has_a_flag_and_comes_back_from_the_record() -> None:
         (["--escape", "ab"], "--escape ab: give one character"),
         (["--quoting", "all"], "--quoting all: input should be 'auto', 'standard' or 'none'"),
         (["--rare-labels", "join:"], "--rare-labels join:: give refuse, drop, or join: with a"),
+        (["--label-share", "0"], "--label-share 0.0: input should be greater than 0"),
+        (["--label-share", "1.5"], "--label-share 1.5: input should be less than or equal to 1"),
         (["--min-label-count", "0"], "--min-label-count 0: input should be greater"),
     ],
 )

@@ -83,6 +83,7 @@ def test_places_hold_in_any_folder(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert moved.label_column == "stars"
     assert absolute(moved) == moved
     assert absolute(DataConfig(dataset="imdb", data_dir="x")).data_dir == str(folder / "x")
+    assert absolute(DataConfig(unlabelled="b.csv")).unlabelled == (str(folder / "b.csv"),)
     assert absolute(DataConfig()) == DataConfig()
 
 
