@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from real_sweep import command_here
 
 from sentiment import cli, prepare
 from sentiment.config import Config
@@ -154,7 +155,7 @@ def test_help_imports_nothing_heavy() -> None:
     ],
 )
 def test_wrong_input_ends_with_two(arguments: list[str], message: str, cache: Path) -> None:
-    ended = command(*arguments)
+    ended = command_here("sentiment.prepare", *arguments, cwd=cache.parent)
     assert ended.returncode == 2
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
