@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from prometheus_client.parser import text_string_to_metric_families
 from winners import Registry
 
@@ -19,6 +20,7 @@ from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
 from sentiment.tracking.model_uri import SavedModel, find_model
 from sweeps.registry.shadow_counts import ShadowCounts, read_shadow_counts
+from sweeps.registry.versions import register
 from sweeps.serving import shadow as module
 from sweeps.serving import shadow_record
 from sweeps.serving.batching import Answer, BatchedClassifier, PredictedBatch
@@ -282,11 +284,9 @@ def test_counts_are_kept_with_the_version(
 
 
 def test_a_store_that_fails_is_reported_once(
-    shadow: Shadow, registered: Registry, capsys: pytest.CaptureFixture[str]
+    shadow: Shadow, store: tuple[MlflowClient, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    client = registered.client
-    client.delete_model_version("sentiment", "2")
-    recorder = ShadowRecorder(shadow, client)
+    recorder = ShadowRecorder(shadow, store[0])  # the version has been removed
     for _ in range(2):
         shadow.offer(batch(TEXTS))
         settled(shadow)
@@ -324,28 +324,25 @@ def opened(registry: Registry, reference: str, champion: str = "models:/sentimen
 def test_which_model_is_meant(
     registered: Registry, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    client, two = registered.client, registered.find(2)[0]
+    client, one, two = registered.client, registered.find(1)[0], registered.find(2)[0]
     assert opened(registered, "challenger") == "sentiment/2"
     assert opened(registered, "models:/sentiment/2") == "sentiment/2"
-    client.create_registered_model("films")
-    source = f"models:/{registered.find(1)[0].model_id}"
-    client.create_model_version("films", source, run_id=registered.find(1)[0].run_id)
+    for each in (one, two):
+        register(
+            client, "films", model_id=each.model_id, run_id=each.run_id, tags={}, description=""
+        )
     client.set_registered_model_alias("films", "trial", "1")
-    client.create_model_version("films", f"models:/{two.model_id}", run_id=two.run_id)
-    client.set_registered_model_alias("films", "champion", "2")
     # A bare alias is one of the model that answers.
-    assert opened(registered, "trial", "models:/films@champion") == "films/1"
+    assert opened(registered, "trial", "models:/films/2") == "films/1"
     assert capsys.readouterr().err == ""
     assert opened(registered, two.run_id) == two.run_id
     said = f"note: {two.run_id} is no registered version: the counts of the shadow are in /metrics"
     assert capsys.readouterr().err.startswith(said)
 
-
-def test_what_can_not_be_a_shadow(registered: Registry, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^--shadow champion: that is sentiment/1, which answers"):
         opened(registered, "champion")
     with pytest.raises(InputError, match="that is sentiment/1, which answers already"):
-        opened(registered, registered.find(1)[0].run_id)
+        opened(registered, one.run_id)
     with pytest.raises(
         InputError, match=r"^--shadow rival: no version of the model 'sentiment' is"
     ):
