@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -63,6 +64,7 @@ class BatchedClassifier:
 
     Attributes:
         model: what predicts the next batch; may be replaced at any time.
+        free: is set while a thread waits for requests.
         observer: is given each batch once its requests have their answers; must return at once.
     """
 
@@ -76,6 +78,8 @@ class BatchedClassifier:
         from sentiment.nn.devices import configure_threads
 
         self.model = model
+        self.free = threading.Event()
+        self.free.set()
         self.observer: Callable[[PredictedBatch], None] | None = None
         self._cores = cores
         self._threads = ThreadPoolExecutor(cores, "predict", initializer=configure_threads)
@@ -115,6 +119,8 @@ class BatchedClassifier:
             if not batch:
                 return
             self._busy += 1
+            if self._busy == self._cores:
+                self.free.clear()
             texts = [text for each in batch for text in each.texts]
             loop = asyncio.get_running_loop()
             model = self.model
@@ -158,6 +164,8 @@ class BatchedClassifier:
             else:
                 answer.set_result(Answer(done.result()[0][rows], model))
         self._dispatch()
+        if self._busy < self._cores:
+            self.free.set()
         if self.observer is not None and not done.cancelled() and error is None:
             probabilities, seconds = done.result()
             whole = Answer(probabilities, model)

@@ -1,14 +1,17 @@
 """The shadow: another model that predicts what the champion has answered, and is never heard.
 
 A batch comes here once its requests have their answers. A sample of the batches waits in a bounded
-queue for one thread of low priority, which predicts the same texts in the same batch and counts
-how far both agree. What does not fit into the queue is dropped and counted. No text is kept longer
-than that, logged or stored.
+queue for one thread, which predicts the same texts in the same batch and counts how far both agree.
+What does not fit into the queue is dropped and counted. No text is kept longer than that, logged or
+stored.
+
+Requests come first: the thread begins a batch only while a thread of the champion is free. It has
+no lower priority in the operating system: on a busy machine it would be put off while it holds the
+interpreter's lock, and requests with it (measured: docs/benchmarks.md).
 """
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import threading
@@ -25,7 +28,7 @@ import numpy as np
 from sentiment.errors import InputError
 from sentiment.nn.devices import configure_threads
 from sweeps.registry.shadow_counts import ShadowCounts
-from sweeps.serving.batching import PredictedBatch, timed_predict
+from sweeps.serving.batching import BatchedClassifier, PredictedBatch, timed_predict
 from sweeps.serving.requests import MAX_TEXTS
 from sweeps.serving.served_model import ServedModel, check_answers
 
@@ -34,7 +37,7 @@ MAX_WAITING_TEXTS = 2 * MAX_TEXTS
 MAX_WAITING_CHARACTERS = 2**22
 """Of these texts together."""
 
-_NICENESS = 10
+_LOOK_SECONDS = 0.5
 
 
 class Pair(NamedTuple):
@@ -70,12 +73,19 @@ class Shadow:
         self._share = share
         self._generator = generator
         self._champion = champion
-        self._thread = ThreadPoolExecutor(1, "shadow", initializer=_begin)
+        self._thread = ThreadPoolExecutor(1, "shadow", initializer=configure_threads)
         self._lock = threading.Lock()
         self._counts = {Pair(champion.name, model.name): ShadowCounts(champion.name)}
         self._waiting_texts = self._waiting_characters = 0
         self._closed = False
+        self._free = threading.Event()
+        self._free.set()
         self._reported: set[tuple[str, str]] = set()
+
+    def attach(self, classifier: BatchedClassifier) -> None:
+        """Compare what a classifier answers, while one of its threads is free."""
+        self._free = classifier.free
+        classifier.observer = self.offer
 
     def offer(self, batch: PredictedBatch) -> None:
         """Take a batch that was answered into the queue, leave it out, or drop it; at once."""
@@ -133,6 +143,8 @@ class Shadow:
 
     def _work(self, batch: PredictedBatch, model: ServedModel, characters: int) -> None:
         try:
+            while not self._closed and not self._free.wait(_LOOK_SECONDS):
+                pass
             if not self._closed:
                 self._compare(batch, model)
         finally:
@@ -249,12 +261,3 @@ def _check_labels(model: ServedModel, champion: ServedModel) -> None:
 def _listed(names: Sequence[str]) -> str:
     listed = ", ".join(names[:5])
     return f"{listed}, …" if len(names) > 5 else listed
-
-
-def _begin() -> None:
-    """Set up the thread: one core, of which requests come first."""
-    configure_threads()
-    if sys.platform == "linux":  # where threads have priorities of their own
-        thread = threading.get_native_id()
-        present = os.getpriority(os.PRIO_PROCESS, thread)
-        os.setpriority(os.PRIO_PROCESS, thread, max(present, _NICENESS))

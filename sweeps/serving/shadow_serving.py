@@ -38,7 +38,7 @@ class ShadowServing:
 
     def attach(self, classifier: BatchedClassifier, metrics: ServingMetrics) -> None:
         """Have a classifier's batches compared, and the counts shown."""
-        classifier.observer = self._shadow.offer
+        self._shadow.attach(classifier)
         metrics.add(ShadowMetrics(self._shadow))
 
     def start(self) -> list[Follower]:

@@ -157,7 +157,7 @@ def test_a_slow_shadow_delays_no_answer(
 
     async def work() -> list[Answer]:
         classifier = BatchedClassifier(model, 1)
-        classifier.observer = shadow.offer
+        shadow.attach(classifier)
         bundle.open.clear()
         return [await classifier.predict([f"great {n}"]) for n in range(5)]
 
@@ -171,6 +171,19 @@ def test_a_slow_shadow_delays_no_answer(
     assert counts.difference == pytest.approx(
         sum(abs(p - 0.6) if p > 0.5 else abs(1 - p - 0.4) for p in positive), abs=1e-5
     )
+
+
+def test_requests_come_first(
+    shadow: Shadow, bundle: Fixed, make_bundle: Callable[[int], Path]
+) -> None:
+    classifier = BatchedClassifier(ServedModel("sentiment/1", Bundle.load(make_bundle(0))), 1)
+    shadow.attach(classifier)
+    classifier.free.clear()
+    shadow.offer(batch(["a"]))
+    time.sleep(0.05)
+    assert bundle.texts == []
+    classifier.free.set()
+    assert settled(shadow).texts == 1
 
 
 def test_counts_belong_to_the_pair(shadow: Shadow) -> None:
