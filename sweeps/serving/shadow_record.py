@@ -63,8 +63,8 @@ class ShadowRecorder:
             if time.monotonic() >= log_at:
                 self.log()
                 log_at = time.monotonic() + LOG_INTERVAL
-        self.log()
         self.write()
+        self.log()
 
     def log(self) -> None:
         """Print a line for each pair that has new counts."""
