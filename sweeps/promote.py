@@ -125,6 +125,7 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
     from sweeps.registry.candidate_scoring import CandidateError, CandidateScoring
     from sweeps.registry.champion import ChampionMovedError, champion_state, promote
     from sweeps.registry.look_count import count_looks
+    from sweeps.registry.shadow_counts import shadow_lines
 
     name = args.model_name
     candidate = versions.find_candidate(
@@ -158,6 +159,8 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
     # A name that has no registered model yet has no count either.
     looks = max(count_looks(client, name, dataset.fingerprint), 1)
     print(f"this test split was scored {_times(looks)} for models of {name}")
+    for line in shadow_lines(candidate.tags):
+        print(line)
     refusals = [*verdict.refusals]
     if champion is not None and not dataset.is_known_as(champion.tags.get("dataset_fingerprint")):
         difference = _other_data(champion, dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import shlex
@@ -11,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from sentiment import cli
+from sentiment.errors import InputError
 from sweeps.serving.ports import address_of, bind, warn_if_open
 
 if TYPE_CHECKING:
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 
     from uvicorn import Server
 
+    from sentiment.tracking.model_uri import SavedModel
     from sweeps.serving.follower import Alias
     from sweeps.serving.served_model import ServedModel
+    from sweeps.serving.shadow_serving import ShadowServing
 
 _CONNECTIONS = 256
 _STOP_SECONDS = 10
@@ -34,10 +38,10 @@ def main(argv: list[str] | None = None) -> int:
         description="Answer POST /invocations with labels and probabilities, in the forms of "
         "MLflow's scoring server; on this machine only unless --host says otherwise. Control-C "
         "ends it.",
-        common=("--model", "--follow", "--tracking-uri", "--port", "--host"),
+        common=("--model", "--follow", "--shadow", "--tracking-uri", "--port", "--host"),
         examples=(
             "python -m sweeps.serve",
-            "python -m sweeps.serve --follow",
+            "python -m sweeps.serve --follow --shadow challenger",
             "python -m sweeps.serve --model models:/sentiment@challenger --port 8001",
         ),
     )
@@ -47,10 +51,23 @@ def main(argv: list[str] | None = None) -> int:
         action="store_true",
         help="change to the version that the alias comes to name, without a restart",
     )
+    parser.add_argument(
+        "--shadow",
+        metavar="URI|ALIAS",
+        help="another model, such as challenger, that predicts the same texts beside the one that "
+        "answers, and is counted in /metrics and in the registry",
+    )
+    parser.add_argument(
+        "--shadow-share",
+        type=float,
+        metavar="X",
+        help="share of the requests that the shadow gets, at most 1 (default: 1)",
+    )
     parser.add_argument("--port", type=int, default=8000, help="port to listen on")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     args = parser.parse_args(argv)
     alias = _alias(args.model, args.tracking_uri) if args.follow else None
+    share = _share(args)
 
     with bind(args.host, args.port) as listening:
         warn_if_open(args.host)
@@ -59,12 +76,20 @@ def main(argv: list[str] | None = None) -> int:
         from sentiment.tracking.model_uri import find_model
         from sweeps.serving.served_model import load_served
 
-        model = load_served(find_model(args.model, args.tracking_uri))
-        make_server(model, args.host, args.port, alias).run(sockets=[listening])
+        saved = find_model(args.model, args.tracking_uri)
+        model = load_served(saved)
+        shadow = None if args.shadow is None else _shadow(args, saved, model, share)
+        make_server(model, args.host, args.port, alias, shadow).run(sockets=[listening])
     return 0
 
 
-def make_server(model: ServedModel, host: str, port: int, follow: Alias | None = None) -> Server:
+def make_server(
+    model: ServedModel,
+    host: str,
+    port: int,
+    follow: Alias | None = None,
+    shadow: ShadowServing | None = None,
+) -> Server:
     """Return the server of a model; once it is ready it prints a request that works.
 
     Predictions run in half as many threads as there are cores, one core each.
@@ -74,13 +99,14 @@ def make_server(model: ServedModel, host: str, port: int, follow: Alias | None =
         host: address that is printed, with the port.
         port: see `host`.
         follow: the alias whose changes the server goes along with, if any.
+        shadow: what predicts beside the model, if anything does.
     """
     import uvicorn
 
     from sentiment.io.processes import available_cores
     from sweeps.serving.app import make_app
     from sweeps.serving.batching import BatchedClassifier
-    from sweeps.serving.follower import Follower
+    from sweeps.serving.follower import Answering, Follower
     from sweeps.serving.metrics import ServingMetrics
     from sweeps.serving.requests import EXAMPLE
     from sweeps.serving.served_model import TRIAL_TEXT, check_answers
@@ -90,6 +116,8 @@ def make_server(model: ServedModel, host: str, port: int, follow: Alias | None =
     # Half of the cores predict, in larger batches; the others read requests and write answers.
     classifier = BatchedClassifier(model, max(1, available_cores() // 2))
     metrics = ServingMetrics(model.name)
+    if shadow is not None:
+        shadow.attach(classifier, metrics)
 
     class Announced(uvicorn.Server):
         async def startup(self, sockets: list[socket] | None = None) -> None:
@@ -105,10 +133,15 @@ def make_server(model: ServedModel, host: str, port: int, follow: Alias | None =
                     f"curl {address}/invocations -H 'Content-Type: application/json' -d {request}",
                     flush=True,
                 )
+                followers = [] if shadow is None else shadow.start()
                 if follow is not None:
-                    self.following = asyncio.create_task(
-                        Follower(classifier, metrics, follow).run()
-                    )
+                    followers.append(Follower(Answering(classifier, metrics), follow))
+                self.following = [asyncio.create_task(each.run()) for each in followers]
+
+        async def shutdown(self, sockets: list[socket] | None = None) -> None:
+            await super().shutdown(sockets)
+            if shadow is not None:
+                await asyncio.to_thread(shadow.close)
 
     return Announced(
         uvicorn.Config(
@@ -125,6 +158,30 @@ def _alias(reference: str | None, store: str | None) -> Alias:
     from sweeps.serving.follower import Alias  # imports MLflow
 
     return Alias(reference, store)
+
+
+def _share(args: argparse.Namespace) -> float:
+    """Return the share of the requests that the shadow gets.
+
+    Raises:
+        InputError: it is no share, or there is no shadow.
+    """
+    share: float | None = args.shadow_share
+    if share is None:
+        return 1.0
+    if args.shadow is None:
+        raise InputError("--shadow-share: name the shadow too, such as --shadow challenger")
+    if not 0 < share <= 1:
+        raise InputError(f"--shadow-share {share:g}: give a share above 0, at most 1")
+    return share
+
+
+def _shadow(
+    args: argparse.Namespace, saved: SavedModel, model: ServedModel, share: float
+) -> ShadowServing:
+    from sweeps.serving.shadow_serving import open_shadow
+
+    return open_shadow(args.shadow, args.tracking_uri, saved, model, share, args.follow)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

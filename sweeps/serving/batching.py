@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,6 +35,22 @@ class Answer(NamedTuple):
     model: ServedModel
 
 
+class PredictedBatch(NamedTuple):
+    """A batch that was answered.
+
+    Attributes:
+        requests: whose texts it holds.
+        texts: of all of them.
+        answer: to all texts.
+        seconds: of CPU time that the prediction took.
+    """
+
+    requests: int
+    texts: list[str]
+    answer: Answer
+    seconds: float
+
+
 class _Waiting(NamedTuple):
     texts: list[str]
     answer: asyncio.Future[Answer]
@@ -45,6 +64,8 @@ class BatchedClassifier:
 
     Attributes:
         model: what predicts the next batch; may be replaced at any time.
+        free: is set while a thread waits for requests.
+        observer: is given each batch once its requests have their answers; must return at once.
     """
 
     def __init__(self, model: ServedModel, cores: int) -> None:
@@ -57,6 +78,9 @@ class BatchedClassifier:
         from sentiment.nn.devices import configure_threads
 
         self.model = model
+        self.free = threading.Event()
+        self.free.set()
+        self.observer: Callable[[PredictedBatch], None] | None = None
         self._cores = cores
         self._threads = ThreadPoolExecutor(cores, "predict", initializer=configure_threads)
         # One request at a time, beside the predictions, which would wait for seconds behind it.
@@ -95,11 +119,13 @@ class BatchedClassifier:
             if not batch:
                 return
             self._busy += 1
+            if self._busy == self._cores:
+                self.free.clear()
             texts = [text for each in batch for text in each.texts]
             loop = asyncio.get_running_loop()
             model = self.model
-            done = loop.run_in_executor(self._threads, model.bundle.predict, texts)
-            done.add_done_callback(partial(self._answer, batch, model))
+            done = loop.run_in_executor(self._threads, timed_predict, model, texts)
+            done.add_done_callback(partial(self._answer, batch, texts, model))
 
     def _next_batch(self) -> list[_Waiting]:
         """Take waiting requests in their order, without those whose clients are gone."""
@@ -116,14 +142,18 @@ class BatchedClassifier:
         return batch
 
     def _answer(
-        self, batch: list[_Waiting], model: ServedModel, done: asyncio.Future[np.ndarray]
+        self,
+        batch: list[_Waiting],
+        texts: list[str],
+        model: ServedModel,
+        done: asyncio.Future[tuple[np.ndarray, float]],
     ) -> None:
         """Hand the rows of a batch to its requests, and start the next batch."""
         self._busy -= 1
         start = 0
         error = None if done.cancelled() else done.exception()
-        for texts, answer in batch:
-            rows = slice(start, start + len(texts))
+        for own, answer in batch:
+            rows = slice(start, start + len(own))
             start = rows.stop
             if answer.cancelled():
                 continue
@@ -132,5 +162,21 @@ class BatchedClassifier:
             elif error is not None:
                 answer.set_exception(error)
             else:
-                answer.set_result(Answer(done.result()[rows], model))
+                answer.set_result(Answer(done.result()[0][rows], model))
         self._dispatch()
+        if self._busy < self._cores:
+            self.free.set()
+        if self.observer is not None and not done.cancelled() and error is None:
+            probabilities, seconds = done.result()
+            whole = Answer(probabilities, model)
+            self.observer(PredictedBatch(len(batch), texts, whole, seconds))
+
+
+def timed_predict(model: ServedModel, texts: list[str]) -> tuple[np.ndarray, float]:
+    """Return the probabilities (n, C) of texts, and the seconds of CPU time that they took.
+
+    The time is that of the calling thread, in which the whole prediction runs.
+    """
+    began = time.thread_time()
+    probabilities = model.bundle.predict(texts)
+    return probabilities, time.thread_time() - began

@@ -1,5 +1,7 @@
 """Following an alias: the server changes to the version that the champion has become.
 
+A shadow is followed in the same way.
+
 A new version is loaded and answers a trial request in a thread beside the server's; only then
 requests get it. One that can't be loaded or does not answer is reported once, the one before stays,
 and it is tried again at longer intervals: its files may still be on their way.
@@ -13,6 +15,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 from mlflow.exceptions import MlflowException
 
@@ -49,11 +52,10 @@ class Alias:
         Raises:
             InputError: it is no alias.
         """
-        named = self.reference
-        if named is not None and (_RUN_ID.fullmatch(named) or not _ALIAS.fullmatch(named)):
+        if not is_alias(self.reference):
             raise InputError(
-                f"--follow: {named} is always the same model; name an alias, such as {CHAMPION} "
-                f"or models:/NAME@{CHAMPION}"
+                f"--follow: {self.reference} is always the same model; name an alias, such as "
+                f"{CHAMPION} or models:/NAME@{CHAMPION}"
             )
 
     def find(self) -> SavedModel:
@@ -61,26 +63,82 @@ class Alias:
         return find_model(self.reference, self.store)
 
 
+def is_alias(reference: str | None) -> bool:
+    """Return whether a name of a model may come to mean another one."""
+    if reference is None:
+        return True
+    return not _RUN_ID.fullmatch(reference) and _ALIAS.fullmatch(reference) is not None
+
+
+class Followed(Protocol):
+    """What an alias decides on, in a server."""
+
+    @property
+    def model(self) -> ServedModel:
+        """The model at present."""
+
+    def check(self, model: ServedModel) -> None:
+        """Check that a model can take over.
+
+        Raises:
+            InputError: it can't.
+        """
+
+    def replace(self, model: ServedModel) -> str:
+        """Let a model take over; return what to print."""
+
+    def failed(self, tried: bool) -> str:
+        """Note that the alias could not be followed; return what happens instead, to print.
+
+        Args:
+            tried: whether a version was found, but could not take over.
+        """
+
+
+class Answering:
+    """The model that answers requests, as an alias decides on it."""
+
+    def __init__(self, classifier: BatchedClassifier, metrics: ServingMetrics) -> None:
+        """Take what answers, and what counts the changes."""
+        self._classifier = classifier
+        self._metrics = metrics
+
+    @property
+    def model(self) -> ServedModel:
+        """What answers."""
+        return self._classifier.model
+
+    def check(self, model: ServedModel) -> None:
+        """Let the model answer a trial request; raises as `check_answers`."""
+        check_answers(model)
+
+    def replace(self, model: ServedModel) -> str:
+        """Let a model answer from now on; return what to print."""
+        before = self.model.name
+        self._classifier.model = model
+        self._metrics.switched(model.name)
+        return f"{model.name} answers from now on, in place of {before}"
+
+    def failed(self, tried: bool) -> str:
+        """Count a version that was tried; return what happens instead, to print."""
+        if tried:
+            self._metrics.failed_switch()
+        return f"{self.model.name} goes on answering"
+
+
 class Follower:
     """Keeps a server at the version that an alias names."""
 
-    def __init__(
-        self,
-        classifier: BatchedClassifier,
-        metrics: ServingMetrics,
-        alias: Alias,
-    ) -> None:
-        """Take what the server answers with.
+    def __init__(self, followed: Followed, alias: Alias) -> None:
+        """Take what changes with the alias.
 
         Args:
-            classifier: whose model is replaced.
-            metrics: counts the changes.
+            followed: whose model is replaced.
             alias: of the model.
         """
         from sentiment.nn.devices import configure_threads
 
-        self._classifier = classifier
-        self._metrics = metrics
+        self._followed = followed
         self._alias = alias
         self._thread = ThreadPoolExecutor(1, "follow", initializer=configure_threads)
         self._problem = ""
@@ -94,10 +152,7 @@ class Follower:
             await asyncio.sleep(CHECK_INTERVAL)
             model = await loop.run_in_executor(self._thread, self.newer)
             if model is not None:
-                before = self._classifier.model.name
-                self._classifier.model = model
-                self._metrics.switched(model.name)
-                print(f"{model.name} answers from now on, in place of {before}", flush=True)
+                print(self._followed.replace(model), flush=True)
 
     def newer(self) -> ServedModel | None:
         """Return the version that the alias names, tried, if it is another one that answers."""
@@ -105,14 +160,14 @@ class Follower:
         try:
             saved = self._alias.find()
             name = model_name(saved)
-            if name == self._classifier.model.name:
+            if name == self._followed.model.name:
                 self._problem = self._failed = ""
                 return None
             if name == self._failed and time.monotonic() < self._retry_at:
                 return None
             model = load_served(saved)
-            check_answers(model)
-        except Exception as error:  # noqa: BLE001 - reported; the model before goes on answering
+            self._followed.check(model)
+        except Exception as error:  # noqa: BLE001 - reported; the model before stays
             self._report(name, error)
             return None
         self._problem = self._failed = ""
@@ -124,9 +179,8 @@ class Follower:
         reason = str(error).partition("\n")[0] if known else f"{type(error).__name__}: {error}"
         if name:
             self._failed, self._retry_at = name, time.monotonic() + RETRY_INTERVAL
-            self._metrics.failed_switch()
+        staying = self._followed.failed(tried=bool(name))
         problem = f"{name or 'the alias'} can't be followed ({reason})"
         if problem != self._problem:
             self._problem = problem
-            staying = self._classifier.model.name
-            print(f"warning: {problem}; {staying} goes on answering", file=sys.stderr, flush=True)
+            print(f"warning: {problem}; {staying}", file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 import prometheus_client as prometheus
+from prometheus_client.registry import Collector
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -67,6 +68,10 @@ class ServingMetrics:
     def failed_switch(self) -> None:
         """Count a version that could not take over."""
         self._switches.labels("failed").inc()
+
+    def add(self, collector: Collector) -> None:
+        """Have the page show what a collector counts, too."""
+        self._registry.register(collector)
 
     def page(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

@@ -39,6 +39,15 @@ def model_name(saved: SavedModel) -> str:
     return saved.run_id or saved.folder.name
 
 
+def registered_version(name: str) -> tuple[str, str] | None:
+    """Return model and version of a registered one by its name in answers; None of any other.
+
+    No registered model, run or folder has a slash in its name.
+    """
+    model, slash, version = name.rpartition("/")
+    return (model, version) if slash else None
+
+
 def load_served(saved: SavedModel) -> ServedModel:
     """Load a saved model.
 

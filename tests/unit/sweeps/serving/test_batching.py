@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sentiment.inference.bundle import Bundle
-from sweeps.serving.batching import MAX_BATCH_TEXTS, Answer, BatchedClassifier
+from sweeps.serving.batching import MAX_BATCH_TEXTS, Answer, BatchedClassifier, PredictedBatch
 from sweeps.serving.served_model import ServedModel
 
 
@@ -71,14 +71,43 @@ def test_a_free_core_takes_a_request_at_once(model: Counting) -> None:
     async def work() -> None:
         classifier = BatchedClassifier(served(model), 2)
         model.open.clear()
-        tasks = [asyncio.create_task(classifier.predict([text])) for text in "abc"]
+        tasks = [asyncio.create_task(classifier.predict(["a"]))]
+        await asyncio.sleep(0.05)
+        assert classifier.free.is_set()
+        tasks += [asyncio.create_task(classifier.predict([text])) for text in "bc"]
         await asyncio.sleep(0.1)
         assert model.sizes == [1, 1]  # the third waits: both cores are busy
+        assert not classifier.free.is_set()
         model.open.set()
         await asyncio.gather(*tasks)
+        assert classifier.free.is_set()
 
     run(work())
     assert model.sizes == [1, 1, 1]
+
+
+def test_the_observer_gets_each_batch_that_was_answered(model: Counting) -> None:
+    seen: list[PredictedBatch] = []
+
+    async def work() -> list[Answer]:
+        classifier = BatchedClassifier(served(model), 1)
+        classifier.observer = seen.append
+        with pytest.raises(ValueError, match="a model that fails"):
+            await classifier.predict(["fail"])
+        model.open.clear()
+        tasks = [asyncio.create_task(classifier.predict(["first"]))]
+        await asyncio.sleep(0.05)
+        tasks += [asyncio.create_task(classifier.predict(texts)) for texts in (["a", "b"], ["c"])]
+        await asyncio.sleep(0.05)
+        model.open.set()
+        return list(await asyncio.gather(*tasks))
+
+    answers = run(work())
+    assert [(each.requests, each.texts) for each in seen] == [(1, ["first"]), (2, ["a", "b", "c"])]
+    rows = np.concatenate([each.answer.probabilities for each in seen])
+    assert rows.tolist() == np.concatenate([each.probabilities for each in answers]).tolist()
+    assert all(each.answer.model.name == "counting" for each in seen)
+    assert all(each.seconds > 0 for each in seen)
 
 
 def test_a_batch_is_bounded(model: Counting) -> None:

@@ -13,7 +13,7 @@ from sentiment.errors import InputError
 from sentiment.tracking.model_uri import find_model
 from sweeps.serving import follower
 from sweeps.serving.batching import BatchedClassifier
-from sweeps.serving.follower import Alias, Follower
+from sweeps.serving.follower import Alias, Answering, Follower
 from sweeps.serving.metrics import ServingMetrics
 from sweeps.serving.served_model import check_answers, load_served
 
@@ -35,7 +35,11 @@ def followed(registry: Registry) -> tuple[Registry, BatchedClassifier, Follower]
     registry.client.set_registered_model_alias("sentiment", "champion", "1")
     alias = Alias("models:/sentiment@champion", registry.client.tracking_uri)
     classifier = BatchedClassifier(load_served(alias.find()), 1)
-    return registry, classifier, Follower(classifier, ServingMetrics("sentiment/1"), alias)
+    return (
+        registry,
+        classifier,
+        Follower(Answering(classifier, ServingMetrics("sentiment/1")), alias),
+    )
 
 
 def test_a_moved_alias_brings_the_other_version(
