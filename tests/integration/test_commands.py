@@ -268,5 +268,6 @@ def test_wrong_input_is_told_and_leaves_nothing(command, arguments, message, tmp
 def test_the_recipes_are_listed(capsys):
     train.main(["--list-recipes"])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 12
+    assert len(lines) == 14
     assert lines[0].startswith("base-rnn ")
+    assert "lm-lstm" in {line.split()[0] for line in lines}
