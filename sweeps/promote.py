@@ -269,10 +269,18 @@ def _other_data(champion: ModelVersion, dataset: Dataset) -> str:
 
 
 def _data_flag(dataset: Dataset) -> str:
-    """Return the flag that names a data set of a candidate."""
+    """Return the flags that name the data set of a candidate."""
     from sentiment.data.datasets import DATASETS
 
-    return f"--dataset {dataset.name}" if dataset.name in DATASETS else "--data FILE"
+    if dataset.name not in DATASETS:
+        return "--data FILE"
+    rest = DATASETS[0]  # the default, which is in no flag
+    words = (
+        []
+        if dataset.config is None
+        else cli.data_flags(dataset.config.model_copy(update={"dataset": rest}))
+    )
+    return shlex.join(["--dataset", dataset.name, *words])
 
 
 def _data_config(candidate: Candidate, args: argparse.Namespace) -> DataConfig:

@@ -17,6 +17,7 @@ from sentiment.config import SECTION_OF, Config
 from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
 from sentiment.predict import CHUNK, chunks, read_lines
+from sentiment.tracking.model_uri import find_model
 
 SETTINGS = ["hidden_dim=12", "epochs=1", "evaluations_per_epoch=2", "learning_rate=0.01"]
 
@@ -55,6 +56,33 @@ def test_a_line_an_evaluation_and_the_counts(trained):
         f"next: python -m sentiment.predict --model {trained.run.info.run_id} "
         f'--tracking-uri {trained.store} "This film is great"'
     )
+
+
+def test_few_labels_and_many_texts(tmp_path, monkeypatch, capsys):
+    rows = [f"a {'good' if i % 2 else 'bad'} film of {i},{i % 2}" for i in range(60)]
+    (tmp_path / "own.csv").write_text("\n".join(["text,label", *rows]))
+    (tmp_path / "more.csv").write_text("\n".join(["text", *(f"zebra film {i}" for i in range(40))]))
+    monkeypatch.chdir(tmp_path)
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    data = ["--data", "own.csv", "--unlabelled", "more.csv", "--label-share", "0.2"]
+    settings = [*SETTINGS, "embedding=word2vec", "embedding_dim=8", "tokenizer=whitespace"]
+    more = ["ngrams=2", "class_weights=balanced"]
+    train.main([*data, "--test", "--tracking-uri", store, "--set", *settings, *more])
+    output = capsys.readouterr().out
+    assert "own.csv: 8 train, 10 valid, 8 test, 74 unsup texts of " in output
+    client = MlflowClient(store)
+    (run,) = client.search_runs([client.get_experiment_by_name("sentiment").experiment_id])
+    (seen,) = run.inputs.dataset_inputs
+    sizes = {"num_rows": 100, "train": 8, "valid": 10, "test": 8, "unsup": 74}
+    assert json.loads(seen.dataset.profile) == sizes
+    assert json.loads(seen.dataset.source)["unlabelled"] == [str(tmp_path / "more.csv")]
+    evaluate.main(["--model", run.info.run_id, "--tracking-uri", store, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["own_data"], found["count"]) == (True, 8)
+    assert found["test/accuracy"] == pytest.approx(run.data.metrics["test/accuracy"])
+    # Words that stand in texts without labels alone are in the model's vocabulary.
+    model = Bundle.load(find_model(run.info.run_id, store).folder)
+    assert "zebra" in model.vocabulary.stoi
 
 
 def test_the_run_is_like_a_trials(trained):

@@ -8,8 +8,9 @@ from benchmarks.tutorial_loop import TutorialModel, bucket_batches, step
 from sentiment.config import Config
 from sentiment.data.datasets import DataConfig
 from sentiment.data.vocabulary import PAD_ID
+from sentiment.training.evaluation import RunningScores
 from sentiment.training.prepared_data import prepare
-from sentiment.training.trainer import Trainer, _Running
+from sentiment.training.trainer import Trainer
 
 SETTINGS = {
     "embedding": "random",
@@ -47,7 +48,7 @@ def test_losses_agree_over_fifty_steps(cell, layers, bidirectional):
     plan = trainer.train_texts.epoch(32, seed=3, epoch=0)[:50]
     losses = []
     for index, batch in trainer.train_texts.batches(plan):
-        running = _Running(trainer.device)
+        running = RunningScores(trainer.device)
         trainer._train_step(index, [batch], running)
         packed = PackedSequence(batch.ids, torch.tensor(batch.layout.sizes))
         ids, lengths = pad_packed_sequence(packed, padding_value=PAD_ID)

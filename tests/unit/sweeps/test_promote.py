@@ -204,3 +204,9 @@ def test_champion_of_other_data_is_compared_when_the_data_is_named(
     assert "note: the champion was trained on other data" in capsys.readouterr().out
     (*_, move) = champion_state(registry.client, "sentiment").moves.values()
     assert move.figures["champion/test/accuracy"] == registry.accuracy_of(registry.worse)
+
+
+def test_the_flags_of_a_data_set_are_named_in_full():
+    dataset = load_dataset(DataConfig(dataset="rotten-tomatoes", label_share=0.02))
+    assert command._data_flag(dataset) == "--dataset rotten-tomatoes --label-share 0.02"
+    assert command._data_flag(load_dataset(DataConfig())) == "--dataset imdb-25k"

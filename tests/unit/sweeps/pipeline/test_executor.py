@@ -64,7 +64,8 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, notes: list[str]) -> An
             joins_cluster=False,
             notify=notes.append,
         )
-        return Executor(context, None, None, Storage(tmp_path)), runs
+        prepared = SimpleNamespace(pretrained={})
+        return Executor(context, None, prepared, Storage(tmp_path)), runs
 
     return start
 
