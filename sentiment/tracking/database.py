@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from urllib.request import pathname2url
 
@@ -24,7 +27,15 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def sqlite_read_only(database: Path) -> str:
-    """Return the address by which `sqlite3.connect(…, uri=True)` opens a file without writing."""
+    """Return the address by which `sqlite3.connect(…, uri=True)` opens a file without writing.
+
+    What a writer that was killed has left half done is rolled back before: a reader that may not
+    write can't, and would be refused until somebody else has done it.
+    """
+    journal = database.with_name(f"{database.name}-journal")
+    if journal.exists() and os.access(database, os.W_OK) and os.access(database.parent, os.W_OK):
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     return f"file:{pathname2url(str(database))}?mode=ro"
 
 

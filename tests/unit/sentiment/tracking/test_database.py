@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import signal
 import socket
+import sqlite3
+import subprocess
+import sys
 import time
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from sentiment.errors import InputError
 from sentiment.tracking import database
-from sentiment.tracking.database import is_database
+from sentiment.tracking.database import is_database, sqlite_read_only
 from sentiment.tracking.store import find_store, open_store
 
 
@@ -52,3 +58,28 @@ def test_addresses_that_lead_nowhere(uri: str, words: str) -> None:
         open_store(uri)
     assert "hunter2" not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+KILLED = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")  # changed pages go to the file before the commit
+connection.execute("BEGIN")
+connection.executemany("INSERT INTO t VALUES (?)", [("x" * 500,)] * 2000)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_file_whose_writer_was_killed_can_be_read_without_writing(tmp_path: Path) -> None:
+    database = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE t (text TEXT)")
+        connection.execute("INSERT INTO t VALUES ('kept')")
+        connection.commit()
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(database)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "mlflow.db-journal").exists()
+    with closing(sqlite3.connect(sqlite_read_only(database), uri=True)) as connection:
+        assert connection.execute("SELECT text FROM t").fetchall() == [("kept",)]
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute("INSERT INTO t VALUES ('more')")
