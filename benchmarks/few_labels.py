@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
+from benchmarks.model_parts import trained
 from sentiment import cli
 from sentiment.config import Config, parse_assignments
 from sentiment.inference.evaluation import score_split
 from sentiment.nn.devices import configure_threads
 from sentiment.training.prepared_data import PreparedData, prepare
-from sentiment.training.trainer import Trainer
 from sweeps.analysis.classical_comparison import NB_LOGISTIC
 from sweeps.pipeline.classical import fit_nb_logistic
 
@@ -31,7 +31,6 @@ SETTINGS = {
     "pooling": "max",
     "dropout": 0.5,
     "learning_rate": 1e-3,
-    "evaluations_per_epoch": 1,
 }
 STARTS: dict[str, dict[str, Any]] = {
     "labelled texts alone": {"embedding": "random"},
@@ -87,11 +86,7 @@ def _by_labels(config: Config, labels: int) -> Config:
 
 def _accuracy(prepared: PreparedData, config: Config) -> float:
     """Train, and return the test accuracy of the best checkpoint."""
-    corpus, vectors = prepared.for_config(config)
-    trainer = Trainer(config, corpus, vectors, pretrained=prepared.pretrained_for(config))
-    for _ in trainer.evaluations():
-        pass
-    return score_split(trainer.best, prepared.dataset, "test").accuracy
+    return score_split(trained(prepared, config).best, prepared.dataset, "test").accuracy
 
 
 def _table(found: Mapping[str, Mapping[int, list[float]]]) -> str:

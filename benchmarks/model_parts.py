@@ -81,16 +81,17 @@ def main(argv: list[str] | None = None) -> None:
 def _train(prepared: PreparedData, config: Config) -> dict[str, np.ndarray]:
     """Return log probabilities of the test split, by the part of the model."""
     dataset = prepared.dataset
-    trainer = _trained(prepared, config)
+    trainer = trained(prepared, config)
     bundle = trainer.best
     found = split_parts(bundle, dataset, "test")
     again = refit_config(config, trainer.best_examples, trainer.train_texts.size)
-    refit = _trained(refit_data(prepared, [(again, bundle.metadata)]), again).best
+    refit = trained(refit_data(prepared, [(again, bundle.metadata)]), again).best
     found["refit"] = split_log_probabilities(refit, dataset, "test")
     return found
 
 
-def _trained(prepared: PreparedData, config: Config) -> Trainer:
+def trained(prepared: PreparedData, config: Config) -> Trainer:
+    """Train a model of these settings to the end."""
     corpus, vectors = prepared.for_config(config)
     trainer = Trainer(
         config,

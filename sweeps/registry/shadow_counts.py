@@ -2,7 +2,7 @@
 
 Each server keeps its counts of a pair (champion, shadow) in a tag of its own, which it alone
 writes: `shadow.` and eight random hexadecimal digits, a JSON object that names the champion. So
-servers that run at once, or one after the other, never overwrite each other; whoever reads adds the
+servers that run at once, or one after the other, never overwrite each other; a reader adds the
 tags of a champion up. A version has the `MAX_TAGS` tags that were written last.
 """
 
