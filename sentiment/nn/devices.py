@@ -26,6 +26,10 @@ a product's fixed cost and the conversions outweigh it (docs/benchmarks.md)."""
 FAST_SPEEDUP = 1.2
 """Speed of products in bfloat16 over those in float32 from which on a CPU counts as fast in it."""
 
+RELEASE_STEPS = 25
+"""Steps of a training between two calls of `release_memory`: batches differ in length, so the holes
+in kept memory grow with every step."""
+
 WIDEST_IN_FLOAT32 = {"rnn": 128, "gru": 128, "lstm": 32}
 """Units up to which compiled layers, in float32, are faster than the other way in bfloat16 without
 AMX (docs/benchmarks.md)."""

@@ -16,7 +16,7 @@ from torch.nn import functional
 from sentiment.data.batching import Batch, TextDataset
 from sentiment.data.vocabulary import SPECIALS
 from sentiment.errors import TrainingError
-from sentiment.nn.devices import release_memory
+from sentiment.nn.devices import RELEASE_STEPS, release_memory
 from sentiment.nn.eager_optimizer import eager
 from sentiment.pretraining.language_model import LanguageModel
 from sentiment.pretraining.partial import PartialPretraining, Progress
@@ -35,7 +35,6 @@ EVALUATIONS_AN_EPOCH = 4
 EVALUATED_TOKENS = 50_000
 """Tokens of validation that the perplexity is measured on, under the whole softmax."""
 SAVE_SECONDS, REPORT_SECONDS = 60.0, 2.0
-_RELEASE_STEPS = 25
 _ROWS = 1_024
 
 
@@ -154,7 +153,7 @@ class LanguageModelTraining:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         self._optimizer.param_groups[0]["lr"] = LEARNING_RATE * self._course(self._state.step)
         self._optimizer.step()
-        if (self._state.step + 1) % _RELEASE_STEPS == 0:
+        if (self._state.step + 1) % RELEASE_STEPS == 0:
             release_memory()
         value = float(loss.detach())
         if not math.isfinite(value):

@@ -25,6 +25,7 @@ from sentiment.ngrams.blend import Blend
 from sentiment.ngrams.fit import FittedNgrams
 from sentiment.nn.classifier import Classifier
 from sentiment.nn.devices import (
+    RELEASE_STEPS,
     configure_threads,
     precision_name,
     recurrent_precision,
@@ -55,9 +56,6 @@ BLEND, STRENGTH, PRIOR = "blend", "ngram_strength", "ngram_prior"
 
 FINITE_CHECK_STEPS = 50
 """On a GPU each look at the loss waits for the device, so it is looked at every so many steps."""
-
-RELEASE_STEPS = 25
-"""Batches differ in length, so the holes in kept memory grow with every step."""
 
 
 class Trainer:
