@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--store", metavar="DIR", help="folder with mlflow.db (default: makes a small sweep)"
     )
+    parser.add_argument("--model", metavar="DIR", help="folder of a saved model to serve instead")
     parser.add_argument("--dataset", default="rotten-tomatoes", choices=DATASETS, help="texts sent")
     parser.add_argument("--requests", type=int, default=500, help="single requests")
     parser.add_argument("--clients", type=int, default=8, help="clients at once")
@@ -71,18 +72,20 @@ def main(argv: list[str] | None = None) -> int:
     if args.store is not None:
         return _measure(Path(args.store), args)
     with tempfile.TemporaryDirectory() as scratch:
+        if args.model is not None:
+            return _measure(Path(scratch), args, "--model", str(Path(args.model).absolute()))
         sweep = ["--trials", "3", "--max-epochs", "0.5", "--quiet"]
         _run(["sweeps.launch", "--dataset", "rotten-tomatoes", *sweep], Path(scratch))
         _run(["sweeps.promote", "--yes"], Path(scratch))
         return _measure(Path(scratch), args)
 
 
-def _measure(store: Path, args: argparse.Namespace) -> int:
+def _measure(store: Path, args: argparse.Namespace, *flags: str) -> int:
     texts = load_dataset(DataConfig(dataset=args.dataset)).splits["test"].texts
     bodies = [json.dumps({"inputs": [text]}).encode() for text in texts]
     words = statistics.mean(len(text.split()) for text in texts)
     print(f"{args.dataset}, test split: a text a request, {words:.0f} words on average")
-    with serving(store) as (process, port):
+    with serving(store, *flags) as (process, port):
         ask(process, port, bodies[:50], clients=1)
         one = ask(process, port, bodies[: args.requests], clients=1)
         many = ask(process, port, bodies, clients=args.clients, seconds=args.seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,9 +23,15 @@ def load(model: str | None = None, tracking_uri: str | None = None) -> LoadedMod
         sentiment.errors.InputError: there is no such model, its files are damaged, or the store
             can't be opened.
     """
-    # Torch takes a second to import, which `import sentiment` must not.
+    # Torch takes a second to import, which `import sentiment` must not; MLflow takes another, which
+    # a folder does not need.
     from sentiment.inference.ensemble import load_model
     from sentiment.inference.loaded_model import LoadedModel
+    from sentiment.inference.saved_folder import bundle_within, names_folder
+
+    if model is not None and names_folder(model):
+        return LoadedModel(load_model(bundle_within(Path(model))))
+
     from sentiment.tracking.model_uri import resolve_model
 
     return LoadedModel(load_model(resolve_model(model, tracking_uri)))

@@ -17,8 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse import csgraph
 
 from sentiment.errors import InputError
 
@@ -111,10 +109,13 @@ class Split:
         for row, group in enumerate(self.groups):
             if group is not None:
                 rows_of["group", group].append(row)
+        # A page of help, which reads this module, need not wait for it.
+        from scipy.sparse import coo_array, csgraph
+
         # Twins join their groups: what is linked in any way is one component.
         links = np.array([(rows[0], row) for rows in rows_of.values() for row in rows])
         size = len(self.texts)
-        graph = sparse.coo_array((np.ones(len(links)), tuple(links.T)), shape=(size, size))
+        graph = coo_array((np.ones(len(links)), tuple(links.T)), shape=(size, size))
         _, component = csgraph.connected_components(graph, directed=False)
         order = np.argsort(component, kind="stable")
         cuts = np.flatnonzero(np.diff(component[order])) + 1

@@ -6,6 +6,7 @@ Shapes: n texts, G n-grams, K outputs: 1 for two classes under one logit, else o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -39,8 +40,13 @@ class NgramModel:
 
     def logits_of(self, features: sparse.csr_array) -> np.ndarray:
         """Return float32 logits (n, K) of texts by their features, see `NgramTable.features`."""
-        total = features @ self.weights.astype(np.float64)
+        total = features @ self._exact_weights
         return (total / root_counts(features)[:, None] + self.bias).astype(np.float32)
+
+    @cached_property
+    def _exact_weights(self) -> np.ndarray:
+        """The weights in float64: a copy for each text would take as long as its look-ups."""
+        return self.weights.astype(np.float64)
 
     def scaled(self, factor: float) -> NgramModel:
         """Return the model whose logits are `factor` times as large."""

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
 from sentiment.data.corpus import UNKNOWN, EncodedSplit
+
+FEW_PAIRS = 100_000
+"""Occurrences of n-grams up to which sorting takes less than the import of pandas."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ def count_ngrams(
     Returns:
         The table, and its features of the split, as `NgramTable.features` would.
     """
+    import pandas as pd
+
     encoded = _Tokens.of(split, vocabulary_size)
     found = np.full(len(encoded.ranks), UNKNOWN, dtype=np.int64)
     kept, texts, columns, first = [], [], [], 0
@@ -171,8 +175,13 @@ class _Tokens:
 def _once_a_text(texts: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each pair of a text and an n-gram once."""
     width = int(columns.max(initial=0)) + 1
-    pairs = pd.unique(texts * width + columns)
-    return np.divmod(pairs, width)
+    pairs = texts * width + columns
+    if len(pairs) <= FEW_PAIRS:
+        return np.divmod(np.unique(pairs), width)
+
+    import pandas as pd
+
+    return np.divmod(pd.unique(pairs), width)
 
 
 def _presence(

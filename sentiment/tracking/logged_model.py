@@ -20,11 +20,10 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from sentiment.data.tokenizer import LANGUAGE_PACKAGES
 from sentiment.inference.ensemble import first_bundle
+from sentiment.inference.saved_folder import BUNDLE_ARTIFACT
 from sentiment.installation import PACKAGE
 from sentiment.tracking.batches import as_metrics, log_batch
 
-BUNDLE_ARTIFACT = "artifacts/bundle"
-"""Where a bundle lies within its logged model."""
 SERVING_PACKAGES = (
     "mlflow",
     "filelock",

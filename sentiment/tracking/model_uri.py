@@ -17,11 +17,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from sentiment.errors import InputError
-from sentiment.inference.bundle import FILES
-from sentiment.inference.ensemble import holds_model
+from sentiment.inference.saved_folder import BUNDLE_ARTIFACT, bundle_within, names_folder
 from sentiment.io.cache import cached
 from sentiment.tracking.http import several_tries
-from sentiment.tracking.logged_model import BUNDLE_ARTIFACT
 from sentiment.tracking.store import read_store, tracking_uri
 
 MODEL_NAME = "sentiment"
@@ -75,8 +73,8 @@ def find_model(reference: str | None = None, store: str | None = None) -> SavedM
     Raises:
         InputError: there is no such model, or its store can't be opened.
     """
-    if reference is not None and (Path(reference).exists() or "/" in reference.partition(":/")[0]):
-        return SavedModel(_bundle_within(Path(reference)))
+    if reference is not None and names_folder(reference):
+        return SavedModel(bundle_within(Path(reference)))
     reference = reference or f"models:/{MODEL_NAME}@{CHAMPION}"
     uri = tracking_uri(store)
     client = read_store(uri)
@@ -98,13 +96,13 @@ def fetch_bundle(client: MlflowClient, model_id: str) -> Path:
     """
     location = f"{_location(client, model_id)}/{BUNDLE_ARTIFACT}"
     if Path(location).is_absolute():
-        return _bundle_within(Path(location))
+        return bundle_within(Path(location))
 
     def download(folder: Path) -> None:
         _download(client, location, folder)
 
     # A logged model never changes, so one download serves for good.
-    return _bundle_within(cached("models", model_id, download))
+    return bundle_within(cached("models", model_id, download))
 
 
 def copy_model(client: MlflowClient, model_id: str, folder: Path) -> Path:
@@ -215,13 +213,3 @@ def _no_alias(name: str, alias: str) -> str:
     if alias == CHAMPION:
         return f"the model {name!r} has no champion yet: python -m sweeps.promote"
     return f"no version of the model {name!r} is called {alias!r}: a sweep registers its best"
-
-
-def _bundle_within(folder: Path) -> Path:
-    """Return the folder of the bundle: the given one, or within a model as MLflow saves it."""
-    for candidate in (folder, folder / BUNDLE_ARTIFACT, folder / Path(BUNDLE_ARTIFACT).name):
-        if holds_model(candidate):
-            return candidate
-    if not folder.exists():
-        raise InputError(f"{folder}: there is no such folder")
-    raise InputError(f"{folder}: no saved model is in it ({FILES[0]} is missing)")
