@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 300_000
 _SETTLED = 2.0  # seconds for what moves on a page to come to rest
+_LIVE_SETTLED = 6.0  # seconds in which a live page has followed its record once
 _COLUMNS = ("best/valid/accuracy", "parameters/total", "seconds/total", "optimizer")
 
 
@@ -26,7 +27,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.Parser(
         prog="python -m screenshots",
         description="Take the pictures of MLflow's pages and of the report that docs/ shows, from "
-        "a sweep in the store of the current folder. It needs Chromium.",
+        "a sweep in the store of the current folder; while it runs, that of its live page alone. "
+        "It needs Chromium.",
     )
     parser.add_argument("--sweep", metavar="NAME", help="the sweep (default: the newest)")
     parser.add_argument(
@@ -47,11 +49,39 @@ def main(argv: list[str] | None = None) -> None:
     sweep = find_sweep(client, [experiment.experiment_id] if experiment else [], args.sweep)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    for file in take(uri, client, sweep, out):
+    if sweep.info.status == "RUNNING":
+        files = take_live(uri, args.experiment, sweep, out)
+    else:
+        files = take(uri, client, sweep, out)
+    for file in files:
         size = file.stat().st_size
         print(f"{file}  {size / 1000:.0f} kB")
         if size > MOST_BYTES:
             raise InputError(f"{file}: over {MOST_BYTES / 1000:.0f} kB; make the page smaller")
+
+
+def take_live(uri: str, experiment: str, sweep: Run, out: Path) -> Iterator[Path]:
+    """Take the picture of a running sweep's live page, and yield the file.
+
+    Args:
+        uri: the store.
+        experiment: of the sweep.
+        sweep: its run.
+        out: folder of the picture.
+    """
+    from screenshots.browser import open_browser
+    from screenshots.mlflow_pages import served
+
+    store = ("--tracking-uri", uri, "--experiment", experiment)
+    file = out / "live.png"
+    with (
+        served("sweeps.report", sweep.data.tags["sweep.name"], "--live", *store) as address,
+        open_browser(1400, 900) as browser,
+    ):
+        browser.open(address)
+        time.sleep(_LIVE_SETTLED)
+        browser.screenshot(file)
+    yield file
 
 
 def take(uri: str, client: MlflowClient, sweep: Run, out: Path) -> Iterator[Path]:
@@ -112,6 +142,10 @@ def take(uri: str, client: MlflowClient, sweep: Run, out: Path) -> Iterator[Path
             browser.page.context.set_offline(True)
             browser.open(Path(report).as_uri())
             yield picture("report")
+            errors = browser.page.get_by_role("heading", name="Its most confident errors")
+            if errors.count():
+                errors.first.evaluate("heading => heading.scrollIntoView()")
+                yield picture("errors")
         else:
             print("the sweep has no report yet: python -m sweeps.report")
 

@@ -28,11 +28,23 @@ def pages(uri: str) -> Iterator[str]:
     Args:
         uri: the store.
     """
+    with served("sweeps.ui", "--tracking-uri", uri) as address:
+        yield address.partition("/#")[0]
+
+
+@contextmanager
+def served(module: str, *flags: str) -> Iterator[str]:
+    """Run a command that serves pages and prints their address first, and give the address.
+
+    Args:
+        module: of the command, which takes `--port`.
+        flags: its others.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "sweeps.ui", "--port", str(port), "--tracking-uri", uri],
+        [sys.executable, "-m", module, "--port", str(port), *flags],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -40,8 +52,8 @@ def pages(uri: str) -> Iterator[str]:
         assert server.stdout is not None
         line = server.stdout.readline()
         if not line:
-            raise RuntimeError("python -m sweeps.ui ended before it served a page")
-        yield line.split()[0].partition("/#")[0]
+            raise RuntimeError(f"python -m {module} ended before it served a page")
+        yield line.split()[0]
     finally:
         server.terminate()
         server.wait(_STOP_SECONDS)

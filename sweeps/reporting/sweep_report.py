@@ -161,7 +161,9 @@ def facts(record: SweepData, predictions: Predictions | str) -> list[Fact]:
         if record.objective != "valid/accuracy":
             value = winner.metrics[record.best_key]
             found.append(Fact(f"best {record.objective}", f"{value:.4f}", "what it was chosen by"))
-        found.append(Fact("validation accuracy of the winner", f"{accuracy:.4f}", note))
+        running = record.run.info.status == "RUNNING"
+        whose = "of the best that ended" if running else "of the winner"
+        found.append(Fact(f"validation accuracy {whose}", f"{accuracy:.4f}", note))
         if "test/accuracy" in winner.metrics:
             tested = winner.metrics["test/accuracy"]
             found.append(

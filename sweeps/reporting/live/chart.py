@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
+from sentiment.objective import best
 from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.axes import short
 from sweeps.reporting.figures.svg import printable
@@ -46,7 +47,7 @@ def running_chart(record: SweepData) -> Markup | None:
     parts = [
         *(_grid(area, ticks[0], ticks[1])),
         *(_curve(area, curves[t.run_id], t, "grey") for t in record.trials if t not in running),
-        *_best(area, record),
+        *_best(area, best(record.objective, values)),
         *(
             _curve(area, curves[trial.run_id], trial, _COLOURS[place % len(_COLOURS)], named=True)
             for place, trial in enumerate(running)
@@ -85,11 +86,10 @@ def _grid(area: _Area, across: Iterable[float], up: Iterable[float]) -> Iterable
         yield _text(area.x(step), bottom + 16, short(step), "middle")
 
 
-def _best(area: _Area, record: SweepData) -> Iterable[str]:
-    if record.ranked:
-        y = area.y(record.ranked[0].metrics[record.best_key])
-        yield _line(_LEFT, y, _WIDTH - _RIGHT, y, "ink", ' stroke-dasharray="5 4"')
-        yield _text(_WIDTH - _RIGHT + 4, y - 5, "best so far", "start")
+def _best(area: _Area, value: float) -> Iterable[str]:
+    y = area.y(value)
+    yield _line(_LEFT, y, _WIDTH - _RIGHT, y, "ink", ' stroke-dasharray="5 4"')
+    yield _text(_WIDTH - _RIGHT + 4, y + 4, "best so far", "start")
 
 
 def _curve(

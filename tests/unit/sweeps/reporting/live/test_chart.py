@@ -17,6 +17,9 @@ def test_curves_of_running_and_ended_trials(store: Store) -> None:
         tracker.start_trial(number, parameters(), name)
         tracker.trial(number).log_evaluation(1000, evaluation(0.5))
         tracker.trial(number).log_evaluation(2000, evaluation(0.75, 0.5))
+    tracker.flush()
+    first = running_chart(read_sweep(client, find_sweep(client, [experiment_id])))
+    assert "best so far" in str(first)  # before any trial has ended
     tracker.trial(0).log_evaluation(3000, evaluation(float("nan"), 0.75))
     tracker.trial(0).end("completed", metrics={"best/valid/accuracy": 0.75}, step=2000)
     tracker.flush()
@@ -37,6 +40,8 @@ def test_curves_of_running_and_ended_trials(store: Store) -> None:
     )
     assert left < right
     assert low > high  # y grows downwards
+    (best,) = (line for line in drawn.findall("line") if line.get("stroke-dasharray"))
+    assert (best.get("y1"), best.get("y2")) == (f"{high}", f"{high}")
     texts = [text.text for text in drawn.findall("text")]
     assert "001" in texts
     assert "000" not in texts
