@@ -1,7 +1,8 @@
 """Recurrent layers on the CPU by a compiled library: `recurrence.c` on the tensors' own memory.
 
-A layer in one or both directions, in float32. What need not go step by step is one large product
-for both directions: the library reads and writes the rows of the backward one in the inputs' order.
+A layer in one or both directions, in float32, or with its large products in bfloat16. What need
+not go step by step is one large product for both directions: the library reads and writes the rows
+of the backward one in the inputs' order.
 
 Shapes: T steps, N rows in packed order, D directions, E features, H hidden units.
 """
@@ -48,6 +49,7 @@ class CompiledRNN:
         sizes: Sequence[int],
         reversed_index: Tensor | None,
         weights: Sequence[Sequence[Tensor]],
+        reduced: bool = False,
     ) -> Tensor:
         """Run a layer from a zero state, as `rnn_cpu` does.
 
@@ -58,12 +60,14 @@ class CompiledRNN:
             reversed_index: (N,) int64, the row that the backward direction reads at each row;
                 None where there is one direction.
             weights: of each direction, as `rnn_cpu` takes them.
+            reduced: whether the large products are made in bfloat16, see `matmul.product`; what
+                goes step by step stays in float32.
 
         Returns:
             The states after each step, (N, D, H), each direction in its reading order.
         """
         flat = (tensor for own in weights for tensor in own)
-        return _FUNCTIONS[cell].apply(self, sizes, reversed_index, inputs, *flat)
+        return _FUNCTIONS[cell].apply(self, reduced, sizes, reversed_index, inputs, *flat)
 
     def call(
         self,
@@ -103,6 +107,7 @@ class _RNN(torch.autograd.Function):
     def forward(
         ctx: Any,
         library: CompiledRNN,
+        reduced: bool,
         sizes: Sequence[int],
         order: Tensor | None,
         inputs: Tensor,
@@ -110,12 +115,12 @@ class _RNN(torch.autograd.Function):
     ) -> Tensor:
         weights = _by_direction(tensors)
         gates = inputs.new_empty(len(inputs), len(weights) * len(weights[0][1]))
-        _project(inputs, weights, out=gates)
+        _project(inputs, weights, gates, reduced)
         # With one direction each state takes the place of what it is computed from.
         states = gates if order is None else torch.empty_like(gates)
         bias = torch.cat([b_ih + b_hh for _, _, b_ih, b_hh in weights])
         library.call(library.rnn_forward, sizes, order, weights, bias, gates, states)
-        ctx.library, ctx.sizes = library, sizes
+        ctx.library, ctx.reduced, ctx.sizes = library, reduced, sizes
         states = states.view(len(inputs), len(weights), -1)
         ctx.save_for_backward(order, inputs, *tensors, states)
         return states
@@ -134,7 +139,7 @@ class _RNN(torch.autograd.Function):
             ctx.library.rnn_backward, ctx.sizes, order, weights, *given, strided=[deltas]
         )
         of_inputs, parameters = _products(ctx, inputs, weights, deltas, sums, before)
-        return (None, None, None, of_inputs, *parameters)
+        return (None, None, None, None, of_inputs, *parameters)
 
 
 class _GRU(torch.autograd.Function):
@@ -142,6 +147,7 @@ class _GRU(torch.autograd.Function):
     def forward(
         ctx: Any,
         library: CompiledRNN,
+        reduced: bool,
         sizes: Sequence[int],
         order: Tensor | None,
         inputs: Tensor,
@@ -153,7 +159,8 @@ class _GRU(torch.autograd.Function):
             both = b_ih[:-hidden] + b_hh[:-hidden]
             biases += [both, b_ih[-hidden:], b_hh[-hidden:]]
         run = library.gru_forward
-        return _gated_forward(ctx, library, run, sizes, order, inputs, tensors, torch.cat(biases))
+        bias = torch.cat(biases)
+        return _gated_forward(ctx, library, reduced, run, sizes, order, inputs, tensors, bias)
 
     @staticmethod
     @once_differentiable
@@ -169,20 +176,20 @@ class _GRU(torch.autograd.Function):
         # From the order of each of these columns to that of the weights' rows, r, z, n.
         sums_roll, recurrent_roll = [0, -hidden][-directions:], [-hidden, 0][-directions:]
         of_inputs = None
-        if ctx.needs_input_grad[3]:
+        if ctx.needs_input_grad[_INPUTS]:
             matrices = [own[0].roll(-roll, 0) for own, roll in zip(weights, sums_roll, strict=True)]
-            of_inputs = product(of_sums, torch.cat(matrices))
-        of_w_ih = product(inputs.t(), of_sums).t().chunk(directions)
+            of_inputs = product(of_sums, torch.cat(matrices), reduced=ctx.reduced)
+        of_w_ih = product(inputs.t(), of_sums, reduced=ctx.reduced).t().chunk(directions)
         parameters = []
         for d in range(directions):
-            of_w_hh = product(before[d].t(), recurrent[d]).t()
+            of_w_hh = product(before[d].t(), recurrent[d], reduced=ctx.reduced).t()
             parameters += [
                 of_w_ih[d].roll(sums_roll[d], 0),
                 of_w_hh.roll(recurrent_roll[d], 0),
                 sums[d, : 3 * hidden].roll(-hidden),
                 sums[d, hidden:],
             ]
-        return (None, None, None, of_inputs, *parameters)
+        return (None, None, None, None, of_inputs, *parameters)
 
 
 class _LSTM(torch.autograd.Function):
@@ -190,6 +197,7 @@ class _LSTM(torch.autograd.Function):
     def forward(
         ctx: Any,
         library: CompiledRNN,
+        reduced: bool,
         sizes: Sequence[int],
         order: Tensor | None,
         inputs: Tensor,
@@ -197,7 +205,7 @@ class _LSTM(torch.autograd.Function):
     ) -> Tensor:
         bias = torch.cat([b_ih + b_hh for _, _, b_ih, b_hh in _by_direction(tensors)])
         run = library.lstm_forward
-        return _gated_forward(ctx, library, run, sizes, order, inputs, tensors, bias)
+        return _gated_forward(ctx, library, reduced, run, sizes, order, inputs, tensors, bias)
 
     @staticmethod
     @once_differentiable
@@ -205,15 +213,18 @@ class _LSTM(torch.autograd.Function):
         given = _gated_backward(ctx, ctx.library.lstm_backward, gradient)
         _, inputs, *tensors = ctx.saved_tensors[:-3]
         of_inputs, parameters = _products(ctx, inputs, _by_direction(tensors), *given)
-        return (None, None, None, of_inputs, *parameters)
+        return (None, None, None, None, of_inputs, *parameters)
 
 
+_INPUTS = 4
+"""Place of the inputs among the arguments of these functions."""
 _FUNCTIONS = {"rnn": _RNN, "gru": _GRU, "lstm": _LSTM}
 
 
 def _gated_forward(
     ctx: Any,
     library: CompiledRNN,
+    reduced: bool,
     run: Callable[..., None],
     sizes: Sequence[int],
     order: Tensor | None,
@@ -226,12 +237,12 @@ def _gated_forward(
     rows, directions = len(inputs), len(weights)
     wide, hidden = weights[0][1].shape
     gates = _rows_apart(inputs, rows, directions * wide)
-    _project(inputs, weights, out=gates)
+    _project(inputs, weights, gates, reduced)
     kept = gates.new_empty(directions, rows, hidden)
     states = gates.new_empty(rows, directions, hidden)
     made = gates, kept, states
     library.call(run, sizes, order, weights, bias, *made, strided=[gates])
-    ctx.library, ctx.sizes = library, sizes
+    ctx.library, ctx.reduced, ctx.sizes = library, reduced, sizes
     ctx.save_for_backward(order, inputs, *tensors, *made)
     return states
 
@@ -262,12 +273,12 @@ def _products(
     """Return the gradients of inputs and weights where both products take the same deltas."""
     directions = len(weights)
     of_inputs = None
-    if ctx.needs_input_grad[3]:
-        of_inputs = product(deltas, torch.cat([own[0] for own in weights]))
-    of_w_ih = product(inputs.t(), deltas).t().chunk(directions)
+    if ctx.needs_input_grad[_INPUTS]:
+        of_inputs = product(deltas, torch.cat([own[0] for own in weights]), reduced=ctx.reduced)
+    of_w_ih = product(inputs.t(), deltas, reduced=ctx.reduced).t().chunk(directions)
     parameters = []
     for d, own in enumerate(deltas.chunk(directions, dim=1)):
-        of_w_hh = product(before[d].t(), own).t()
+        of_w_hh = product(before[d].t(), own, reduced=ctx.reduced).t()
         # Memory of its own for each: gradients are clipped and added to in place.
         parameters += [of_w_ih[d], of_w_hh, sums[d], sums[d].clone()]
     return of_inputs, parameters
@@ -277,10 +288,12 @@ def _by_direction(tensors: Sequence[Tensor]) -> list[Sequence[Tensor]]:
     return [tensors[at : at + 4] for at in range(0, len(tensors), 4)]
 
 
-def _project(inputs: Tensor, weights: Sequence[Sequence[Tensor]], out: Tensor) -> None:
+def _project(
+    inputs: Tensor, weights: Sequence[Sequence[Tensor]], out: Tensor, reduced: bool
+) -> None:
     """Write the inputs' products with all directions' weights, side by side."""
     matrix = weights[0][0] if len(weights) == 1 else torch.cat([own[0] for own in weights])
-    product(inputs, matrix.t(), out=out)
+    product(inputs, matrix.t(), out=out, reduced=reduced)
 
 
 def _rows_apart(like: Tensor, rows: int, width: int) -> Tensor:

@@ -12,7 +12,7 @@ from sentiment.config import Precision
 from sentiment.errors import InputError
 from sentiment.nn.matmul import bfloat16_speedup
 from sentiment.nn.packed_rnn import GATES, has_bfloat16_lstm
-from sentiment.nn.rnn_choice import compiled
+from sentiment.nn.rnn_choice import compiled, compiled_for
 from sentiment.wording import counted
 
 # Of glibc's malloc.h.
@@ -124,6 +124,8 @@ def recurrent_precision(
 
 def _is_faster_in_float32(cell: str, hidden: int) -> bool:
     """Return whether recurrent layers are fastest in float32 on this CPU."""
+    if compiled_for(cell, hidden, torch.bfloat16) is not None:
+        return False
     if cell != "lstm" and GATES[cell] * hidden * hidden < SMALLEST_REDUCED:
         return True
     has_amx = torch.cpu.get_capabilities().get("amx_bf16")

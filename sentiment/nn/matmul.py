@@ -1,9 +1,11 @@
-"""Matrix products on the CPU by the fastest kernel at hand, for the loops of `rnn_cpu`.
+"""Matrix products on the CPU by the fastest kernel at hand, for recurrent layers.
 
 torch takes MKL for products in float32. On CPUs of other makers MKL keeps to narrower vector
 instructions than oneDNN, which comes with torch as well, and has half its speed. torch's only
 switch to oneDNN for these products lets it round to bfloat16 too, which oneDNN does where the CPU
-has AMX and nowhere else: so the switch is used only where a product shows that nothing is rounded.
+has AMX and nowhere else: so for products in float32 the switch is used only where one shows that
+nothing is rounded, and where AMX is, it gives compiled layers products in bfloat16 of float32
+tensors.
 A call of oneDNN costs some 10 microseconds more, so small products stay with MKL.
 
 Shapes: M rows, K columns of the operand, N columns of the result, D directions.
@@ -26,15 +28,25 @@ SMALL_OPERATIONS = 4e6
 _SPEED_ROUNDS = 12
 
 
-def product(rows: Tensor, matrix: Tensor, out: Tensor | None = None) -> Tensor:
-    """Return rows (M, K) @ matrix (K, N), in `out` (M, N) if that is given."""
-    with _kernel(_by_onednn(len(rows), matrix)):
+def product(
+    rows: Tensor, matrix: Tensor, out: Tensor | None = None, *, reduced: bool = False
+) -> Tensor:
+    """Return rows (M, K) @ matrix (K, N), in `out` (M, N) if that is given.
+
+    Args:
+        rows: float32, or of the matrix's precision.
+        matrix: the other factor.
+        out: where to write.
+        reduced: whether factors in float32 may be rounded to bfloat16; sums are in float32. It
+            takes effect where `has_reduced_products`.
+    """
+    with _kernel(_is_large(len(rows), matrix) and (reduced or _by_onednn(matrix))):
         return torch.mm(rows, matrix, out=out)
 
 
 def affine(rows: Tensor, matrix: Tensor, bias: Tensor, out: Tensor) -> None:
     """Write rows (M, K) @ matrix (K, N) + bias (N,) to `out` (M, N), in the bias's precision."""
-    with _kernel(_by_onednn(len(rows), matrix)):
+    with _kernel(_is_large(len(rows), matrix) and _by_onednn(matrix)):
         if rows.dtype == bias.dtype:
             torch.addmm(bias, rows, matrix, out=out)
         else:
@@ -75,7 +87,8 @@ class StepProducts:
         self._matrices = [matrix.to(dtype).contiguous() for matrix in matrices]
         width = matrices[0].shape[1]
         self._result = self._matrices[0].new_empty(rows, len(matrices), width)
-        self._switch = _kernel(_by_onednn(rows, self._matrices[0]))
+        matrix = self._matrices[0]
+        self._switch = _kernel(_is_large(rows, matrix) and _by_onednn(matrix))
 
     def __enter__(self) -> StepProducts:
         """Choose the kernel for the steps to come."""
@@ -102,9 +115,12 @@ class StepProducts:
             target[:, d].addmm_(rows[:, d], matrix)
 
 
-def _by_onednn(rows: int, matrix: Tensor) -> bool:
-    work = 2 * rows * matrix.numel()
-    return matrix.dtype == torch.float32 and work >= SMALL_OPERATIONS and _onednn_is_better()
+def _is_large(rows: int, matrix: Tensor) -> bool:
+    return 2 * rows * matrix.numel() >= SMALL_OPERATIONS
+
+
+def _by_onednn(matrix: Tensor) -> bool:
+    return matrix.dtype == torch.float32 and _onednn_is_better()
 
 
 @contextlib.contextmanager
@@ -123,6 +139,13 @@ def _kernel(onednn: bool) -> Iterator[None]:
 
 
 @cache
+def has_reduced_products() -> bool:
+    """Return whether AMX multiplies float32 tensors here, rounded to bfloat16."""
+    amx = torch.cpu.get_capabilities().get("amx_bf16")
+    return bool(amx) and torch.backends.mkldnn.is_available() and 1e-5 < _rounding() < 1e-2
+
+
+@cache
 def _onednn_is_better() -> bool:
     """Return whether MKL is slow on this CPU, and oneDNN is there and rounds nothing."""
     if not torch.backends.mkldnn.is_available() or not torch.backends.mkl.is_available():
@@ -132,8 +155,13 @@ def _onednn_is_better() -> bool:
         return False
     if "GenuineIntel" in cpu.read_text(errors="replace"):
         return False
+    return _rounding() < 1e-6
+
+
+def _rounding() -> float:
+    """Return the largest error of a product by oneDNN, relative to the largest value."""
     left, right = torch.linspace(-1, 1, 2 * 256 * 256).view(2, 256, 256)
     expected = left.double() @ right.double()
     with _kernel(True):
         difference = (left @ right).double() - expected
-    return bool(difference.abs().max() < 1e-6 * expected.abs().max())
+    return float(difference.abs().max() / expected.abs().max())

@@ -139,7 +139,8 @@ class PackedRNN(nn.Module):
         library = self._library(inputs)
         if library is not None:
             order = layout.reversed_index if self.directions == 2 else None
-            return library.layer(self.cell, inputs, layout.sizes, order, weights)
+            reduced = self.compute_dtype == torch.bfloat16
+            return library.layer(self.cell, inputs, layout.sizes, order, weights, reduced)
         few = self._takes_torchs_packed(inputs, layout)
         if few or self.cell == "lstm" or inputs.device.type != "cpu":
             way = self._packed if few else self._padded
@@ -159,11 +160,9 @@ class PackedRNN(nn.Module):
 
     def _library(self, inputs: Tensor) -> CompiledRNN | None:
         """Return the compiled layers where they are the fastest way, however small the batch."""
-        if inputs.device.type != "cpu":
+        if inputs.device.type != "cpu" or inputs.dtype != torch.float32:
             return None
-        if self.compute_dtype not in (None, inputs.dtype):
-            return None
-        return compiled_for(self.cell, self.hidden_size, inputs.dtype)
+        return compiled_for(self.cell, self.hidden_size, self.compute_dtype or inputs.dtype)
 
     def _takes_torchs_packed(self, inputs: Tensor, layout: PackedLayout) -> bool:
         """Return whether torch's packed kernel has the least overhead for a batch this small."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from sentiment.data.packed_layout import PackedLayout
 from sentiment.nn import rnn_cpu
 from sentiment.nn.compiled_rnn import CompiledRNN
+from sentiment.nn.matmul import has_reduced_products
 from sentiment.nn.native_library import NotCompiledError, load_library
 
 SWITCH = "SENTIMENT_COMPILED"
@@ -24,6 +25,8 @@ WIDEST = {"rnn": 256, "gru": 256, "lstm": 256}
 """Hidden units up to which the compiled layers are faster: see docs/benchmarks.md."""
 WIDEST_OF_THREADS = {"rnn": 128, "gru": 128, "lstm": 64}
 """Those up to which they are where torch has several threads, of which they use one."""
+WIDEST_REDUCED = {"rnn": 256, "gru": 256, "lstm": 64}
+"""Those up to which they are with products in bfloat16, where AMX makes these."""
 
 _logger = logging.getLogger(__name__)
 
@@ -60,10 +63,14 @@ def compiled_for(cell: str, hidden: int, dtype: torch.dtype) -> CompiledRNN | No
     Args:
         cell: rnn, gru or lstm.
         hidden: units of the layer.
-        dtype: precision of its inputs, weights and products.
+        dtype: precision of its products; inputs and weights are in float32.
     """
-    widest = WIDEST if torch.get_num_threads() == 1 else WIDEST_OF_THREADS
-    return compiled().layers if dtype == torch.float32 and hidden <= widest[cell] else None
+    widest = (WIDEST if torch.get_num_threads() == 1 else WIDEST_OF_THREADS)[cell]
+    if dtype == torch.bfloat16 and has_reduced_products():
+        widest = min(widest, WIDEST_REDUCED[cell])
+    elif dtype != torch.float32:
+        return None
+    return compiled().layers if hidden <= widest else None
 
 
 def recurrence() -> str:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sentiment.errors import InputError
+from sentiment.nn import rnn_choice
 from sentiment.nn.devices import (
     configure_threads,
     has_fast_bfloat16,
@@ -58,11 +59,13 @@ def loops_are(monkeypatch, compiled, amx):
     """Have the layers compiled or not, and AMX there or not."""
     found = Compiled(object() if compiled else None, "")
     monkeypatch.setattr("sentiment.nn.devices.compiled", lambda: found)
+    monkeypatch.setattr(rnn_choice, "compiled", lambda: found)
+    monkeypatch.setattr(rnn_choice, "has_reduced_products", lambda: amx)
     of_cpu = {**torch.cpu.get_capabilities(), "amx_bf16": amx}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: of_cpu)
 
 
-@pytest.mark.parametrize(("compiled", "amx"), [(False, False), (False, True), (True, True)])
+@pytest.mark.parametrize(("compiled", "amx"), [(False, False), (False, True)])
 def test_small_loops_stay_in_float32_unless_told(monkeypatch, compiled, amx):
     loops_are(monkeypatch, compiled, amx)
     fast = torch.bfloat16 if has_fast_bfloat16(CPU) else torch.float32
@@ -75,6 +78,15 @@ def test_small_loops_stay_in_float32_unless_told(monkeypatch, compiled, amx):
     assert recurrent_precision("auto", torch.device("cuda"), "rnn", 8) == pick_precision(
         "auto", torch.device("cuda")
     )
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_compiled_layers_have_products_in_bfloat16_with_amx(monkeypatch, cell):
+    loops_are(monkeypatch, compiled=True, amx=True)
+    monkeypatch.setattr("sentiment.nn.devices.has_fast_bfloat16", lambda device: True)
+    assert recurrent_precision("auto", CPU, cell, 32) == torch.bfloat16
+    assert recurrent_precision("auto", CPU, cell, 256) == torch.bfloat16
+    assert recurrent_precision("float32", CPU, cell, 32) == torch.float32
 
 
 def test_compiled_layers_of_middling_widths_stay_in_float32_without_amx(monkeypatch):

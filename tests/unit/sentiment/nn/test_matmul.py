@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from sentiment.nn.matmul import SMALL_OPERATIONS, StepProducts, affine, product
+from sentiment.nn.matmul import (
+    SMALL_OPERATIONS,
+    StepProducts,
+    affine,
+    has_reduced_products,
+    product,
+)
 
 SHAPES = [(3, 5, 7), (64, 128, 384), (2_000, 100, 96)]
 
@@ -21,6 +27,17 @@ def test_products_in_float32_are_exact_to_its_precision(shape):
     assert (out[:, 1].double() - exact - bias).abs().max() < 1e-6 * scale
     affine(left.bfloat16(), right.bfloat16(), bias, out=out[:, 0])
     assert 1e-4 * scale < (out[:, 0].double() - exact - bias).abs().max() < 2e-2 * scale
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_reduced_products_round_the_factors_of_large_ones_where_amx_is(shape):
+    torch.manual_seed(0)
+    rows, inner, columns = shape
+    left, right = torch.randn(rows, inner), torch.randn(inner, columns)
+    exact = left.double() @ right.double()
+    error = (product(left, right, reduced=True).double() - exact).abs().max() / exact.abs().max()
+    rounded = has_reduced_products() and 2 * rows * inner * columns >= SMALL_OPERATIONS
+    assert 1e-4 < error < 1e-2 if rounded else error < 1e-6
 
 
 def test_sizes_lie_on_both_sides_of_the_choice():

@@ -133,7 +133,12 @@ def test_gradients_are_right_in_float64(cell):
 @pytest.mark.parametrize("cell", TORCH)
 @pytest.mark.parametrize(
     ("dtype", "way"),
-    [(torch.float32, "compiled"), (torch.float32, "python"), (torch.bfloat16, "python")],
+    [
+        (torch.float32, "compiled"),
+        (torch.float32, "python"),
+        (torch.bfloat16, "compiled"),
+        (torch.bfloat16, "python"),
+    ],
 )
 def test_large_products_agree_with_torch(cell, dtype, way):
     ours, theirs = pair(cell, 100, 128, 1, True)

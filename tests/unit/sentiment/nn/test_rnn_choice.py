@@ -38,13 +38,24 @@ def test_they_are_taken_in_float32_and_up_to_a_width(layers, threads, cell):
     threads(1)
     assert compiled_for(cell, 32, torch.float32) is layers
     assert compiled_for(cell, 32, torch.float64) is None
-    assert compiled_for(cell, 32, torch.bfloat16) is None
     assert compiled_for(cell, rnn_choice.WIDEST[cell], torch.float32) is layers
     assert compiled_for(cell, rnn_choice.WIDEST[cell] + 1, torch.float32) is None
     threads(2)
     assert compiled_for(cell, rnn_choice.WIDEST_OF_THREADS[cell], torch.float32) is layers
     assert compiled_for(cell, rnn_choice.WIDEST[cell], torch.float32) is None
     assert recurrence() == "compiled"
+
+
+@pytest.mark.parametrize(("cell", "widest"), rnn_choice.WIDEST_REDUCED.items())
+def test_with_reduced_products_they_are_taken_in_bfloat16_too(
+    layers, threads, monkeypatch, cell, widest
+):
+    threads(1)
+    monkeypatch.setattr(rnn_choice, "has_reduced_products", lambda: True)
+    assert compiled_for(cell, widest, torch.bfloat16) is layers
+    assert compiled_for(cell, widest + 1, torch.bfloat16) is None
+    monkeypatch.setattr(rnn_choice, "has_reduced_products", lambda: False)
+    assert compiled_for(cell, widest, torch.bfloat16) is None
 
 
 def test_whoever_asks_first_may_be_predicting(layers, asked_again):
