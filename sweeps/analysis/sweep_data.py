@@ -15,6 +15,7 @@ from sentiment.errors import InputError
 from sentiment.io.yaml_numbers import load_yaml
 from sweeps.analysis.seed_replicates import confirmation_key
 from sweeps.config import SweepSettings
+from sweeps.space.dimensions import is_active
 from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import (
     TrialRecord,
@@ -149,7 +150,10 @@ class SweepData:
         for trial in self.everything:
             located = self.space.locate(trial.parameters) if trial.role == "trial" else None
             if located is None:
-                located = {n: trial.parameters[n] for n in names if n in trial.parameters}
+                located = {}
+                for name, dimension in names.items():
+                    if name in trial.parameters and is_active(dimension, located):
+                        located[name] = trial.parameters[name]
             found[trial.run_id] = located
         return found
 

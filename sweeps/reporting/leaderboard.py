@@ -12,13 +12,13 @@ from rich.table import Table
 from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.tables import PageTable
 from sweeps.terminal import Column, FittedTable, fitted_table
-from sweeps.tracking.queries import TrialRecord
+from sweeps.tracking.queries import TrialRecord, best_finalists
 from sweeps.trials.outcomes import label_of
 
 _NAMED = ("cell", "layers", "bidirectional", "hidden_dim", "embedding", "optimizer")
 """Settings that a run's name contains already."""
 NAME_WIDTH = 32
-"""Characters that the name of a trial takes at most; those of confirmations are longer."""
+"""Characters that a name takes at most; those of confirmations are longer."""
 TRAINED, BEST_AT = "epochs trained", "best epoch"
 """Headings: epochs that a trial was trained, and after how many its best checkpoint was taken."""
 
@@ -39,7 +39,10 @@ class Row:
 
 
 def rows(record: SweepData) -> list[Row]:
-    """Return the ranked trials, those without a rank, confirmations, baselines by their results."""
+    """Return what is registered and the finalists, the ranked trials, and the others.
+
+    These are trials without a rank, confirmations, and baselines by their results.
+    """
     ranked = record.ranked
     ranks = {trial.run_id: rank for rank, trial in enumerate(ranked, start=1)}
     rest = [trial for trial in record.trials if trial.run_id not in ranks]
@@ -50,8 +53,22 @@ def rows(record: SweepData) -> list[Row]:
     )
     return [
         Row(ranks.get(trial.run_id), trial, record.settings_of(trial))
-        for trial in [*ranked, *rest, *record.confirmations, *beside]
+        for trial in [*_finals(record), *ranked, *rest, *record.confirmations, *beside]
     ]
+
+
+def _finals(record: SweepData) -> list[TrialRecord]:
+    """Return what is registered if it is no trial, the finalists by their rank, and the others.
+
+    A refit has the metrics of its own run, so none on validation, which it was trained on.
+    """
+    winner = record.winner
+    order = [] if winner is None else [winner.run_id]
+    order += [trial.run_id for trial in best_finalists(record.finals, record.objective)]
+    return sorted(
+        record.finals,
+        key=lambda trial: order.index(trial.run_id) if trial.run_id in order else len(order),
+    )
 
 
 def terminal_table(record: SweepData, limit: int, width: int) -> FittedTable:
@@ -59,12 +76,13 @@ def terminal_table(record: SweepData, limit: int, width: int) -> FittedTable:
 
     Args:
         record: the sweep.
-        limit: trials at most; confirmations and baselines are added.
+        limit: trials of the search at most; all else is there in any case.
         width: of the terminal; in a narrow one settings and cost are left out.
     """
     everything = rows(record)
-    shown = [row for row in everything if row.trial.role == "trial"][:limit]
-    shown += [row for row in everything if row.trial.role != "trial"]
+    trials = [row for row in everything if row.trial.role == "trial"]
+    left_out = {row.trial.run_id for row in trials[limit:]}
+    shown = [row for row in everything if row.trial.run_id not in left_out]
     names = [name for name in record.space.dimensions if name not in _NAMED]
 
     def numbers(values: Iterable[float | None], form: str) -> list[str]:
@@ -73,7 +91,8 @@ def terminal_table(record: SweepData, limit: int, width: int) -> FittedTable:
     def metric(name: str, form: str) -> list[str]:
         return numbers((row.trial.metrics.get(name) for row in shown), form)
 
-    longest = max((len(row.trial.name) for row in shown if row.trial.role == "trial"), default=1)
+    named = ("trial", "finalist", "refit")
+    longest = max((len(row.trial.name) for row in shown if row.trial.role in named), default=1)
     outcomes = [
         label_of(row.trial.outcome or "running") if row.trial.role == "trial" else row.trial.role
         for row in shown

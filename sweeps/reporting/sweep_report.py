@@ -70,9 +70,10 @@ def sweep_report(
 
 def leaderboard_section(record: SweepData) -> Section:
     """Return the leaderboard of a page, and how to read it."""
+    first = "First what was made of the finalists, and these, which trained longer; then all"
     reading = (
-        f"All trials, the best by {record.objective} first; baselines come last. A "
-        "click on a heading sorts. A setting that had no effect in a trial is empty."
+        f"{first if record.finals else 'All'} trials, the best by {record.objective} first; "
+        "baselines come last. A click on a heading sorts. A setting that had no effect is empty."
     )
     return Section("leaderboard", "Leaderboard", text=[reading], tables=[leaderboard_table(record)])
 

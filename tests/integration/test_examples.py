@@ -24,6 +24,7 @@ import sweeps
 from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
 from sentiment.tracking.model_uri import fetch_bundle
+from sweeps import report
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -82,6 +83,19 @@ def test_the_notebook_over_the_same_sweep(
     output = capsys.readouterr().out
     assert f"{names['best'].name}: test accuracy {accuracy:.4f}\n" in output
     assert re.search(r"^pos [01]\.\d\d\nneg [01]\.\d\d$", output, re.MULTILINE)
+
+
+def test_the_leaderboard_begins_with_what_is_registered(
+    first_sweep: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = f"sqlite:///{first_sweep[0]}/mlflow.db"
+    (refit,) = runs_by_role(client_of(first_sweep[0]))["refit"]
+    report.main(["--tracking-uri", uri, "--no-page", "--top", "1"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    outcomes = ["refit", "finalist", "finalist", "completed", "baseline"]
+    assert [line[-1] for line in lines[2:7]] == outcomes
+    assert f"{refit.data.metrics['test/accuracy']:.4f}" in lines[2]
+    assert lines[7] == ["…", "and", "3", "more", "trials:", "--top,", "or", "the", "page"]
 
 
 def test_what_is_read_back_is_what_ran(first_sweep: tuple[Path, str]) -> None:
