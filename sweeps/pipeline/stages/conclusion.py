@@ -39,7 +39,11 @@ def conclude(
     tracker.flush()
     removed = tracker.ask(
         lambda: keep_best_models(
-            client, client.get_run(tracker.run_id), settings.keep_models, settings.objective
+            client,
+            client.get_run(tracker.run_id),
+            settings.keep_models,
+            settings.objective,
+            settings.objectives.limits,
         )
     )
     trials = running.trials()
@@ -71,6 +75,7 @@ def conclude(
         time_budget=settings.time_budget,
         confirmation=confirmation,
         comparison=comparison,
+        objectives=settings.objectives,
         removed=removed,
         warnings=tuple(running.warnings),
     )

@@ -13,6 +13,7 @@ from sweeps.execution.stoppers import TimeBudget
 from sweeps.pipeline.context import SweepContext, check_same_data
 from sweeps.pipeline.executor import TrialPlan
 from sweeps.pipeline.running import RunningSweep
+from sweeps.search.dominance import Dominance
 from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.prior_sampler import guided_trials
 from sweeps.search.schedulers import Resumable, make_scheduler
@@ -53,6 +54,7 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
     """
     context, tracker = running.context, running.tracker
     settings, space, resumed = context.settings, context.space, context.resumed
+    objectives = settings.objectives
     study = make_study(
         context.studies.url(running.workspace),
         tracker.name,
@@ -62,12 +64,14 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
         settings.seed,
         context.cost,
         guided_trials(settings.trials),
+        objectives.further,
     )
     enqueue_first(study, space)
     if past:
-        added = warm_start(study, past, space)
+        added = warm_start(study, past, space, objectives)
         used = counted(added.used, "trial")
-        context.notify(f"warm start: {used} used, {added.skipped} outside the space")
+        why = f" or without {' or '.join(objectives.further)}" if objectives.further else ""
+        context.notify(f"warm start: {used} used, {added.skipped} outside the space{why}")
     base = {
         "epochs": settings.max_epochs,
         **context.rungs.evaluations,
@@ -98,13 +102,16 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
             base=base,
             attempts=attempts,
             run_of=tracker.known_run,
+            objectives=objectives,
         )
+        several = bool(objectives.further)
         scheduler = make_scheduler(
             settings.scheduler,
             context.rungs,
             settings.objective,
             searcher.known_values,
             searcher.is_enqueued,
+            Dominance(objectives, searcher.known_evaluations) if several else None,
         )
         if isinstance(scheduler, Resumable):
             over = searcher.ended()
