@@ -16,6 +16,7 @@ from sentiment.training.prepared_data import PreparedData, prepare
 from sentiment.wording import counted
 from sweeps.console.summary import SweepResult, print_result, resume_command, start_line
 from sweeps.execution.ray_cluster import local_ray
+from sweeps.objectives import METRICS
 from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.executor import Executor
 from sweeps.pipeline.notification import finished, send, unfinished
@@ -166,5 +167,6 @@ def _describe_start(running: RunningSweep) -> None:
             tracker.name,
             context.settings.objective,
             searched,
+            [METRICS[name] for name in context.settings.further_objectives],
         )
     )

@@ -292,7 +292,7 @@ class OptunaSearcher(StatelessSearcher):
         trial = self._trials.pop(trial_id)
         reached = self._reached.pop(trial_id)
         self._note_run(trial)
-        if reached:
+        if reached and self._objectives.limits:
             self._note_constraints(trial, reached)
         if not (error or finished) and trial_id in self._out_of_time:
             self._tell_out_of_time(trial, reached)

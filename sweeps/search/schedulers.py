@@ -179,6 +179,8 @@ class ResumableMedian(MedianStoppingRule):
         decision: str = super().on_trial_result(tune_controller, trial, result)
         dominance, examples = self._dominance, result[EXAMPLES]
         if dominance and not dominance.is_dominated(trial.trial_id, examples):
+            # Ray has taken note that it ends.
+            self._stopped_trials.discard(trial)
             return TrialScheduler.CONTINUE
         return decision
 
