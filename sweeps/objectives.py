@@ -15,7 +15,6 @@ from typing import TypeVar, cast, get_args
 from sentiment.config import Objective, likeliest
 from sentiment.errors import InputError
 from sentiment.objective import best_key, is_minimized
-from sentiment.wording import duration
 
 FIRST: tuple[str, ...] = get_args(Objective)
 """What may be the first objective, of the best checkpoint."""
@@ -224,7 +223,7 @@ def excess(metrics: Mapping[str, float], limits: Iterable[Limit]) -> float:
 
 
 def cost_text(name: str, value: float) -> str:
-    """Return a further objective's value for people: `4.8 ms`, `1,234,567`, `31 seconds`."""
+    """Return a further objective's value for people: `4.8 ms`, `1,234,567`, `31.0 s`."""
     if name == LATENCY:
         return f"{value:.3g} ms"
-    return f"{value:,.0f}" if name == PARAMETERS else duration(value)
+    return f"{value:,.0f}" if name == PARAMETERS else f"{value:,.1f} s"

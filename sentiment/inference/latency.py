@@ -10,7 +10,7 @@ from sentiment.inference.ensemble import TextModel
 
 WARM_UP = 3
 """Predictions before any is timed: of the first the tokenizer and the kernels are slower."""
-LONGEST = 1.0
+LONGEST = 0.5
 """Seconds after which no further text is timed."""
 
 

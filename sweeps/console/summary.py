@@ -154,8 +154,12 @@ def print_result(
     if result.winner is None:
         _print_front(console, result)
         if missed := none_within(result.trials, settings.objectives):
-            notify(console, f"{missed}; a new sweep with another --limit may begin with what this")
-            notify(console, f"one found: --warm-start {result.name}")
+            notify(console, missed)
+            notify(
+                console,
+                "a new sweep with another --limit may begin with what this one has found: "
+                f"--warm-start {result.name}",
+            )
         else:
             notify(
                 console,

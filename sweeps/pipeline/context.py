@@ -26,7 +26,7 @@ from sweeps.terminal import notify
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.workspace import Workspace
 
-TIMED_TEXTS = 30
+TIMED_TEXTS = 100
 """Texts by which the latency of a model is measured, from all over the validation split."""
 
 

@@ -118,7 +118,7 @@ def test_of_each_objective_the_best_is_the_greatest_of_a_point() -> None:
 
 def test_costs_have_their_unit() -> None:
     texts = [cost_text("latency", 4.812), cost_text("parameters", 12e5), cost_text("seconds", 31)]
-    assert texts == ["4.81 ms", "1,200,000", "31 seconds"]
+    assert texts == ["4.81 ms", "1,200,000", "31.0 s"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), max_size=12))
