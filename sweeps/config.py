@@ -19,7 +19,8 @@ SCHEDULERS = ("asha", "hyperband", "median", "fifo")
 PLACES = ("storage", "study_storage")
 """Settings that may hold credentials, which are not kept."""
 SEVERAL = ("further_objectives", "limit")
-"""Settings of sweeps with several objectives; the others' files don't name them."""
+UNNAMED = (*SEVERAL, "until_flat")
+"""Settings that the file of a sweep without them does not name."""
 TRIALS = 50
 """Trials of a sweep for which `--trials` is not given."""
 FINALISTS, FINALISTS_FROM = 2, 20
@@ -136,6 +137,12 @@ class SweepSettings:
         default=None,
         metadata=_flag(
             "search", "start no trial after 90 (seconds), 30m or 2h", "TIME", is_time=True
+        ),
+    )
+    until_flat: bool = field(
+        default=False,
+        metadata=_flag(
+            "search", "end the search once as many trials again would gain less than the noise"
         ),
     )
     retries: int = field(
@@ -333,7 +340,7 @@ class SweepSettings:
         without the credentials in the others.
         """
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name in SEVERAL:
+        for name in UNNAMED:
             if not plain[name]:
                 del plain[name]
         del plain["tracking_uri"], plain["address"], plain["notify"]

@@ -16,6 +16,7 @@ from sentiment.io.yaml_numbers import load_yaml
 from sweeps.analysis.seed_replicates import confirmation_key
 from sweeps.config import SweepSettings
 from sweeps.objectives import Objectives
+from sweeps.search.flatness import GAIN, NOISE, Flatness
 from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import (
     TrialRecord,
@@ -157,9 +158,14 @@ class SweepData:
 
     @property
     def cut_short(self) -> str | None:
-        """What the time budget cut short, in a sentence; None where it did not."""
+        """What the time budget cut short, or that it was flat, in a sentence; else None."""
         if self.run.data.tags.get("sweep.state") != "finished":
             return None
+        metrics = self.run.data.metrics
+        if self.asked and GAIN in metrics and len(self.trials) < self.asked:
+            valued = [each for each in self.ranked if each.outcome != "failed"]
+            flatness = Flatness(self.objective, len(valued), metrics[GAIN], metrics[NOISE])
+            return flatness.sentence(self.asked)
         return budget_sentence(self.time_budget, self.asked, [t.outcome for t in self.trials])
 
     @cached_property

@@ -25,6 +25,7 @@ from sweeps.objectives import LATENCY, METRICS, Objectives
 from sweeps.registry.challenger import RegisteredWinner
 from sweeps.reporting.front import front_plain, front_table, none_within
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, fitted_page_table, number_text
+from sweeps.search.flatness import Flatness
 from sweeps.terminal import Column, command_lines, fitted_table, notify
 from sweeps.tracking.members import members_sentence
 from sweeps.tracking.queries import (
@@ -65,6 +66,7 @@ class SweepResult:
         warnings: what is likely to be wrong with the texts or the winner.
         comparison: of the registered model with the classical baseline; None without one.
         objectives: what it went by, and their limits; None where that is not told.
+        flatness: of the search that it ended; None where it did not.
     """
 
     name: str
@@ -82,6 +84,7 @@ class SweepResult:
     warnings: tuple[str, ...] = ()
     comparison: ClassicalComparison | None = None
     objectives: Objectives | None = None
+    flatness: Flatness | None = None
 
     @property
     def front(self) -> list[TrialRecord]:
@@ -125,6 +128,7 @@ class SweepResult:
             "models": {"kept": self.removed.kept, "removed": self.removed.models},
             "seconds": round(self.seconds, 1),
             "warnings": list(self.warnings),
+            **({"flat": asdict(self.flatness)} if self.flatness else {}),
             **(front_plain(self.front, self.objectives) if self.objectives else {}),
         }
 
@@ -151,6 +155,12 @@ def print_result(
     notify(console, f"sweep {result.name} ended after {duration(result.seconds)}: {counts}")
     for line in _budget_lines(result, settings):
         notify(console, line)
+    if result.flatness is not None:
+        notify(console, result.flatness.sentence(result.asked))
+        notify(
+            console,
+            f"To run the others: {resume_command(result.name, settings)} --trials {result.asked}",
+        )
     if result.winner is None:
         _print_front(console, result)
         if missed := none_within(result.trials, settings.objectives):

@@ -132,6 +132,11 @@ def _check_several(objectives: Objectives, values: Mapping[str, Any]) -> None:
             "--warm-start with --sampler nsga2: its population is of this sweep's trials alone; "
             "use tpe, or gp"
         )
+    if objectives.further and values["until_flat"]:
+        raise InputError(
+            "--until-flat: it judges the best by one objective, and a front has no best; leave it "
+            "out, or give a --time-budget"
+        )
     of_model = [limit for limit in objectives.limits if limit.is_of_model]
     if of_model and values["ensemble"] > 1:
         raise InputError(

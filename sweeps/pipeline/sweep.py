@@ -71,7 +71,7 @@ def _run_stages(running: RunningSweep, past: Sequence[PastTrial]) -> tuple[Sweep
     """Run the stages of a sweep, from the search to the end of its record."""
     context = running.context
     with nullcontext() if context.joins_cluster else local_ray(context.workers, context.gpus):
-        search(running, past)
+        flatness = search(running, past)
         train_finalists(running)
         selection = select_members(running)
         refit_runs(running, selection.runs if selection else ())
@@ -80,7 +80,7 @@ def _run_stages(running: RunningSweep, past: Sequence[PastTrial]) -> tuple[Sweep
         comparison = compare_classical(running, choice)
         confirmation = replicate_seeds(running, choice, comparison)
         train_baselines(running)
-    return conclude(running, choice, comparison, confirmation), choice
+    return conclude(running, choice, comparison, confirmation, flatness), choice
 
 
 def _run_recorded(

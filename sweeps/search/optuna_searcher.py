@@ -19,6 +19,7 @@ from sentiment.config import Objective
 from sentiment.errors import InputError
 from sweeps.objectives import Objectives
 from sweeps.search.dominance import values_of
+from sweeps.search.flatness import Flatness, FlatnessRule
 from sweeps.search.stateless_searcher import StatelessSearcher
 from sweeps.search.study import ENDED_BY, RUN_ID, TIME_BUDGET, is_enqueued
 from sweeps.search.trial_attributes import (
@@ -97,6 +98,10 @@ class OptunaSearcher(StatelessSearcher):
         run_of: of a trial's number, the id of its MLflow run; None while the run is not made.
             It becomes the user attribute `mlflow_run_id`.
         objectives: all that the study has, and their limits; None: `metric` alone.
+        until_flat: says when no new trial starts, as none would gain; None: all of them start.
+
+    Attributes:
+        flatness: of the search when it was found to be flat; None while it was not.
 
     Raises:
         InputError: `base` sets what the space searches.
@@ -115,6 +120,7 @@ class OptunaSearcher(StatelessSearcher):
         attempts: RetryTracker | None = None,
         run_of: Callable[[int], str | None] = lambda number: None,
         objectives: Objectives | None = None,
+        until_flat: FlatnessRule | None = None,
     ) -> None:
         mode = "min" if study.directions[0] == StudyDirection.MINIMIZE else "max"
         super().__init__(metric=metric, mode=mode)
@@ -130,6 +136,8 @@ class OptunaSearcher(StatelessSearcher):
         self._seed = seed
         self._base = dict(base or {})
         self._stopped = False
+        self._until_flat = until_flat
+        self.flatness: Flatness | None = None
         self._run_of = run_of
         self._out_of_time: set[str] = set()
         self._trials: dict[str, Trial] = {}
@@ -161,7 +169,7 @@ class OptunaSearcher(StatelessSearcher):
             trial, known = self._interrupted.pop(0)
             number = trial.user_attrs[TRIAL_NUMBER]
             checkpoint = self._attempts.start(number) if self._attempts else None
-        elif self._next < self._max_trials:
+        elif self._next < self._max_trials and not self._is_flat():
             number = self._next
             self._next += 1
             trial = self._study.ask()
@@ -252,6 +260,21 @@ class OptunaSearcher(StatelessSearcher):
         for trial, reached in self._interrupted:
             self._tell_out_of_time(trial, reached)
         self._interrupted.clear()
+
+    def _is_flat(self) -> bool:
+        """Return whether more trials would gain nothing, by those that have ended."""
+        if self._until_flat is None or self.flatness is not None:
+            return self.flatness is not None
+        best = min if self._mode == "min" else max
+        values = [
+            best(each.values.values())
+            for each in self.ended()
+            if each.values and each.outcome != "failed"
+        ]
+        judged = self._until_flat.judge(values)
+        if judged.is_flat:
+            self.flatness = judged
+        return judged.is_flat
 
     def _config(self, number: int, settings: Mapping[str, Any]) -> dict[str, Any]:
         return {**settings, **self._base, "trial": number, "seed": self._seed + number}

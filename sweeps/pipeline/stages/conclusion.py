@@ -21,6 +21,7 @@ from sweeps.pipeline.running import RunningSweep
 from sweeps.pipeline.stages.choice import Choice
 from sweeps.reporting import notes
 from sweeps.reporting.publish import publish, where
+from sweeps.search.flatness import Flatness
 from sweeps.tracking.queries import leaderboard
 from sweeps.tracking.retention import keep_best_models
 
@@ -32,6 +33,7 @@ def conclude(
     choice: Choice,
     comparison: ClassicalComparison | None,
     confirmation: Confirmation | None,
+    flatness: Flatness | None = None,
 ) -> SweepResult:
     """Remove the models that are not kept, describe the sweep, and close its record."""
     context, tracker = running.context, running.tracker
@@ -76,6 +78,7 @@ def conclude(
         confirmation=confirmation,
         comparison=comparison,
         objectives=settings.objectives,
+        flatness=flatness,
         removed=removed,
         warnings=tuple(running.warnings),
     )

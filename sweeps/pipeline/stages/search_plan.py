@@ -16,6 +16,7 @@ from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.estimate import Estimator, StagePlan
 from sweeps.pipeline.stages.search import past_trials
 from sweeps.reporting.leaderboard import setting_parts
+from sweeps.search.flatness import LEAST_TRIALS
 from sweeps.search.preview import first_suggestions
 from sweeps.search.prior_sampler import guided_trials
 from sweeps.search.rdb_storage import open_study_storage
@@ -109,6 +110,11 @@ def _lines(plan: SearchPlan, width: int) -> Iterator[str]:
         yield (
             f"time budget: {duration(settings.time_budget)} of searching; what runs then ends at "
             "its next evaluation"
+        )
+    if settings.until_flat:
+        yield (
+            f"until flat: no trial starts, from {LEAST_TRIALS} on, once as many again are expected "
+            "to gain less than validation can tell"
         )
     yield "space:"
     for row in context.space.to_yaml().splitlines():
