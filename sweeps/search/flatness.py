@@ -1,9 +1,10 @@
 """Whether a search is flat: as many trials again would gain less than the noise of validation.
 
-What more trials gain is taken from those that there are: the best of all of them, less the best
-that half of them have on average over all halves (the expected validation performance of Dodge et
-al., 2019, "Show your work", arXiv:1909.03004, without replacement). Where many trials are near the
-best that is little; where one stands alone it is half of its lead.
+What more trials gain is taken from those that there are, by what the best of all is better than the
+best of a half of them. That half is the first, since a sampler learns; and any, on average over all
+halves, since one lucky trial among the first says little of those to come (the expected validation
+performance of Dodge et al., 2019, "Show your work", arXiv:1909.03004, without replacement). The
+greater of the two counts.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Flatness:
     Attributes:
         objective: what is compared.
         trials: that have a value.
-        gain: of the best of all over the expected best of half of them.
+        gain: of the best of all over the best of half of them.
         noise: the least that counts.
     """
 
@@ -57,9 +58,9 @@ class Flatness:
             asked: trials that the search was to have at most.
         """
         return (
-            f"The search was flat after {self.trials} of {counted(asked, 'trial')}: half of them "
-            f"reach {self.gain:.4f} {self.objective} less than all on average, and validation "
-            f"can't tell {self.noise:.4f} apart."
+            f"The search was flat after {self.trials} of {counted(asked, 'trial')}: the second "
+            f"half of them gained {self.gain:.4f} {self.objective}, less than the "
+            f"{self.noise:.4f} that validation can tell."
         )
 
 
@@ -76,12 +77,13 @@ class FlatnessRule:
     texts: int
 
     def judge(self, values: Sequence[float]) -> Flatness:
-        """Return how flat a search is whose trials had these best values."""
-        merits = sorted(merit(self.objective, value) for value in values)
-        if len(merits) < 2:
+        """Return how flat a search is whose trials had these best values, in their order."""
+        merits = [merit(self.objective, value) for value in values]
+        half, best = len(merits) // 2, max(merits, default=0.0)
+        if half < 1:
             return Flatness(self.objective, len(merits), math.inf, 0.0)
-        gain = merits[-1] - expected_best(merits, len(merits) // 2)
-        return Flatness(self.objective, len(merits), gain, self._noise(abs(merits[-1])))
+        gain = best - min(max(merits[:half]), expected_best(sorted(merits), half))
+        return Flatness(self.objective, len(merits), gain, self._noise(abs(best)))
 
     def _noise(self, best: float) -> float:
         if self.objective == "valid/loss":

@@ -34,13 +34,21 @@ def test_the_expected_best_is_the_mean_over_all_choices(
 
 
 def test_a_search_is_flat_where_many_are_near_the_best() -> None:
-    near = RULE.judge([0.7] * 12 + [0.8 - place / 1e4 for place in range(12)])
+    near = RULE.judge([0.7, 0.8 - 1e-4] * 11 + [0.8, 0.7])
     assert near.is_flat
     assert near.noise == pytest.approx(0.004)
+    assert 0 < near.gain <= 1e-4
     # It stands alone: half of the halves miss it.
-    alone = RULE.judge([0.7] * 23 + [0.8])
+    alone = RULE.judge([0.8] + [0.7] * 23)
     assert alone.gain == pytest.approx(0.05)
     assert not alone.is_flat
+
+
+def test_a_search_is_not_flat_while_its_second_half_gains() -> None:
+    """As where a sampler has just learnt where the best are, of which it then finds many."""
+    found = RULE.judge([0.7] * 12 + [0.8] * 12)
+    assert found.gain == pytest.approx(0.1)
+    assert RULE.judge([0.7] * 12 + [0.8] * 14).is_flat
 
 
 def test_a_search_is_not_flat_before_it_has_learnt() -> None:
@@ -52,10 +60,10 @@ def test_a_search_is_not_flat_before_it_has_learnt() -> None:
 
 def test_of_a_loss_a_hundredth_counts() -> None:
     rule = FlatnessRule("valid/loss", texts=2_500)
-    found = rule.judge([0.4] * 12 + [0.3 + place / 1e4 for place in range(12)])
+    found = rule.judge([0.4, 0.3, 0.3005] * 8)
     assert found.noise == pytest.approx(0.003)
-    assert 0 < found.gain < 0.003
-    assert not rule.judge([0.4] * 23 + [0.3]).is_flat
+    assert 0 <= found.gain < 0.003
+    assert not rule.judge([0.3] + [0.4] * 23).is_flat
 
 
 def test_what_ended_a_search_is_said() -> None:
