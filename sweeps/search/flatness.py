@@ -18,11 +18,14 @@ from sentiment.objective import merit
 from sentiment.wording import counted
 from sweeps.search.samplers import STARTUP_TRIALS
 
-LEAST_TRIALS = 2 * STARTUP_TRIALS
-"""Trials before a search may be flat: those of the start, and as many by what they taught."""
-SHARE_OF_ERROR = 0.5
+LEAST_TRIALS = 3 * STARTUP_TRIALS
+"""Trials before a search may be flat: those of the start, and twice as many by what they taught."""
+SHARE_OF_ERROR = 0.25
 """Of the standard error of an accuracy: models are compared on the same texts, which tells smaller
-differences apart than an accuracy alone."""
+differences apart than an accuracy alone.
+
+Chosen with `LEAST_TRIALS` on four recorded searches (docs/decisions/0034-flat-searches.md).
+"""
 SHARE_OF_LOSS = 0.01
 """Of the best loss, whose standard error is not known."""
 
