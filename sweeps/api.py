@@ -19,6 +19,7 @@ from sentiment.errors import InputError
 from sentiment.tracking.store import read_store
 from sentiment.tracking.store import tracking_uri as store_address
 from sweeps.config import SweepSettings
+from sweeps.objectives import Objectives
 from sweeps.pipeline import sweep as pipeline
 from sweeps.pipeline.flags import default_arguments, read_settings
 from sweeps.pipeline.resume import CompleteError
@@ -28,6 +29,7 @@ from sweeps.tracking.queries import (
     TrialRecord,
     chosen_run,
     find_sweep,
+    front_of,
     leaderboard,
     registered_run,
     trials_of,
@@ -36,7 +38,7 @@ from sweeps.tracking.queries import (
 if TYPE_CHECKING:
     from sentiment.inference.loaded_model import LoadedModel
 
-_LISTS = ("data", "unlabelled", "text_column", "label_map")
+_LISTS = ("data", "unlabelled", "text_column", "label_map", "objective", "limit")
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,30 @@ class Sweep:
         Raises:
             InputError: no trial got as far as an evaluation.
         """
-        chosen = chosen_run(self.trials, self._objective)
+        objectives = self._objectives
+        chosen = chosen_run(self.trials, objectives.first, objectives.limits)
         if chosen is None:
-            raise InputError(f"the sweep {self.name} has no trial with an evaluation")
-        return registered_run(self.trials, chosen)
+            within = f" within {', '.join(map(str, objectives.limits))}"
+            raise InputError(
+                f"the sweep {self.name} has no trial with an evaluation"
+                f"{within if objectives.limits else ''}"
+            )
+        return registered_run(self.trials, chosen, objectives.limits)
+
+    @property
+    def front(self) -> list[TrialRecord]:
+        """The Pareto front of the search's trials, the best by the first objective first.
+
+        Of a sweep with one objective it is the best alone, and its equals.
+        """
+        return front_of(self.trials, self._objectives)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the leaderboard, a row a run, the best trial first.
 
         Columns: rank, trial, role, outcome, metrics, hyperparameters, run_id, model_id.
         """
-        return leaderboard(self.trials, self._objective)
+        return leaderboard(self.trials, self._objectives.first)
 
     def load(self) -> LoadedModel:
         """Load the best model, to predict with.
@@ -91,8 +106,8 @@ class Sweep:
         return sentiment.load(f"models:/{best.model_id}", self.uri)
 
     @property
-    def _objective(self) -> Any:
-        return self.run.data.params["objective"]
+    def _objectives(self) -> Objectives:
+        return Objectives.of_run(self.run.data.params)
 
 
 def run(
@@ -113,7 +128,8 @@ def run(
         quiet: show no live view of the trials.
         console: where to print; standard output, or the cell of a notebook, if None.
         settings: the command's flags, with underscores: `trials=8`, `data="reviews.csv"`,
-            `time_budget="30m"`, `finalists=2`.
+            `time_budget="30m"`, `finalists=2`; of several values a list:
+            `objective=["valid/accuracy", "latency"]`.
 
     Raises:
         InputError: a setting is unknown or wrong, or does not fit the machine, data or store; or

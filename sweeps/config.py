@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
 from sentiment.config import Objective, Precision
 from sentiment.data.datasets import DataConfig
 from sentiment.errors import InputError
 from sentiment.tracking.provenance import redacted
+from sweeps.objectives import FIRST, METRICS, Objectives
 
-SAMPLERS = ("tpe", "random", "gp", "cmaes")
+SAMPLERS = ("tpe", "random", "gp", "cmaes", "nsga2")
 SCHEDULERS = ("asha", "hyperband", "median", "fifo")
 PLACES = ("storage", "study_storage")
 """Settings that may hold credentials, which are not kept."""
+SEVERAL = ("further_objectives", "limit")
+UNNAMED = (*SEVERAL, "until_flat")
+"""Settings that the file of a sweep without them does not name."""
 TRIALS = 50
 """Trials of a sweep for which `--trials` is not given."""
 FINALISTS, FINALISTS_FROM = 2, 20
@@ -34,6 +39,7 @@ class Flag:
         least: the smallest value; None: any.
         above: what the value must exceed; None: any.
         is_time: whether the value is a time such as `30m`, of which the setting has the seconds.
+        is_repeated: whether the flag may be given several times, with a value each.
     """
 
     group: Literal["search", "machine", "sweep", "record"]
@@ -43,6 +49,7 @@ class Flag:
     least: int | None = None
     above: float | None = None
     is_time: bool = False
+    is_repeated: bool = False
 
 
 def _flag(*flag: Any, **options: Any) -> dict[str, Flag]:
@@ -56,6 +63,9 @@ class SweepSettings:
 
     Attributes:
         overrides: hyperparameters fixed for all trials.
+        objective: the first `--objective`.
+        further_objectives: the others, among `sweeps.objectives.METRICS`.
+        limit: of further objectives, such as `latency=5ms`.
         time_budget: seconds after which no trial starts, and running ones end at their next
             evaluation.
         retries: how often a trial that fails is tried again.
@@ -68,7 +78,6 @@ class SweepSettings:
         as_challenger: move the alias `challenger` to the winner, whatever the present one is.
     """
 
-    OBJECTIVES: ClassVar[tuple[str, ...]] = get_args(Objective)
     PRECISIONS: ClassVar[tuple[str, ...]] = get_args(Precision)
 
     trials: int = field(
@@ -89,9 +98,21 @@ class SweepSettings:
         default="valid/accuracy",
         metadata=_flag(
             "search",
-            "metric that chooses the best model: " + ", ".join(OBJECTIVES),
+            f"metric that chooses the best model: {', '.join(FIRST)} (default: {FIRST[0]}); given "
+            f"again, what it may cost: {', '.join(METRICS)}",
             "METRIC",
-            choices=OBJECTIVES,
+            is_repeated=True,
+        ),
+    )
+    further_objectives: tuple[str, ...] = ()
+    limit: tuple[str, ...] = field(
+        default=(),
+        metadata=_flag(
+            "search",
+            "the most that the winner may cost by a further objective: latency=5ms, parameters=2M, "
+            "seconds=30s",
+            "NAME=MOST",
+            is_repeated=True,
         ),
     )
     sampler: str = field(
@@ -116,6 +137,12 @@ class SweepSettings:
         default=None,
         metadata=_flag(
             "search", "start no trial after 90 (seconds), 30m or 2h", "TIME", is_time=True
+        ),
+    )
+    until_flat: bool = field(
+        default=False,
+        metadata=_flag(
+            "search", "end the search once as many trials again would gain less than the noise"
         ),
     )
     retries: int = field(
@@ -285,6 +312,15 @@ class SweepSettings:
         ),
     )
 
+    @cached_property
+    def objectives(self) -> Objectives:
+        """All objectives and their limits.
+
+        Raises:
+            InputError: they don't go together.
+        """
+        return Objectives.parse([self.objective, *self.further_objectives], self.limit)
+
     @property
     def finalist_count(self) -> int:
         """Finalists, where none are asked for by the number of trials."""
@@ -304,6 +340,9 @@ class SweepSettings:
         without the credentials in the others.
         """
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in UNNAMED:
+            if not plain[name]:
+                del plain[name]
         del plain["tracking_uri"], plain["address"], plain["notify"]
         for name in PLACES:
             plain[name] = None if plain[name] is None else redacted(plain[name])
@@ -318,8 +357,8 @@ class SweepSettings:
         """
         try:
             plain = json.loads(text)
-            first = tuple(plain.get("enqueue", ()))
-            return cls(**{**plain, "data": DataConfig(**plain["data"]), "enqueue": first})
+            lists = {name: tuple(plain.get(name, ())) for name in ("enqueue", *SEVERAL)}
+            return cls(**{**plain, "data": DataConfig(**plain["data"]), **lists})
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f"the sweep's settings.json can't be read, as it is damaged or another version "

@@ -270,7 +270,8 @@ def _print_sweeps(console: Console, records: list[SweepData], args: argparse.Nam
     import pandas as pd
 
     from sweeps.reporting.comparison_report import comparability
-    from sweeps.reporting.leaderboard import terminal_table
+    from sweeps.reporting.front import front_table
+    from sweeps.reporting.leaderboard import fitted_page_table, terminal_table
     from sweeps.tracking.queries import leaderboard
     from sweeps.trials.outcomes import present_counts
 
@@ -291,6 +292,10 @@ def _print_sweeps(console: Console, records: list[SweepData], args: argparse.Nam
         _notify(console, f"sweep {record.name} ({state}): {outcomes or 'no trials'}")
         fitted = terminal_table(record, args.top, console.width)
         console.print(fitted.table)
+        if record.objectives.further and record.front:
+            _notify(console, f"the Pareto front of {record.objectives}:")
+            front = front_table(record.front, record.objectives)
+            console.print(fitted_page_table(front, console.width))
         if record.cut_short:
             _notify(console, record.cut_short)
         if fitted.left_out:
@@ -333,11 +338,14 @@ def _print_runs(console: Console, comparison: Comparison, args: argparse.Namespa
 
 
 def _plain(record: SweepData, table: Any) -> dict[str, Any]:
+    from sweeps.reporting.front import front_plain
+
     return {
         "sweep": record.name,
         "run_id": record.run.info.run_id,
         "state": record.run.data.tags.get("sweep.state"),
         "objective": record.objective,
+        **front_plain(record.front, record.objectives),
         "dataset": record.run.data.params.get("dataset"),
         "outcomes": record.outcomes,
         "asked": record.asked,

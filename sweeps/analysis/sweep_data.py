@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -15,6 +15,8 @@ from sentiment.errors import InputError
 from sentiment.io.yaml_numbers import load_yaml
 from sweeps.analysis.seed_replicates import confirmation_key
 from sweeps.config import SweepSettings
+from sweeps.objectives import Objectives
+from sweeps.search.flatness import GAIN, NOISE, Flatness
 from sweeps.space.dimensions import is_active
 from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import (
@@ -22,6 +24,7 @@ from sweeps.tracking.queries import (
     artifact_text,
     best_trials,
     chosen_run,
+    front_of,
     intermediate_values,
     registered_run,
     trial_number,
@@ -55,16 +58,21 @@ class SweepPlan:
     """What a sweep was asked to do.
 
     Attributes:
-        objective: what it goes by.
+        objectives: what it goes by.
         space: what it searches.
         asked: trials that the search is to have; None if that is not known.
         time_budget: seconds that it has; None where there is no budget.
     """
 
-    objective: Objective
+    objectives: Objectives
     space: SearchSpace
     asked: int | None = None
     time_budget: float | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """The first objective."""
+        return self.objectives.first
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ class SweepData:
         curves: of each trial's run, values of the objective by training examples seen.
         asked: trials that the search was to have; None if that is not known.
         time_budget: seconds that it had; None where there was no budget.
+        several: all objectives, where there are several; None: `objective` alone.
     """
 
     run: Run
@@ -94,6 +103,17 @@ class SweepData:
     finals: list[TrialRecord] = field(default_factory=list)
     asked: int | None = None
     time_budget: float | None = None
+    several: Objectives | None = None
+
+    @property
+    def objectives(self) -> Objectives:
+        """All that it went by, and their limits."""
+        return self.several or Objectives(self.objective)
+
+    @cached_property
+    def front(self) -> list[TrialRecord]:
+        """The Pareto front of the trials, the best by the first objective first."""
+        return front_of(self.trials, self.objectives)
 
     @property
     def name(self) -> str:
@@ -123,12 +143,14 @@ class SweepData:
     @cached_property
     def chosen(self) -> TrialRecord | None:
         """The best by validation, a finalist or a trial; None if no trial got that far."""
-        return chosen_run([*self.trials, *self.finals], self.objective)
+        return chosen_run([*self.trials, *self.finals], self.objective, self.objectives.limits)
 
     @property
     def winner(self) -> TrialRecord | None:
         """The run whose model is registered: the chosen one, its refit or an ensemble."""
-        return None if self.chosen is None else registered_run(self.finals, self.chosen)
+        if self.chosen is None:
+            return None
+        return registered_run(self.finals, self.chosen, self.objectives.limits)
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -137,9 +159,14 @@ class SweepData:
 
     @property
     def cut_short(self) -> str | None:
-        """What the time budget cut short, in a sentence; None where it did not."""
+        """What the time budget cut short, or that it was flat, in a sentence; else None."""
         if self.run.data.tags.get("sweep.state") != "finished":
             return None
+        metrics = self.run.data.metrics
+        if self.asked and GAIN in metrics and len(self.trials) < self.asked:
+            valued = [each for each in self.ranked if each.outcome != "failed"]
+            flatness = Flatness(self.objective, len(valued), metrics[GAIN], metrics[NOISE])
+            return flatness.sentence(self.asked)
         return budget_sentence(self.time_budget, self.asked, [t.outcome for t in self.trials])
 
     @cached_property
@@ -234,7 +261,7 @@ def read_plan(client: MlflowClient, run: Run) -> SweepPlan:
         raise InputError(f"the sweep {name} was interrupted before it wrote its objective")
     space = load_yaml(artifact_text(client, run.info.run_id, "space.yaml")) or {}
     return SweepPlan(
-        objective=cast(Objective, run.data.params["objective"]),
+        objectives=Objectives.of_run(run.data.params),
         space=SearchSpace.from_mapping(space, f"the space of the sweep {name}"),
         **_asked(client, run),
     )
@@ -255,7 +282,7 @@ def sweep_data(
         curves: of each trial's run, values of the objective by training examples seen.
     """
     objective = plan.objective
-    chosen = chosen_run(everything, objective)
+    chosen = chosen_run(everything, objective, plan.objectives.limits)
     confirms = confirmation_key(trial_number(chosen), 0)[:-1] if chosen else ""
     return SweepData(
         run=run,
@@ -275,6 +302,7 @@ def sweep_data(
         curves=dict(curves),
         asked=plan.asked,
         time_budget=plan.time_budget,
+        several=plan.objectives if plan.objectives.further else None,
     )
 
 

@@ -21,11 +21,20 @@ from sentiment.wording import counted, duration
 from sweeps.analysis.classical_comparison import NB_LOGISTIC, ClassicalComparison
 from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.config import SweepSettings
+from sweeps.objectives import LATENCY, METRICS, Objectives
 from sweeps.registry.challenger import RegisteredWinner
-from sweeps.reporting.leaderboard import BEST_AT, TRAINED, number_text
+from sweeps.reporting.front import front_plain, front_table, none_within
+from sweeps.reporting.leaderboard import BEST_AT, TRAINED, fitted_page_table, number_text
+from sweeps.search.flatness import Flatness
 from sweeps.terminal import Column, command_lines, fitted_table, notify
 from sweeps.tracking.members import members_sentence
-from sweeps.tracking.queries import TrialRecord, best_finalists, best_trials, trial_number
+from sweeps.tracking.queries import (
+    TrialRecord,
+    best_finalists,
+    best_trials,
+    front_of,
+    trial_number,
+)
 from sweeps.tracking.retention import Removed
 from sweeps.tracking.runs_view import LOCAL_PAGES, trials_page
 from sweeps.trials.outcomes import budget_sentence, count_parts, counts_of, label_of
@@ -33,6 +42,8 @@ from sweeps.trials.outcomes import budget_sentence, count_parts, counts_of, labe
 SEARCH_OVER = "its time budget has ended the search, --time-budget gives it more"
 SHOWN = 5
 """Trials of a result that are shown."""
+FRONT_SHOWN = 10
+"""Trials of its Pareto front that are shown."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,8 @@ class SweepResult:
         removed: the models of trials that were not among the best.
         warnings: what is likely to be wrong with the texts or the winner.
         comparison: of the registered model with the classical baseline; None without one.
+        objectives: what it went by, and their limits; None where that is not told.
+        flatness: of the search that it ended; None where it did not.
     """
 
     name: str
@@ -70,6 +83,15 @@ class SweepResult:
     removed: Removed
     warnings: tuple[str, ...] = ()
     comparison: ClassicalComparison | None = None
+    objectives: Objectives | None = None
+    flatness: Flatness | None = None
+
+    @property
+    def front(self) -> list[TrialRecord]:
+        """The Pareto front of a search for several objectives; empty of one."""
+        if self.objectives is None or not self.objectives.further:
+            return []
+        return front_of(self.trials, self.objectives)
 
     @property
     def outcomes(self) -> list[str]:
@@ -106,6 +128,8 @@ class SweepResult:
             "models": {"kept": self.removed.kept, "removed": self.removed.models},
             "seconds": round(self.seconds, 1),
             "warnings": list(self.warnings),
+            **({"flat": asdict(self.flatness)} if self.flatness else {}),
+            **(front_plain(self.front, self.objectives) if self.objectives else {}),
         }
 
 
@@ -131,17 +155,33 @@ def print_result(
     notify(console, f"sweep {result.name} ended after {duration(result.seconds)}: {counts}")
     for line in _budget_lines(result, settings):
         notify(console, line)
-    if result.winner is None:
+    if result.flatness is not None:
+        notify(console, result.flatness.sentence(result.asked))
         notify(
             console,
-            "no trial got as far as an evaluation; error.txt among a failed run's artifacts says "
-            f"why: {_browse(settings, uri)}",
+            f"To run the others: {resume_command(result.name, settings)} --trials {result.asked}",
         )
+    if result.winner is None:
+        _print_front(console, result)
+        if missed := none_within(result.trials, settings.objectives):
+            notify(console, missed)
+            notify(
+                console,
+                "a new sweep with another --limit may begin with what this one has found: "
+                f"--warm-start {result.name}",
+            )
+        else:
+            notify(
+                console,
+                "no trial got as far as an evaluation; error.txt among a failed run's artifacts "
+                f"says why: {_browse(settings, uri)}",
+            )
         for warning in result.warnings:
             notify(console, f"warning: {warning}")
         return
     ranked = best_trials(result.trials, settings.objective)
     console.print(_table(ranked, settings, examples, console.width))
+    _print_front(console, result)
     finalists = best_finalists(result.trials, settings.objective)
     if finalists:
         console.print(_table(finalists, settings, examples, console.width, "finalist"))
@@ -179,6 +219,18 @@ def print_result(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _print_front(console: Console, result: SweepResult) -> None:
+    """Print the Pareto front, where a search was for one."""
+    front, objectives = result.front, result.objectives
+    if not front or objectives is None:
+        return
+    notify(console, f"the Pareto front of {objectives}, {counted(len(front), 'trial')}:")
+    table = front_table(front[:FRONT_SHOWN], objectives)
+    console.print(fitted_page_table(table, console.width))
+    if len(front) > FRONT_SHOWN:
+        notify(console, f"… and {len(front) - FRONT_SHOWN} more: python -m sweeps.report")
 
 
 def _short_name(trial: TrialRecord) -> str:
@@ -269,6 +321,11 @@ def _table(
         [
             Column(role, [_short_name(trial) for trial in shown]),
             *(Column(name, metric(f"best/{name}", ".4f"), right=True) for name in values),
+            *(
+                [Column("ms", metric(METRICS[LATENCY], ".2f"), right=True)]
+                if LATENCY in settings.further_objectives
+                else []
+            ),
             Column(TRAINED, metric("epoch", ".2f"), right=True),
             Column(BEST_AT, metric("best/examples", ".2f", examples), right=True),
             Column("parameters", metric("parameters/total", ",.0f"), right=True, spare=1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import sweeps.execution.ray_env  # noqa: F401 - before Ray
@@ -40,6 +40,7 @@ def run_trials(
     stopper: Stopper | None = None,
     system_metrics: bool = False,
     worker: type[tune.Trainable] | None = None,
+    timed_texts: Sequence[str] = (),
 ) -> None:
     """Run what the search suggests until it has no more.
 
@@ -54,6 +55,7 @@ def run_trials(
         stopper: ends trials at an evaluation.
         system_metrics: whether workers measure how busy they and their machines are.
         worker: what each process runs, set up as `TrialWorker` is; that one, if None.
+        timed_texts: by which workers measure the latency of a trial; none: they don't.
 
     Raises:
         InsufficientMemoryError: the memory does not suffice for so many at once.
@@ -76,6 +78,7 @@ def run_trials(
             threads=workers.cpus,
             system_metrics=system_metrics,
             rungs=scheduler.milestones if isinstance(scheduler, Resumable) else (),
+            **({"timed_texts": tuple(timed_texts)} if timed_texts else {}),
         ),
         {"cpu": workers.cpus, "gpu": workers.gpus},
     )

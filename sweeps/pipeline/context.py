@@ -15,6 +15,7 @@ from sentiment.errors import InputError
 from sentiment.recipes.recipe import Recipe
 from sweeps.config import SweepSettings
 from sweeps.execution.resources import Node, Workers
+from sweeps.objectives import LATENCY
 from sweeps.pipeline.resume import ResumedSweep
 from sweeps.search.cost_model import TrialCost
 from sweeps.search.rungs import Rungs
@@ -24,6 +25,9 @@ from sweeps.space.space import SearchSpace
 from sweeps.terminal import notify
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.workspace import Workspace
+
+TIMED_TEXTS = 100
+"""Texts by which the latency of a model is measured, from all over the validation split."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,14 @@ class SweepContext:
     def search_over(self) -> bool:
         """Whether the search had ended before, so that no trial starts."""
         return self.resumed is not None and self.resumed.search_over
+
+    @property
+    def timed_texts(self) -> tuple[str, ...]:
+        """Validation texts by which the latency of a model is measured; none if it isn't asked."""
+        if LATENCY not in self.settings.further_objectives:
+            return ()
+        texts = self.dataset.splits["valid"].texts
+        return tuple(texts[:: max(1, len(texts) // TIMED_TEXTS)][:TIMED_TEXTS])
 
     def ended_runs(self, role: str) -> frozenset[str]:
         """Return the keys of the runs of a stage after the search that have ended before.

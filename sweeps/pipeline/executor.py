@@ -187,6 +187,7 @@ class Executor:
                 room=room_in_cluster(self.workers) if context.joins_cluster else None,
                 stopper=plan.stopper,
                 system_metrics=context.settings.system_metrics,
+                timed_texts=context.timed_texts,
             )
             if optuna:
                 # Trials that waited for another start when the time was up.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -13,6 +13,7 @@ from sentiment.config import SECTION_OF, Config, likeliest, parse_assignments
 from sentiment.data.config import flag
 from sentiment.errors import InputError
 from sweeps.config import TRIALS, Flag, SweepSettings
+from sweeps.objectives import Objectives
 
 
 def add_flags(parser: argparse._ArgumentGroup, group: str) -> None:
@@ -31,6 +32,14 @@ def add_flags(parser: argparse._ArgumentGroup, group: str) -> None:
             switch = argparse.BooleanOptionalAction if setting.default else "store_true"
             parser.add_argument(
                 flag(setting.name), action=switch, default=setting.default, help=described.help
+            )
+            continue
+        if described.is_repeated:
+            parser.add_argument(
+                flag(setting.name),
+                action="append",
+                metavar=described.metavar,
+                help=described.help,
             )
             continue
         if get_origin(hints[setting.name]) is tuple:
@@ -76,6 +85,8 @@ def read_settings(args: argparse.Namespace) -> SweepSettings:
         InputError: a flag's value is wrong.
     """
     for setting, described in _flags():
+        if described.is_repeated:
+            continue
         value = getattr(args, setting.name)
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{flag(setting.name)} {value}: give a finite number")
@@ -89,16 +100,49 @@ def read_settings(args: argparse.Namespace) -> SweepSettings:
     if args.language is not None:
         overrides["language"] = args.language
     data = cli.data_config(args)
-    values = {setting.name: _value(args, setting.name, each) for setting, each in _flags()}
+    values = {
+        setting.name: _value(args, setting.name, each)
+        for setting, each in _flags()
+        if not each.is_repeated
+    }
     if values["trials"] is None:
         values["trials"] = TRIALS
+    objectives = Objectives.parse(args.objective or [SweepSettings.objective], args.limit or ())
+    values |= {"objective": objectives.first, "limit": tuple(map(str, objectives.limits))}
+    _check_several(objectives, values)
     return SweepSettings(
         **values,
+        further_objectives=objectives.further,
         data=data,
         overrides=overrides,
         tracking_uri=args.tracking_uri,
         experiment=args.experiment,
     )
+
+
+def _check_several(objectives: Objectives, values: Mapping[str, Any]) -> None:
+    """Raise an InputError where several objectives, or one, don't go with other settings."""
+    sampler = values["sampler"]
+    if objectives.further and sampler == "cmaes":
+        raise InputError("--sampler cmaes: it has one objective; use tpe, nsga2, gp or random")
+    if not objectives.further and sampler == "nsga2":
+        raise InputError("--sampler nsga2: it is for several objectives; add one, or use tpe")
+    if sampler == "nsga2" and values["warm_start"] is not None:
+        raise InputError(
+            "--warm-start with --sampler nsga2: its population is of this sweep's trials alone; "
+            "use tpe, or gp"
+        )
+    if objectives.further and values["until_flat"]:
+        raise InputError(
+            "--until-flat: it judges the best by one objective, and a front has no best; leave it "
+            "out, or give a --time-budget"
+        )
+    of_model = [limit for limit in objectives.limits if limit.is_of_model]
+    if of_model and values["ensemble"] > 1:
+        raise InputError(
+            f"--ensemble {values['ensemble']}: an ensemble costs what its members cost together, "
+            f"which --limit {of_model[0]} can't hold for; leave one of the two out"
+        )
 
 
 def seconds_of(name: str, text: str | None) -> float | None:

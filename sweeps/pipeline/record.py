@@ -84,6 +84,7 @@ def start_tracker(
         "seed": str(settings.seed),
         "workers": str(context.workers),
         "cores": str(context.cores),
+        **settings.objectives.as_parameters(),
     }
     if resumed and resumed.run_id is not None:
         tracker = SweepTracker.resume(

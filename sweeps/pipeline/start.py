@@ -69,7 +69,11 @@ def read_resumed(args: argparse.Namespace, defaults: Mapping[str, Any]) -> Resum
         {name: getattr(args, name) for name in ("address", *PLACES)},
     )
     asked = resumed.settings.as_challenger or args.as_challenger
-    settings = replace(resumed.settings, as_challenger=asked, notify=args.notify)
+    # Trials that are asked for by their number all run.
+    until_flat = resumed.settings.until_flat and args.trials is None
+    settings = replace(
+        resumed.settings, as_challenger=asked, notify=args.notify, until_flat=until_flat
+    )
     return replace(resumed, settings=settings)
 
 

@@ -16,6 +16,7 @@ from sentiment.training.prepared_data import PreparedData, prepare
 from sentiment.wording import counted
 from sweeps.console.summary import SweepResult, print_result, resume_command, start_line
 from sweeps.execution.ray_cluster import local_ray
+from sweeps.objectives import METRICS
 from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.executor import Executor
 from sweeps.pipeline.notification import finished, send, unfinished
@@ -70,7 +71,7 @@ def _run_stages(running: RunningSweep, past: Sequence[PastTrial]) -> tuple[Sweep
     """Run the stages of a sweep, from the search to the end of its record."""
     context = running.context
     with nullcontext() if context.joins_cluster else local_ray(context.workers, context.gpus):
-        search(running, past)
+        flatness = search(running, past)
         train_finalists(running)
         selection = select_members(running)
         refit_runs(running, selection.runs if selection else ())
@@ -79,7 +80,7 @@ def _run_stages(running: RunningSweep, past: Sequence[PastTrial]) -> tuple[Sweep
         comparison = compare_classical(running, choice)
         confirmation = replicate_seeds(running, choice, comparison)
         train_baselines(running)
-    return conclude(running, choice, comparison, confirmation), choice
+    return conclude(running, choice, comparison, confirmation, flatness), choice
 
 
 def _run_recorded(
@@ -166,5 +167,6 @@ def _describe_start(running: RunningSweep) -> None:
             tracker.name,
             context.settings.objective,
             searched,
+            [METRICS[name] for name in context.settings.further_objectives],
         )
     )

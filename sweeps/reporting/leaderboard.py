@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from sweeps.analysis.sweep_data import SweepData
+from sweeps.objectives import LATENCY, METRICS
 from sweeps.reporting.tables import PageTable
 from sweeps.terminal import Column, FittedTable, fitted_table
 from sweeps.tracking.queries import TrialRecord, best_finalists
@@ -113,6 +114,8 @@ def terminal_table(record: SweepData, limit: int, width: int) -> FittedTable:
     ]
     if any("test/accuracy" in row.trial.metrics for row in shown):
         columns.append(Column("test", metric("test/accuracy", ".4f"), right=True))
+    if LATENCY in record.objectives.further:
+        columns.append(Column("ms", metric(METRICS[LATENCY], ".2f"), right=True))
     best_at = numbers((record.best_epoch(row.trial) for row in shown), ".2f")
     cost = len(names)
     columns += [

@@ -21,6 +21,7 @@ from sweeps.analysis.classical_comparison import ClassicalComparison
 from sweeps.analysis.measured_slices import MeasuredSlices
 from sweeps.analysis.seed_replicates import Confirmation
 from sweeps.config import SweepSettings
+from sweeps.reporting.front import limits_text, none_within
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, number_text
 from sweeps.reporting.model_card import model_card
 from sweeps.search.rungs import Rungs
@@ -117,7 +118,12 @@ def ended_sweep(
     ended = f"Trials: {', '.join(count_parts(counts_of(outcomes)))}."
     parts = [" ".join(filter(None, (_asked_for(subject), ended, budget)))]
     if winner is None:
-        parts.append("No trial got as far as an evaluation: `error.txt` of a failed one says why.")
+        missed = none_within(trials, subject.settings.objectives)
+        parts.append(
+            f"{missed[:1].upper()}{missed[1:]}."
+            if missed
+            else "No trial got as far as an evaluation: `error.txt` of a failed one says why."
+        )
         parts += _warned(warnings)
         return _joined(*parts, *_reproduce(subject, None), *_searched(subject))
     settings = subject.settings
@@ -246,8 +252,11 @@ def _asked_for(subject: Subject) -> str:
     sizes = {name: len(split.texts) for name, split in subject.dataset.splits.items()}
     texts = ", ".join(f"{count:,} {name}" for name, count in sizes.items())
     labels = listed(subject.dataset.label_names)
+    limits = settings.objectives.limits
+    within = f" within {limits_text(settings.objectives)}" if limits else ""
     return (
-        f"A search of {counted(settings.trials, 'trial')} for the best {settings.objective} on "
+        f"A search of {counted(settings.trials, 'trial')} for the best {settings.objectives}"
+        f"{within} on "
         f"**{subject.dataset.name}** ({texts} texts; labels {labels}; "
         f"fingerprint `{subject.dataset.fingerprint[:12]}`)."
     )

@@ -13,7 +13,9 @@ from sweeps.analysis.predictions import (
 )
 from sweeps.analysis.significance import p_value_text, wilson
 from sweeps.analysis.sweep_data import SweepData
+from sweeps.objectives import LATENCY, METRICS
 from sweeps.reporting.figures.search_figures import SECTIONS
+from sweeps.reporting.front import front_table, limits_text, none_within
 from sweeps.reporting.leaderboard import BEST_AT, TRAINED, Row, number_text, rows, setting_text
 from sweeps.reporting.page import Fact, Report, Section
 from sweeps.reporting.tables import Cell, PageTable
@@ -55,6 +57,7 @@ def sweep_report(
         facts=facts(record, predictions),
         sections=[
             leaderboard_section(record),
+            *front_sections(record),
             *(Section(each.anchor, each.title, figures=each.figures(record)) for each in SECTIONS),
             *winner_sections(record, predictions),
             Section(
@@ -78,6 +81,21 @@ def leaderboard_section(record: SweepData) -> Section:
     return Section("leaderboard", "Leaderboard", text=[reading], tables=[leaderboard_table(record)])
 
 
+def front_sections(record: SweepData) -> list[Section]:
+    """Return the Pareto front of a sweep that searched for one; else nothing."""
+    objectives = record.objectives
+    if not objectives.further or not record.front:
+        return []
+    reading = (
+        f"The trials of which no other is at least as good by {objectives} and better by one. The "
+        f"winner is the best by {objectives.first}"
+    )
+    if objectives.limits:
+        reading += f" within {limits_text(objectives)}"
+    table = front_table(record.front, objectives)
+    return [Section("front", "Pareto front", text=[f"{reading}."], tables=[table])]
+
+
 def leaderboard_table(record: SweepData) -> PageTable:
     """Return the leaderboard of a page."""
     names = list(record.space.dimensions)
@@ -89,6 +107,8 @@ def leaderboard_table(record: SweepData) -> PageTable:
     }
     if tested:
         metrics["test/accuracy"] = "test/accuracy"
+    if LATENCY in record.objectives.further:
+        metrics[METRICS[LATENCY]] = "latency, ms"
     return PageTable(
         columns=[
             "#rank",
@@ -145,7 +165,7 @@ def subtitle(record: SweepData) -> str:
     return (
         f"{params.get('dataset', 'unknown data')}: {searched} hyperparameters searched by "
         f"{params.get('sampler', 'an unknown sampler')} under {params.get('scheduler', '?')}, "
-        f"for {record.objective}; {params.get('workers', 'unknown workers')}"
+        f"for {record.objectives}; {params.get('workers', 'unknown workers')}"
     )
 
 
@@ -220,6 +240,9 @@ def warnings_of(record: SweepData) -> list[str]:
     warnings = []
     if record.cut_short:
         warnings.append(record.cut_short)
+    missed = none_within(record.trials, record.objectives)
+    if missed and _state(record) == "finished" and record.winner is None:
+        warnings.append(f"{missed[:1].upper()}{missed[1:]}.")
     failed = record.outcomes.get("failed", 0)
     if failed:
         trials = counted(failed, "trial")

@@ -25,6 +25,7 @@ from sweeps.analysis.seed_replicates import Confirmation, summarize
 from sweeps.analysis.sweep_data import SweepData
 from sweeps.reporting.figures.confusion import MATRIX_CLASSES
 from sweeps.reporting.figures.model_figures import model_figures
+from sweeps.reporting.front import none_within
 from sweeps.reporting.leaderboard import number_text, setting_text
 from sweeps.reporting.page import Section
 from sweeps.reporting.tables import Cell, PageTable
@@ -47,6 +48,9 @@ def winner_predictions(
     """
     chosen, winner = record.chosen, record.winner
     if chosen is None or winner is None:
+        missed = none_within(record.trials, record.objectives)
+        if missed is not None:
+            return f"{missed[:1].upper()}{missed[1:]}."
         return "No trial got as far as an evaluation, so there is no winner."
     if chosen.model_id is None:
         return f"The winner, {chosen.name}, has no saved model."

@@ -7,22 +7,31 @@ behind the storage.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from ray.tune.search import Searcher
 
+from sentiment.config import Objective
 from sentiment.errors import InputError
+from sweeps.objectives import Objectives
+from sweeps.search.dominance import values_of
+from sweeps.search.flatness import Flatness, FlatnessRule
 from sweeps.search.stateless_searcher import StatelessSearcher
 from sweeps.search.study import ENDED_BY, RUN_ID, TIME_BUDGET, is_enqueued
-from sweeps.search.trial_attributes import TRIAL_NUMBER
+from sweeps.search.trial_attributes import (
+    EVALUATIONS,
+    TRIAL_NUMBER,
+    Evaluations,
+    curve,
+    evaluations_of,
+)
 from sweeps.space.space import SearchSpace
 from sweeps.trials.outcomes import Outcome
-from sweeps.trials.protocol import EXAMPLES, FAILURE, FINISHED, evaluations
+from sweeps.trials.protocol import EXAMPLES, FAILURE, FINISHED, evaluations, facts_of
 from sweeps.trials.retry import RetryTracker
 from sweeps.trials.trainable import CHECKPOINT
 
@@ -42,13 +51,15 @@ class EndedTrial:
         number: the search's own.
         config: what `suggest` returned for it.
         outcome: as in the tag `sweep.outcome`.
-        values: the objective by training examples seen.
+        values: the first objective by training examples seen.
+        evaluations: the same with the further objectives, where there are any.
     """
 
     number: int
     config: dict[str, Any]
     outcome: Outcome
     values: dict[int, float]
+    evaluations: Evaluations = field(default_factory=dict)
 
 
 class OptunaSearcher(StatelessSearcher):
@@ -64,6 +75,12 @@ class OptunaSearcher(StatelessSearcher):
       attribute `ended_by` is `time budget`, since nothing judged it;
     - it failed for good, or ended without a finite value: FAIL.
 
+    With several objectives a full trial has the others' values too, as of its last evaluation, and
+    what exceeds a limit is a constraint of the trial. A stopped one is PRUNED without values: of
+    the seconds, say, it has spent a part alone, by which it would lie on the front. Optuna's TPE
+    takes pruned trials for worse than all complete ones, which is what the scheduler has found;
+    NSGA-II and the Gaussian process learn from complete trials alone.
+
     Trials of this search that the storage shows as running have lost their process; they are
     suggested again first, under their numbers and with their settings, and so are failed trials
     that will be retried. So one study may have one search at a time.
@@ -71,7 +88,7 @@ class OptunaSearcher(StatelessSearcher):
     Args:
         study: of `make_study`.
         space: what to search.
-        metric: the result's key with the objective's value.
+        metric: the result's key with the first objective's value.
         max_trials: trials of this search in all, those of an interrupted start included.
         budget: training examples after which a trial has run to its end.
         seed: the trial with number n gets the seed `seed + n`.
@@ -80,6 +97,11 @@ class OptunaSearcher(StatelessSearcher):
             failure is final, and a trial starts afresh.
         run_of: of a trial's number, the id of its MLflow run; None while the run is not made.
             It becomes the user attribute `mlflow_run_id`.
+        objectives: all that the study has, and their limits; None: `metric` alone.
+        until_flat: says when no new trial starts, as none would gain; None: all of them start.
+
+    Attributes:
+        flatness: of the search when it was found to be flat; None while it was not.
 
     Raises:
         InputError: `base` sets what the space searches.
@@ -97,13 +119,16 @@ class OptunaSearcher(StatelessSearcher):
         base: Mapping[str, Any] | None = None,
         attempts: RetryTracker | None = None,
         run_of: Callable[[int], str | None] = lambda number: None,
+        objectives: Objectives | None = None,
+        until_flat: FlatnessRule | None = None,
     ) -> None:
-        mode = "min" if study.direction == StudyDirection.MINIMIZE else "max"
+        mode = "min" if study.directions[0] == StudyDirection.MINIMIZE else "max"
         super().__init__(metric=metric, mode=mode)
         twice = sorted(set(base or {}) & set(space.dimensions))
         if twice:
             raise InputError(f"{twice[0]} is searched and can't be the same in all trials: fix it")
         self._key = metric
+        self._objectives = objectives or Objectives(cast(Objective, metric))
         self._study = study
         self._space = space
         self._max_trials = max_trials
@@ -111,19 +136,21 @@ class OptunaSearcher(StatelessSearcher):
         self._seed = seed
         self._base = dict(base or {})
         self._stopped = False
+        self._until_flat = until_flat
+        self.flatness: Flatness | None = None
         self._run_of = run_of
         self._out_of_time: set[str] = set()
         self._trials: dict[str, Trial] = {}
-        self._values: dict[str, dict[int, float]] = {}
+        self._reached: dict[str, Evaluations] = {}
         self._attempts = attempts
-        self._interrupted: list[tuple[Trial, dict[int, float]]] = []
+        self._interrupted: list[tuple[Trial, Evaluations]] = []
         started = []
         for trial in study.get_trials(deepcopy=False):
             if TRIAL_NUMBER in trial.user_attrs:
                 started.append(trial.user_attrs[TRIAL_NUMBER])
                 if trial.state == TrialState.RUNNING:
                     running = Trial(study, trial._trial_id)
-                    self._interrupted.append((running, dict(trial.intermediate_values)))
+                    self._interrupted.append((running, evaluations_of(trial, metric)))
             elif trial.state == TrialState.RUNNING:
                 # The process died between asking for a trial and numbering it.
                 study.tell(trial.number, state=TrialState.FAIL)
@@ -142,7 +169,7 @@ class OptunaSearcher(StatelessSearcher):
             trial, known = self._interrupted.pop(0)
             number = trial.user_attrs[TRIAL_NUMBER]
             checkpoint = self._attempts.start(number) if self._attempts else None
-        elif self._next < self._max_trials:
+        elif self._next < self._max_trials and not self._is_flat():
             number = self._next
             self._next += 1
             trial = self._study.ask()
@@ -155,7 +182,7 @@ class OptunaSearcher(StatelessSearcher):
             # A kill came between this and the end of the trial.
             trial.set_user_attr(ENDED_BY, None)
         self._trials[trial_id] = trial
-        self._values[trial_id] = known
+        self._reached[trial_id] = known
         self._note_run(trial)
         config = self._config(number, self._space.suggest(trial))
         return config if checkpoint is None else {**config, CHECKPOINT: checkpoint}
@@ -181,7 +208,11 @@ class OptunaSearcher(StatelessSearcher):
 
     def known_values(self, trial_id: str) -> Mapping[int, float]:
         """Return the values, by examples seen, at which a trial of Ray's was continued."""
-        return self._values.get(trial_id, {})
+        return curve(self.known_evaluations(trial_id), self._key)
+
+    def known_evaluations(self, trial_id: str) -> Evaluations:
+        """Return the same with the further objectives."""
+        return self._reached.get(trial_id, {})
 
     def is_enqueued(self, trial_id: str) -> bool:
         """Whether a trial of Ray's has settings that were enqueued."""
@@ -204,10 +235,12 @@ class OptunaSearcher(StatelessSearcher):
                     trial.user_attrs[TRIAL_NUMBER], {**self._space.fixed, **trial.params}
                 ),
                 outcome=_outcome_of(trial),
-                values=dict(trial.intermediate_values),
+                values=curve(reached, self._key),
+                evaluations=reached,
             )
             for trial in self._study.get_trials(deepcopy=False)
             if TRIAL_NUMBER in trial.user_attrs and trial.state in _OUTCOMES
+            for reached in [evaluations_of(trial, self._key)]
         ]
         return sorted(found, key=lambda trial: trial.number)
 
@@ -224,9 +257,24 @@ class OptunaSearcher(StatelessSearcher):
         for trial_id in list(self._trials):
             self.run_out(trial_id)
             self._tell(trial_id, finished=False, error=False)
-        for trial, values in self._interrupted:
-            _tell_out_of_time(self._study, trial, values)
+        for trial, reached in self._interrupted:
+            self._tell_out_of_time(trial, reached)
         self._interrupted.clear()
+
+    def _is_flat(self) -> bool:
+        """Return whether more trials would gain nothing, by those that have ended."""
+        if self._until_flat is None or self.flatness is not None:
+            return self.flatness is not None
+        best = min if self._mode == "min" else max
+        values = [
+            best(each.values.values())
+            for each in self.ended()
+            if each.values and each.outcome != "failed"
+        ]
+        judged = self._until_flat.judge(values)
+        if judged.is_flat:
+            self.flatness = judged
+        return judged.is_flat
 
     def _config(self, number: int, settings: Mapping[str, Any]) -> dict[str, Any]:
         return {**settings, **self._base, "trial": number, "seed": self._seed + number}
@@ -236,19 +284,25 @@ class OptunaSearcher(StatelessSearcher):
         number = self._trials[trial_id].user_attrs[TRIAL_NUMBER]
         if self._stopped or self._attempts is None or not self._attempts.fail(number):
             return False
-        self._interrupted.append((self._trials.pop(trial_id), self._values.pop(trial_id)))
+        self._interrupted.append((self._trials.pop(trial_id), self._reached.pop(trial_id)))
         return True
 
     def _report(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        values = self._values[trial_id]
+        trial, reached = self._trials[trial_id], self._reached[trial_id]
+        facts = facts_of(result)
+        new: Evaluations = {}
         for evaluation in evaluations(result):
-            value, step = evaluation.get(self._key), evaluation.get(EXAMPLES)
+            values, step = values_of(self._objectives, evaluation, facts), evaluation.get(EXAMPLES)
             # A retried trial goes through the same steps again, with the same seed.
-            if value is None or step is None or step in values or not math.isfinite(value):
-                continue
-            self._trials[trial_id].report(float(value), int(step))
-            values[int(step)] = float(value)
-        self._note_run(self._trials[trial_id])
+            if values is not None and step is not None and step not in reached:
+                new[int(step)] = values
+        reached |= new
+        if not self._objectives.further:
+            for step, value in curve(new, self._key).items():
+                trial.report(value, step)
+        elif new:
+            trial.set_user_attr(EVALUATIONS, {str(step): each for step, each in reached.items()})
+        self._note_run(trial)
 
     def _note_run(self, trial: Trial) -> None:
         """Set the id of the trial's run, once it is known."""
@@ -259,24 +313,39 @@ class OptunaSearcher(StatelessSearcher):
 
     def _tell(self, trial_id: str, finished: bool, error: bool) -> None:
         trial = self._trials.pop(trial_id)
-        values = self._values.pop(trial_id)
+        reached = self._reached.pop(trial_id)
         self._note_run(trial)
+        if reached and self._objectives.limits:
+            self._note_constraints(trial, reached)
         if not (error or finished) and trial_id in self._out_of_time:
-            _tell_out_of_time(self._study, trial, values)
-        elif error or not values:
+            self._tell_out_of_time(trial, reached)
+        elif error or not reached:
             self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         elif finished:
-            best = min if self._mode == "min" else max
-            self._study.tell(trial, best(values.values()), skip_if_finished=True)
+            self._study.tell(trial, self._values(reached), skip_if_finished=True)
         else:
             self._study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
 
+    def _values(self, reached: Evaluations) -> list[float]:
+        """Return a full trial's values: the first objective's best, the others' last."""
+        best = min if self._mode == "min" else max
+        last = reached[max(reached)]
+        further = [last[name] for name in self._objectives.further]
+        return [best(curve(reached, self._key).values()), *further]
 
-def _tell_out_of_time(study: Study, trial: Trial, values: Mapping[int, float]) -> None:
-    # TPE takes a pruned trial without a value for a bad one; a failed one it leaves out.
-    state = TrialState.PRUNED if values else TrialState.FAIL
-    trial.set_user_attr(ENDED_BY, TIME_BUDGET)
-    study.tell(trial, state=state, skip_if_finished=True)
+    def _note_constraints(self, trial: Trial, reached: Evaluations) -> None:
+        """Set by what share of a limit a trial exceeds it, above 0 beyond it alone."""
+        # A kill may have come between this and the end of the trial.
+        noted, last = trial.constraints, reached[max(reached)]
+        for limit in self._objectives.limits:
+            if limit.objective not in noted and limit.objective in last:
+                trial.set_constraint(limit.objective, limit.excess_of(last[limit.objective]))
+
+    def _tell_out_of_time(self, trial: Trial, reached: Evaluations) -> None:
+        # TPE takes a pruned trial without a value for a bad one; a failed one it leaves out.
+        state = TrialState.PRUNED if reached else TrialState.FAIL
+        trial.set_user_attr(ENDED_BY, TIME_BUDGET)
+        self._study.tell(trial, state=state, skip_if_finished=True)
 
 
 def _outcome_of(trial: FrozenTrial) -> Outcome:

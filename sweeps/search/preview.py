@@ -8,6 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from sentiment.config import Objective
+from sweeps.objectives import Objectives
 from sweeps.search.samplers import Cost
 from sweeps.search.study import enqueue_first, fitting_sampler, make_study, numbered
 from sweeps.search.trial_attributes import TRIAL_NUMBER
@@ -25,6 +26,7 @@ def first_suggestions(
     cost: Cost | None = None,
     before: Sequence[FrozenTrial] = (),
     guided: int = 0,
+    objectives: Objectives | None = None,
 ) -> list[dict[str, Any]]:
     """Return the settings of a sweep's first or next trials, as long as no other has ended.
 
@@ -38,18 +40,20 @@ def first_suggestions(
         cost: of a trial, for the sampler.
         before: the trials in the study of a sweep that is resumed.
         guided: in how many of the first trials the space's prior counts.
+        objectives: all that the study has, the first as `objective`; None: one.
 
     Raises:
         InputError: the sampler does not fit the space.
     """
-    study = make_study(None, "preview", objective, space, sampler, seed, cost, guided)
+    further = objectives.further if objectives else ()
+    study = make_study(None, "preview", objective, space, sampler, seed, cost, guided, further)
     first = len(numbered(before))
     if before:
         study.add_trials(before)
         study.sampler = fitting_sampler(sampler, space, seed, first, cost, guided)
     else:
         enqueue_first(study, space)
-    warm_start(study, past, space)
+    warm_start(study, past, space, objectives)
     suggestions = []
     for number in range(first, first + count):
         trial = study.ask()

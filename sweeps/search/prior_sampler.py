@@ -20,7 +20,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.search.samplers import position_of, value_at
-from sweeps.search.trial_attributes import FIXED, TRIAL_NUMBER
+from sweeps.search.trial_attributes import FIXED, TRIAL_NUMBER, curve, evaluations_of
 from sweeps.space.prior import Belief
 
 FROM_PRIOR = "from_prior"
@@ -124,17 +124,21 @@ def draw(belief: Belief, distribution: BaseDistribution, random: np.random.Gener
 def is_refuted(study: Study) -> bool:
     """Whether the best trial from beliefs is worse than half of the others, at the same step."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    curves = [(FROM_PRIOR in each.system_attrs, each.intermediate_values) for each in trials]
-    known = [(believed, curve) for believed, curve in curves if curve]
+    first = study.metric_names[0] if study.metric_names else ""
+    curves = [
+        (FROM_PRIOR in each.system_attrs, curve(evaluations_of(each, first), first))
+        for each in trials
+    ]
+    known = [(believed, reached) for believed, reached in curves if reached]
     if not known:
         return False
-    step = min(max(curve) for _, curve in known)
-    sign = -1 if study.direction == StudyDirection.MINIMIZE else 1
+    step = min(max(reached) for _, reached in known)
+    sign = -1 if study.directions[0] == StudyDirection.MINIMIZE else 1
     values: dict[bool, list[float]] = {True: [], False: []}
-    for believed, curve in known:
-        last = max((each for each in curve if each <= step), default=None)
+    for believed, reached in known:
+        last = max((each for each in reached if each <= step), default=None)
         if last is not None:
-            values[believed].append(sign * curve[last])
+            values[believed].append(sign * reached[last])
     if min(map(len, values.values())) < LEAST:
         return False
     return max(values[True]) < statistics.median(values[False])

@@ -16,7 +16,14 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -34,6 +41,8 @@ Cost = Callable[[Mapping[str, Any]], float]
 STARTUP_TRIALS = 12
 # A Gaussian process counts completed trials alone, of which a scheduler leaves few.
 _GP_STARTUP_TRIALS = 6
+# NSGA-II counts completed trials alone too; Optuna's 50 would be all of a sweep.
+_POPULATION = 12
 
 
 def make_sampler(
@@ -59,6 +68,11 @@ def make_sampler(
         raise InputError(f"--sampler {name}: {unknown_name('sampler', name, SAMPLERS)}")
     shifted = int(np.random.SeedSequence((seed, drawn)).generate_state(1)[0]) if drawn else seed
     joint = _jointly_searched(name, space)
+    if name == "nsga2" and space.prior:
+        raise InputError(
+            "--sampler nsga2: it takes no trial that a prior steers into its population; leave the "
+            "prior out, or use --sampler tpe"
+        )
     if name == "cmaes" and len(joint) < 2:
         raise InputError(
             "--sampler cmaes: it needs two or more ranges without `when`, and the space has "
@@ -78,6 +92,8 @@ def make_sampler(
                 return _JointCmaEs(joint, shifted)
             case "random":
                 return RandomSampler(seed=shifted)
+            case "nsga2":
+                return NSGAIISampler(population_size=_POPULATION, seed=shifted)
     raise NotImplementedError(f"SAMPLERS has {name}, and make_sampler no case of it")
 
 
@@ -246,6 +262,11 @@ class _JointCmaEs(_FixedSearchSpace, CmaEsSampler):
 
 def sampler_note(name: str, space: SearchSpace) -> str | None:
     """Return a note on what a sampler can't do with a space; None if there is nothing."""
+    if name == "nsga2":
+        return (
+            f"nsga2 learns from trials that reach the full budget alone, in generations of "
+            f"{_POPULATION}"
+        )
     if name not in ("gp", "cmaes"):
         return None
     joint = _jointly_searched(name, space)

@@ -18,6 +18,7 @@ from ray.tune.schedulers import (
 
 from sentiment.config import Objective
 from sentiment.objective import mode_of
+from sweeps.search.dominance import Dominance
 from sweeps.search.optuna_searcher import EndedTrial
 from sweeps.search.rungs import REDUCTION, Rungs, bracket_of
 from sweeps.trials.protocol import EXAMPLES
@@ -38,19 +39,30 @@ class ResumableASHA(AsyncHyperBandScheduler):
     With several brackets it is Hyperband (Li et al., 2018, JMLR 18, 185): the trials of each
     bracket are compared with one another, those of a later bracket from a later rung on. A resumed
     trial is put back only into the rungs from which it was promoted.
+
+    With several objectives a trial that is among the weaker ones by the first continues where no
+    other at its rung dominates it.
     """
 
-    def __init__(self, known: KnownValues, spared: Spared, **options: Any) -> None:
+    def __init__(
+        self,
+        known: KnownValues,
+        spared: Spared,
+        dominance: Dominance | None = None,
+        **options: Any,
+    ) -> None:
         """Start with empty rungs.
 
         Args:
             known: values of resumed trials.
             spared: trials that are compared, and not stopped.
+            dominance: of trials of several objectives; None: there is one.
             options: of `AsyncHyperBandScheduler`.
         """
         super().__init__(**options)
         self._known = known
         self._spared = spared
+        self._dominance = dominance
 
     @property
     def milestones(self) -> tuple[float, ...]:
@@ -64,18 +76,37 @@ class ResumableASHA(AsyncHyperBandScheduler):
         number = int(trial.config["trial"])
         self._trial_info[trial.trial_id] = self._bracket(number)
         self._place(number, trial.trial_id, self._known(trial.trial_id))
+        if self._dominance:
+            self._dominance.resume(trial.trial_id)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Compare a trial with the others of its bracket; return whether it continues."""
+        if self._dominance:
+            self._dominance.add(trial.trial_id, result)
         decision: str = super().on_trial_result(tune_controller, trial, result)
-        if self._spared(trial.trial_id) and result[EXAMPLES] < self._max_t:
+        if result[EXAMPLES] >= self._max_t:
+            return decision
+        if self._spared(trial.trial_id):
+            return TrialScheduler.CONTINUE
+        if decision == TrialScheduler.STOP and self._is_on_front(trial, result[EXAMPLES]):
             return TrialScheduler.CONTINUE
         return decision
 
     def restore_trials(self, trials: Iterable[EndedTrial]) -> None:
         """Place trials that ended before an interruption."""
         for trial in trials:
-            self._place(trial.number, f"before-{trial.number}", trial.values)
+            trial_id = f"before-{trial.number}"
+            self._place(trial.number, trial_id, trial.values)
+            if self._dominance:
+                self._dominance.place(trial_id, trial.evaluations)
+
+    def _is_on_front(self, trial: Trial, examples: int) -> bool:
+        """Whether no other trial dominates one at the rung that it has just reached."""
+        if self._dominance is None:
+            return False
+        rungs = self._bracket(int(trial.config["trial"]))._rungs
+        milestone, recorded = next(each for each in rungs if each[0] <= examples)
+        return not self._dominance.is_dominated(trial.trial_id, milestone, recorded)
 
     def _bracket(self, number: int) -> Any:
         return self._brackets[bracket_of(number, len(self._brackets))]
@@ -96,7 +127,12 @@ class ResumableMedian(MedianStoppingRule):
     """
 
     def __init__(
-        self, known: KnownValues, spared: Spared, rungs: Rungs, objective: Objective
+        self,
+        known: KnownValues,
+        spared: Spared,
+        rungs: Rungs,
+        objective: Objective,
+        dominance: Dominance | None = None,
     ) -> None:
         """Start without results.
 
@@ -105,6 +141,7 @@ class ResumableMedian(MedianStoppingRule):
             spared: trials that are compared, and not stopped.
             rungs: before the first of them none is stopped; at all of them a trial reports at once.
             objective: what trials are compared by.
+            dominance: of trials of several objectives, of which only dominated ones are stopped.
         """
         super().__init__(
             time_attr=EXAMPLES,
@@ -115,24 +152,36 @@ class ResumableMedian(MedianStoppingRule):
         )
         self._known = known
         self._spared = spared
+        self._dominance = dominance
         self.milestones = rungs.milestones
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Note what a resumed trial had reached."""
         super().on_trial_add(tune_controller, trial)
         self._note(trial, self._known(trial.trial_id))
+        if self._dominance:
+            self._dominance.resume(trial.trial_id)
 
     def restore_trials(self, trials: Iterable[EndedTrial]) -> None:
         """Note what trials had reached that ended before an interruption."""
         for trial in trials:
             self._note(trial.number, trial.values)
+            if self._dominance:
+                self._dominance.place(f"before-{trial.number}", trial.evaluations)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Compare a trial with the others; return whether it continues."""
+        if self._dominance:
+            self._dominance.add(trial.trial_id, result)
         if self._spared(trial.trial_id):
             self._results[trial].append(result)
             return TrialScheduler.CONTINUE
         decision: str = super().on_trial_result(tune_controller, trial, result)
+        dominance, examples = self._dominance, result[EXAMPLES]
+        if dominance and not dominance.is_dominated(trial.trial_id, examples):
+            # Ray has taken note that it ends.
+            self._stopped_trials.discard(trial)
+            return TrialScheduler.CONTINUE
         return decision
 
     def _on_insufficient_samples(self, tune_controller: Any, trial: Trial, time: float) -> str:
@@ -157,6 +206,7 @@ def make_scheduler(
     objective: Objective,
     known: KnownValues = lambda trial_id: {},
     spared: Spared = lambda trial_id: False,
+    dominance: Dominance | None = None,
 ) -> TrialScheduler:
     """Make a scheduler.
 
@@ -166,14 +216,16 @@ def make_scheduler(
         objective: what by.
         known: values of resumed trials.
         spared: trials that are compared, and not stopped.
+        dominance: of trials of several objectives; None: there is one.
     """
     if name == "fifo":
         return FIFOScheduler()
     if name == "median":
-        return ResumableMedian(known, spared, rungs, objective)
+        return ResumableMedian(known, spared, rungs, objective, dominance)
     return ResumableASHA(
         known,
         spared,
+        dominance,
         time_attr=EXAMPLES,
         metric=objective,
         mode=mode_of(objective),

@@ -7,12 +7,12 @@ Numbers: a trial of the search has its own number, counted from 0 and kept in th
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial
 
 from sentiment.config import Objective
@@ -43,6 +43,7 @@ def make_study(
     seed: int = 1234,
     cost: Cost | None = None,
     guided: int = 0,
+    further: Sequence[str] = (),
 ) -> Study:
     """Open a study, or create it.
 
@@ -58,6 +59,7 @@ def make_study(
         seed: of the sampler.
         cost: of a trial, for the sampler.
         guided: in how many of the first trials what the space's prior says counts.
+        further: further objectives; with any the study is for a Pareto front.
 
     Raises:
         InputError: the storage can't be opened, the sampler does not fit, or the study in the
@@ -65,15 +67,16 @@ def make_study(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     fitting = fitting_sampler(sampler, space, seed, cost=cost, guided=guided)
+    names = [objective, *further]
     study = optuna.create_study(
         storage=None if storage_url is None else open_study_storage(storage_url),
         study_name=name,
         sampler=fitting,
-        direction=direction_of(objective),
+        directions=[direction_of(objective), *[StudyDirection.MINIMIZE] * len(further)],
         load_if_exists=True,
     )
     for key, value, flag in (
-        ("objective", objective, "--objective"),
+        ("objective", " ".join(names), "--objective"),
         ("space", space.fingerprint, "--space and --set"),
     ):
         before = study.user_attrs.get(key)
@@ -88,7 +91,7 @@ def make_study(
         with warnings.catch_warnings():
             # Optuna calls it experimental; we pin its major version.
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names([objective])
+            study.set_metric_names(names)
     drawn = sum(TRIAL_NUMBER in trial.user_attrs for trial in study.get_trials(deepcopy=False))
     if drawn:
         study.sampler = fitting_sampler(sampler, space, seed, drawn, cost, guided)

@@ -20,6 +20,15 @@ from sentiment.errors import InputError
 from sentiment.objective import best_key, merit, recurrent_name
 from sentiment.tracking.model_uri import MODEL_TAG, REMOVED
 from sentiment.tracking.runs import hyperparameters
+from sweeps.objectives import (
+    METRICS,
+    SECONDS,
+    Limit,
+    Objectives,
+    excess,
+    is_within,
+    pareto_front,
+)
 from sweeps.tracking.members import Member, read_members
 from sweeps.tracking.roles import ROLES
 from sweeps.trials.outcomes import RANKED
@@ -212,6 +221,7 @@ def finished_trials(
             outcome=trial.outcome,
             value=trial.metrics.get(best_key(objective)),
             intermediate_values=intermediate_values(client, trial.run_id, objective),
+            costs={n: trial.metrics[m] for n, m in METRICS.items() if m in trial.metrics},
         )
         for trial in trials_of(client, sweep)
         if trial.role == "trial" and trial.outcome in RANKED
@@ -260,19 +270,74 @@ def _ranked(
     )
 
 
-def chosen_run(trials: Sequence[TrialRecord], objective: Objective) -> TrialRecord | None:
-    """Return the run that validation chose: the best finalist, else the best trial, if any."""
-    ranked = best_finalists(trials, objective) or best_trials(trials, objective)
+def chosen_run(
+    trials: Sequence[TrialRecord], objective: Objective, limits: Sequence[Limit] = ()
+) -> TrialRecord | None:
+    """Return the run that validation chose: the best finalist, else the best trial, if any.
+
+    Args:
+        trials: all that a sweep ran.
+        objective: what the best goes by, the first of several.
+        limits: that the chosen one keeps.
+    """
+    ranked = [
+        *within_limits(best_finalists(trials, objective), limits),
+        *within_limits(best_trials(trials, objective), limits),
+    ]
     return ranked[0] if ranked else None
 
 
-def registered_run(trials: Sequence[TrialRecord], chosen: TrialRecord) -> TrialRecord:
+def within_limits(trials: Sequence[TrialRecord], limits: Sequence[Limit]) -> list[TrialRecord]:
+    """Return the runs that keep limits, in their order.
+
+    A limit of the seconds is one of the search's trials: what is trained longer afterwards has the
+    model that they led to.
+    """
+    return [trial for trial in trials if is_within(trial.metrics, limits_of(trial, limits))]
+
+
+def limits_of(trial: TrialRecord, limits: Sequence[Limit]) -> list[Limit]:
+    """Return the limits that a run is to keep: a trial of the search all, others their model's."""
+    return [limit for limit in limits if trial.role == "trial" or limit.is_of_model]
+
+
+def nearest_run(
+    trials: Sequence[TrialRecord], objective: Objective, limits: Sequence[Limit]
+) -> TrialRecord | None:
+    """Return the trial of the search that exceeds limits least; of equals the best."""
+    ranked = best_trials(trials, objective)
+    return min(ranked, key=lambda trial: excess(trial.metrics, limits), default=None)
+
+
+def front_of(trials: Sequence[TrialRecord], objectives: Objectives) -> list[TrialRecord]:
+    """Return the Pareto front of the search's trials, the best by the first objective first.
+
+    All their values count, not those of their first evaluations: a trial that was stopped has
+    spent less time than it would have, so by the seconds only completed ones are compared.
+    """
+    whole = SECONDS in objectives.further
+    able = [
+        trial
+        for trial in best_trials(trials, objectives.first)
+        if trial.outcome == "completed" or not whole
+    ]
+    return pareto_front(able, lambda trial: objectives.point(trial.metrics))
+
+
+def registered_run(
+    trials: Sequence[TrialRecord], chosen: TrialRecord, limits: Sequence[Limit] = ()
+) -> TrialRecord:
     """Return the run that is scored on the test split: the chosen one, its refit or ensemble.
 
     A refit has no validation of its own, so it stands with the metrics of what was chosen. Of
     several ensembles around what was chosen, as after more trials, it is the best on validation.
+
+    Args:
+        trials: all that a sweep ran.
+        chosen: by validation.
+        limits: a refit that does not keep them, as its n-grams are more, is passed over.
     """
-    completed = [trial for trial in trials if trial.outcome == "completed"]
+    completed = within_limits([each for each in trials if each.outcome == "completed"], limits)
     number = trial_number(chosen)
     ensembles = [t for t in completed if t.role == "ensemble" and trial_number(t) == number]
     if ensembles:
@@ -312,7 +377,7 @@ def leaderboard(trials: Sequence[TrialRecord], objective: Objective) -> pd.DataF
     ranked = best_trials(trials, objective)
     ranks = {trial.run_id: rank for rank, trial in enumerate(ranked, start=1)}
     rest = [trial for trial in trials if trial.run_id not in ranks]
-    once = ("best/", "test/", "parameters/", "seconds/")
+    once = ("best/", "test/", "parameters/", "seconds/", "latency/")
     rows = [
         {
             "rank": ranks.get(trial.run_id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +17,8 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from sentiment.config import Objective
 from sentiment.tracking.model_uri import MODEL_TAG, REMOVED
 from sentiment.wording import counted
-from sweeps.tracking.queries import best_trials, trials_of
+from sweeps.objectives import Limit
+from sweeps.tracking.queries import best_trials, trials_of, within_limits
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,13 @@ class Removed:
         )
 
 
-def keep_best_models(client: MlflowClient, sweep: Run, keep: int, objective: Objective) -> Removed:
+def keep_best_models(
+    client: MlflowClient,
+    sweep: Run,
+    keep: int,
+    objective: Objective,
+    limits: Sequence[Limit] = (),
+) -> Removed:
     """Remove the logged models of a sweep's trials but for those of the best.
 
     The winner's, those of an ensemble's members and whatever is registered stay always, and so do
@@ -52,11 +60,15 @@ def keep_best_models(client: MlflowClient, sweep: Run, keep: int, objective: Obj
         sweep: the sweep's run; it has ended, all of it is written.
         keep: how many of the best keep theirs; with 0 the winner alone.
         objective: what the best go by.
+        limits: those that keep them come before the others.
     """
     everything = trials_of(client, sweep)
     trials = [trial for trial in everything if trial.role == "trial"]
     members = {member.key for run in everything for member in run.members}
-    best = {trial.run_id for trial in best_trials(trials, objective)[: max(keep, 1)]}
+    ranked = best_trials(trials, objective)
+    first = within_limits(ranked, limits)
+    ranked = first + [trial for trial in ranked if trial not in first]
+    best = {trial.run_id for trial in ranked[: max(keep, 1)]}
     best |= {trial.run_id for trial in trials if trial.key in members}
     models = size = kept = 0
     for trial in trials:

@@ -23,6 +23,7 @@ LOCAL_PAGES = "http://127.0.0.1:5000"
 
 _TAG = "mlflow.sharedViewState."
 _METRICS = ("valid/accuracy", "valid/f1", "valid/loss")
+_COSTS = ("parameters/total", "seconds/total")
 _LONGEST_TAG = 5000
 
 
@@ -32,6 +33,7 @@ def keep_trials_view(
     sweep: str,
     objective: Objective,
     searched: Sequence[str],
+    costs: Sequence[str] = (),
 ) -> None:
     """Keep the view of a sweep's trials with its experiment.
 
@@ -41,8 +43,10 @@ def keep_trials_view(
         sweep: the sweep's name.
         objective: what the trials are sorted by.
         searched: hyperparameters that the sweep searches, a column each.
+        costs: further metrics, a column each.
     """
-    client.set_experiment_tag(experiment_id, _tag(sweep), _view(sweep, objective, searched))
+    view = _view(sweep, objective, searched, costs)
+    client.set_experiment_tag(experiment_id, _tag(sweep), view)
 
 
 def has_trials_view(client: MlflowClient, experiment_id: str, sweep: str) -> bool:
@@ -60,15 +64,14 @@ def trials_page(experiment_id: str, sweep: str) -> str:
     return f"{runs_page(experiment_id)}&viewStateShareKey={quote(_key(sweep))}"
 
 
-def _view(sweep: str, objective: Objective, searched: Sequence[str]) -> str:
+def _view(sweep: str, objective: Objective, searched: Sequence[str], costs: Sequence[str]) -> str:
     metrics = [objective, *(name for name in _METRICS if name != objective)]
     best = [f"metrics.`best/{name}`" for name in metrics]
     columns = [
         "attributes.`Created`",
         "tags.`sweep.outcome`",
         *best,
-        "metrics.`parameters/total`",
-        "metrics.`seconds/total`",
+        *(f"metrics.`{name}`" for name in dict.fromkeys((*_COSTS, *costs))),
         *(f"params.`{name}`" for name in searched),
     ]
     state = {

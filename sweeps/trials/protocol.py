@@ -13,8 +13,23 @@ PRECISION = "precision"
 """In what the recurrent layers were computed: float32 or bfloat16."""
 RECURRENCE = "recurrence"
 """How the machine runs recurrent layers on its CPU: see `sentiment.nn.rnn_choice.recurrence`."""
+FACTS = "facts"
+"""What is known of a trial as a whole, such as its parameters, under the record's names."""
 EARLIER = "earlier"
 """The evaluations before it that no result of this worker has had yet."""
+
+
+def facts_of(result: Mapping[str, Any]) -> dict[str, float]:
+    """Return what is known of a trial as a whole by a result, which Ray may have flattened."""
+    prefix = f"{FACTS}/"
+    flat = {n.removeprefix(prefix): value for n, value in result.items() if n.startswith(prefix)}
+    return flat or dict(result.get(FACTS, {}))
+
+
+def costs_of(evaluation: Mapping[str, Any], facts: Mapping[str, float]) -> dict[str, float]:
+    """Return what a trial has cost at an evaluation, under the record's names."""
+    seconds = "seconds/total"
+    return {**facts, **({seconds: evaluation[seconds]} if seconds in evaluation else {})}
 
 
 def evaluations(result: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:

@@ -16,14 +16,24 @@ from ray import tune
 from sentiment.config import Config
 from sentiment.embeddings.sources import coverage
 from sentiment.errors import InputError, TrainingError
+from sentiment.inference.latency import single_text_latency
 from sentiment.nn.devices import pick_device, release_memory
 from sentiment.nn.rnn_choice import recurrence
 from sentiment.training.checkpoint import load_checkpoint, save_checkpoint
 from sentiment.training.evaluation import Evaluation
 from sentiment.training.prepared_data import PreparedData
 from sentiment.training.trainer import Trainer
+from sweeps.objectives import LATENCY, METRICS
 from sweeps.trials.checkpoint_storage import Storage
-from sweeps.trials.protocol import EARLIER, EXAMPLES, FAILURE, FINISHED, PRECISION, RECURRENCE
+from sweeps.trials.protocol import (
+    EARLIER,
+    EXAMPLES,
+    FACTS,
+    FAILURE,
+    FINISHED,
+    PRECISION,
+    RECURRENCE,
+)
 from sweeps.trials.report_batching import ReportBatcher
 from sweeps.trials.system_metrics import SystemMetrics
 
@@ -57,6 +67,7 @@ class TrialWorker(tune.Trainable):
         threads: int = 1,
         system_metrics: bool = False,
         rungs: Sequence[float] = (),
+        timed_texts: Sequence[str] = (),
     ) -> None:
         """Take the shared data from the object store; the first step starts the trial.
 
@@ -73,6 +84,7 @@ class TrialWorker(tune.Trainable):
         self._kept = storage
         self._threads = threads
         self._rungs = rungs
+        self._timed_texts = timed_texts
         self._system = SystemMetrics(bool(ray.get_gpu_ids())) if system_metrics else None
         self._trainer: Trainer | None = None
         self._evaluations: Generator[Evaluation, None, None] | None = None
@@ -175,14 +187,24 @@ class TrialWorker(tune.Trainable):
                 failure = {FAILURE: self._failure, FINISHED: False, tune.result.DONE: True}
                 return {**failure, EXAMPLES: self._trainer.examples if self._trainer else 0}
             earlier = gathered[:-1]
+            if self._timed_texts:
+                self._measure_latency()
         result = self._results[-1]
         return {
             **result,
-            "facts": self._static_metrics,
+            FACTS: self._static_metrics,
             EARLIER: earlier,
             tune.result.DONE: result[FINISHED],
             tune.result.SHOULD_CHECKPOINT: True,
         }
+
+    def _measure_latency(self) -> None:
+        """Time the best checkpoint at the evaluation just made, which may be the trial's last."""
+        assert self._trainer is not None
+        # To make a model draws its first weights, which must not change what is trained.
+        with torch.random.fork_rng(devices=[]):
+            latency = single_text_latency(self._trainer.best, self._timed_texts)
+        self._static_metrics[METRICS[LATENCY]] = latency
 
     def _try(self) -> dict[str, Any] | None:
         """Train up to the next evaluation; None if the training can't continue."""

@@ -607,6 +607,8 @@ WRONG = [
     (["--sampler", "TPEE"], "--sampler TPEE: there is no such sampler; did you mean tpe?"),
     (["--scheduler", "halving"], "--scheduler halving: there is no such scheduler; there are"),
     (["--objective", "accuracy"], "--objective accuracy: .* did you mean valid/accuracy?"),
+    (["--objective", "latency"], "--objective latency: the first objective is what trials are"),
+    (["--limit", "latency=5ms"], "--limit latency=5ms: .* add --objective latency"),
     (["--precision", "float16"], "--precision float16: .* did you mean bfloat16?"),
     (["--tirals", "3"], "unrecognized arguments: --tirals 3: did you mean --trials?"),
     (["--space", "nowhere.yaml"], "nowhere.yaml"),

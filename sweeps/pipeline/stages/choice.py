@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sentiment.data.diagnosis import LAUNCH, answer_warnings
@@ -18,13 +19,19 @@ from sweeps.analysis.predictions import (
     judged_model,
 )
 from sweeps.analysis.seed_replicates import Confirmation
+from sweeps.objectives import METRICS, Limit, cost_text
 from sweeps.pipeline.running import RunningSweep
 from sweeps.registry import versions
 from sweeps.registry.challenger import RegisteredWinner, register_winner, registered_winner
 from sweeps.registry.isolated_scoring import IsolatedPredictions
 from sweeps.registry.recorded_predictions import keep_predictions
 from sweeps.reporting import notes
-from sweeps.tracking.queries import TrialRecord, best_trials, chosen_run, registered_run
+from sweeps.tracking.queries import (
+    TrialRecord,
+    best_trials,
+    chosen_run,
+    registered_run,
+)
 
 
 @dataclass(frozen=True)
@@ -63,10 +70,13 @@ def choose_winner(running: RunningSweep) -> Choice:
     context, tracker = running.context, running.tracker
     settings = context.settings
     trials = running.trials()
-    chosen = chosen_run(trials, settings.objective)
+    limits = settings.objectives.limits
+    chosen = chosen_run(trials, settings.objective, limits)
     if chosen is None:
         return Choice()
-    winner = registered_run(trials, chosen)
+    winner = registered_run(trials, chosen, limits)
+    for line in beyond_limits(trials, limits):
+        context.notify(line)
     ran = len(best_trials(trials, settings.objective))
     scored = {n: value for n, value in winner.metrics.items() if n.startswith("test/")}
     model_id = winner.model_id
@@ -90,6 +100,17 @@ def choose_winner(running: RunningSweep) -> Choice:
     measured = _measure_slices(running, winner, predicted)
     registered = _register(running, winner, model_id, ran, test, measured)
     return Choice(chosen, winner, test, registered, predictions, predicted)
+
+
+def beyond_limits(trials: Sequence[TrialRecord], limits: Sequence[Limit]) -> Iterator[str]:
+    """Yield which finalists and refits are left out, as they exceed a limit themselves."""
+    for run in trials:
+        if run.role not in ("finalist", "refit") or run.outcome != "completed":
+            continue
+        for limit in limits:
+            if limit.is_of_model and limit.excess(run.metrics) > 0:
+                value = cost_text(limit.objective, run.metrics[METRICS[limit.objective]])
+                yield f"{run.name} is left out: {limit.objective} {value}, beyond {limit}"
 
 
 def describe_version(

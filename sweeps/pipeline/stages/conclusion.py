@@ -21,6 +21,7 @@ from sweeps.pipeline.running import RunningSweep
 from sweeps.pipeline.stages.choice import Choice
 from sweeps.reporting import notes
 from sweeps.reporting.publish import publish, where
+from sweeps.search.flatness import Flatness
 from sweeps.tracking.queries import leaderboard
 from sweeps.tracking.retention import keep_best_models
 
@@ -32,6 +33,7 @@ def conclude(
     choice: Choice,
     comparison: ClassicalComparison | None,
     confirmation: Confirmation | None,
+    flatness: Flatness | None = None,
 ) -> SweepResult:
     """Remove the models that are not kept, describe the sweep, and close its record."""
     context, tracker = running.context, running.tracker
@@ -39,7 +41,11 @@ def conclude(
     tracker.flush()
     removed = tracker.ask(
         lambda: keep_best_models(
-            client, client.get_run(tracker.run_id), settings.keep_models, settings.objective
+            client,
+            client.get_run(tracker.run_id),
+            settings.keep_models,
+            settings.objective,
+            settings.objectives.limits,
         )
     )
     trials = running.trials()
@@ -71,6 +77,8 @@ def conclude(
         time_budget=settings.time_budget,
         confirmation=confirmation,
         comparison=comparison,
+        objectives=settings.objectives,
+        flatness=flatness,
         removed=removed,
         warnings=tuple(running.warnings),
     )

@@ -92,7 +92,7 @@ def select_members(running: RunningSweep) -> Selection | None:
     """
     context, settings = running.context, running.context.settings
     trials = running.trials()
-    best = chosen_run(trials, settings.objective)
+    best = chosen_run(trials, settings.objective, settings.objectives.limits)
     if settings.ensemble < 2 or best is None or best.model_id is None:
         return None
     ranked = best_trials(trials, settings.objective)[: min(MOST_TRIALS, settings.keep_models)]

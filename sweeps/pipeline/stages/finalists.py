@@ -15,7 +15,13 @@ from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.estimate import Estimator, StagePlan
 from sweeps.pipeline.running import RunningSweep
 from sweeps.space.dimensions import FloatRange
-from sweeps.tracking.queries import TrialRecord, best_trials, finalist_key, trial_number
+from sweeps.tracking.queries import (
+    TrialRecord,
+    best_trials,
+    finalist_key,
+    trial_number,
+    within_limits,
+)
 from sweeps.tracking.roles import Role
 
 ROLE: Role = "finalist"
@@ -44,6 +50,7 @@ def train_finalists(running: RunningSweep) -> None:
     context = running.context
     settings = context.settings
     ranked = best_trials(running.trials(), settings.objective)
+    ranked = within_limits(ranked, settings.objectives.limits)
     names = [n for n, each in context.space.dimensions.items() if not isinstance(each, FloatRange)]
     best = differing_settings(ranked, names, settings.finalist_count)
     if not best:

@@ -10,7 +10,7 @@ from sentiment.training.refit import refit_config, refit_data
 from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.estimate import Estimator, StagePlan
 from sweeps.pipeline.running import RunningSweep
-from sweeps.tracking.queries import TrialRecord, best_finalists, refit_key
+from sweeps.tracking.queries import TrialRecord, best_finalists, refit_key, within_limits
 from sweeps.tracking.roles import Role
 
 ROLE: Role = "refit"
@@ -39,6 +39,7 @@ def refit_runs(running: RunningSweep, members: Sequence[TrialRecord] = ()) -> No
     """
     context, settings = running.context, running.context.settings
     finalists = best_finalists(running.trials(), settings.objective)
+    finalists = within_limits(finalists, settings.objectives.limits)
     if not _is_wanted(running, finalists):
         return
     runs, ended = members or finalists[:1], context.ended_runs(ROLE)

@@ -13,6 +13,8 @@ from sweeps.execution.stoppers import TimeBudget
 from sweeps.pipeline.context import SweepContext, check_same_data
 from sweeps.pipeline.executor import TrialPlan
 from sweeps.pipeline.running import RunningSweep
+from sweeps.search.dominance import Dominance
+from sweeps.search.flatness import GAIN, NOISE, Flatness, FlatnessRule
 from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.prior_sampler import guided_trials
 from sweeps.search.schedulers import Resumable, make_scheduler
@@ -44,15 +46,19 @@ def past_trials(context: SweepContext) -> list[PastTrial]:
         raise InputError(f"--warm-start {settings.warm_start}: {error}") from None
 
 
-def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
+def search(running: RunningSweep, past: Sequence[PastTrial]) -> Flatness | None:
     """Run the trials of the search; a resumed sweep continues in its study.
 
     Args:
         running: the sweep.
         past: trials of another sweep that the sampler learns from first.
+
+    Returns:
+        How flat the search was, where that has ended it.
     """
     context, tracker = running.context, running.tracker
     settings, space, resumed = context.settings, context.space, context.resumed
+    objectives = settings.objectives
     study = make_study(
         context.studies.url(running.workspace),
         tracker.name,
@@ -62,12 +68,14 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
         settings.seed,
         context.cost,
         guided_trials(settings.trials),
+        objectives.further,
     )
     enqueue_first(study, space)
     if past:
-        added = warm_start(study, past, space)
+        added = warm_start(study, past, space, objectives)
         used = counted(added.used, "trial")
-        context.notify(f"warm start: {used} used, {added.skipped} outside the space")
+        why = f" or without {' or '.join(objectives.further)}" if objectives.further else ""
+        context.notify(f"warm start: {used} used, {added.skipped} outside the space{why}")
     base = {
         "epochs": settings.max_epochs,
         **context.rungs.evaluations,
@@ -87,6 +95,11 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
     for trial in ended:
         progress.trials[trial.key] = ended_state(trial)
 
+    flat = None
+    if settings.until_flat:
+        flat = FlatnessRule(settings.objective, len(context.dataset.splits["valid"].texts))
+    searchers: list[OptunaSearcher] = []
+
     def plan(attempts: RetryTracker) -> TrialPlan:
         searcher = OptunaSearcher(
             study,
@@ -98,13 +111,18 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
             base=base,
             attempts=attempts,
             run_of=tracker.known_run,
+            objectives=objectives,
+            until_flat=flat,
         )
+        searchers.append(searcher)
+        several = bool(objectives.further)
         scheduler = make_scheduler(
             settings.scheduler,
             context.rungs,
             settings.objective,
             searcher.known_values,
             searcher.is_enqueued,
+            Dominance(objectives, searcher.known_evaluations) if several else None,
         )
         if isinstance(scheduler, Resumable):
             over = searcher.ended()
@@ -115,3 +133,7 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> None:
     running.executor.run(plan, progress, "trial")
     tracker.flush()
     note_runs(study, tracker.known_run)
+    flatness = searchers[-1].flatness
+    if flatness is not None:
+        tracker.sweep.log_metrics({GAIN: flatness.gain, NOISE: flatness.noise}, flatness.trials)
+    return flatness

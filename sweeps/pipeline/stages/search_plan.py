@@ -16,6 +16,7 @@ from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.estimate import Estimator, StagePlan
 from sweeps.pipeline.stages.search import past_trials
 from sweeps.reporting.leaderboard import setting_parts
+from sweeps.search.flatness import LEAST_TRIALS
 from sweeps.search.preview import first_suggestions
 from sweeps.search.prior_sampler import guided_trials
 from sweeps.search.rdb_storage import open_study_storage
@@ -94,16 +95,26 @@ def _lines(plan: SearchPlan, width: int) -> Iterator[str]:
     yield from described(context.dataset)
     yield f"precision: {precision_name(context.dtype)}"
     trials = counted(settings.trials, "trial")
-    yield f"search: {trials} by {settings.sampler} for {settings.objective}"
+    yield f"search: {trials} by {settings.sampler} for {settings.objectives}"
+    limits = settings.objectives.limits
+    if limits:
+        yield f"limits: the winner has at most {', '.join(map(str, limits))}"
     note = sampler_note(settings.sampler, context.space)
     if note:
         yield f"note: {note}"
     budget = f"{rungs.budget:,} training examples a trial"
     yield f"budget: {budget}; {rungs.describe(settings.scheduler)} ({settings.scheduler})"
+    if settings.further_objectives and settings.scheduler != "fifo":
+        yield "of the weaker trials those end that another dominates by all objectives"
     if settings.time_budget is not None:
         yield (
             f"time budget: {duration(settings.time_budget)} of searching; what runs then ends at "
             "its next evaluation"
+        )
+    if settings.until_flat:
+        yield (
+            f"until flat: no trial starts, from {LEAST_TRIALS} on, once as many again are expected "
+            "to gain less than validation can tell"
         )
     yield "space:"
     for row in context.space.to_yaml().splitlines():
@@ -144,6 +155,7 @@ def _suggestion_lines(plan: SearchPlan, width: int) -> Iterator[str]:
         context.cost,
         plan.before or (),
         guided_trials(settings.trials),
+        settings.objectives,
     )
     for number, suggestion in enumerate(suggestions, start=len(known)):
         searched = {n: value for n, value in suggestion.items() if n in context.space.dimensions}

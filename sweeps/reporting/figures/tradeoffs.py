@@ -1,4 +1,7 @@
-"""Results against the number of parameters and against the time."""
+"""Results against the number of parameters, the time and the latency, with the Pareto front.
+
+What a sweep has searched is drawn as it was: against its first objective, not the accuracy.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from sweeps.analysis.sweep_data import SweepData
+from sweeps.objectives import LATENCY, METRICS, PARAMETERS, SECONDS
 from sweeps.reporting.figures.axes import legend_below, plain_log, value_axis
 from sweeps.reporting.figures.report_figure import ReportFigure
 from sweeps.reporting.figures.theme import GREEN, new_drawing
@@ -37,9 +41,9 @@ def parameters(record: SweepData) -> ReportFigure:
         (left, lambda trial: trial.metrics["parameters/total"], "parameters"),
         (right, without_vectors, "parameters without word vectors"),
     ):
-        _tradeoff(figure, axes, record, shown, size)
+        _tradeoff(figure, axes, record, shown, size, PARAMETERS)
         axes.set_xlabel(label)
-    left.set_ylabel("best valid/accuracy")
+    left.set_ylabel(_metric(record, PARAMETERS).replace("/", " ", 1))
     legend_below(left, right)
     return figure
 
@@ -56,10 +60,38 @@ def seconds(record: SweepData) -> ReportFigure:
     if not shown:
         return figure.not_drawn("no trial has recorded its time")
     figure.drawing, axes = new_drawing(3.9)
-    _tradeoff(figure, axes, record, shown, lambda trial: trial.metrics["seconds/total"])
-    axes.set(xlabel="training seconds", ylabel="best valid/accuracy")
+    _tradeoff(figure, axes, record, shown, lambda trial: trial.metrics["seconds/total"], SECONDS)
+    axes.set(xlabel="training seconds", ylabel=_metric(record, SECONDS).replace("/", " ", 1))
     legend_below(axes)
     return figure
+
+
+def latency(record: SweepData) -> ReportFigure:
+    """Draw the first objective over the latency of a single text, with the Pareto front."""
+    figure = ReportFigure(
+        "latency",
+        "Accuracy against latency",
+        "Median time of the prediction of a single text, measured in the trial's worker after its "
+        "last evaluation. The line is the Pareto front: no trial is both faster and better than "
+        "one on it.",
+    )
+    name = METRICS[LATENCY]
+    shown = [t for t in record.ranked if t.metrics.get(name, 0) > 0]
+    if not shown:
+        return figure.not_drawn("no trial has recorded its latency")
+    figure.drawing, axes = new_drawing(3.9)
+    _tradeoff(figure, axes, record, shown, lambda trial: trial.metrics[name], LATENCY)
+    axes.set(
+        xlabel="milliseconds of a single text",
+        ylabel=_metric(record, LATENCY).replace("/", " ", 1),
+    )
+    legend_below(axes)
+    return figure
+
+
+def _metric(record: SweepData, name: str) -> str:
+    """Return what is drawn over a cost: the accuracy, or what was searched together with it."""
+    return record.best_key if name in record.objectives.further else "best/valid/accuracy"
 
 
 def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -75,13 +107,27 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def _tradeoff(
-    figure: ReportFigure, axes: Axes, record: SweepData, trials: Sequence[TrialRecord], cost: Any
+    figure: ReportFigure,
+    axes: Axes,
+    record: SweepData,
+    trials: Sequence[TrialRecord],
+    cost: Any,
+    name: str,
 ) -> None:
-    metric = "best/valid/accuracy"
+    metric = _metric(record, name)
+    sign = record.sign if metric == record.best_key else 1
     shown = [trial for trial in trials if metric in trial.metrics]
-    front = pareto_front((cost(trial), trial.metrics[metric]) for trial in shown)
+    front = pareto_front((cost(trial), sign * trial.metrics[metric]) for trial in shown)
     scatter(figure, axes, record, shown, cost, metric=metric)
     x, y = zip(*front, strict=True)
-    axes.step(x, y, where="post", color=GREEN, lw=1.6, label="Pareto front", zorder=2)
+    axes.step(
+        x,
+        [sign * value for value in y],
+        where="post",
+        color=GREEN,
+        lw=1.6,
+        label="Pareto front",
+        zorder=2,
+    )
     value_axis(axes.yaxis, metric, (trial.metrics[metric] for trial in shown))
     plain_log(axes.xaxis, min(map(cost, shown)), max(map(cost, shown)))

@@ -15,6 +15,7 @@ from sweeps.config import SweepSettings
 from sweeps.console.summary import SweepResult, print_result, start_line
 from sweeps.registry.challenger import ChallengerState, RegisteredWinner
 from sweeps.reporting.notes import Subject, ended_sweep
+from sweeps.search.flatness import Flatness
 from sweeps.search.rungs import plan_rungs
 from sweeps.space.space import SearchSpace
 from sweeps.tracking.members import Member
@@ -67,10 +68,15 @@ RESULT = SweepResult(
 )
 
 
-def printed(result: SweepResult = RESULT, width: int = 80, terminal: bool = True) -> list[str]:
+def printed(
+    result: SweepResult = RESULT,
+    width: int = 80,
+    terminal: bool = True,
+    settings: SweepSettings = SETTINGS,
+) -> list[str]:
     console = Console(file=io.StringIO(), width=width, soft_wrap=True, force_terminal=terminal)
     console.no_color = True
-    print_result(console, result, SETTINGS, "sqlite:///mlflow.db", "1", TEXTS)
+    print_result(console, result, settings, "sqlite:///mlflow.db", "1", TEXTS)
     text = console.file.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "")
     return [line.rstrip() for line in text.splitlines()]
 
@@ -200,3 +206,44 @@ def test_the_description_says_what_the_budget_cut_short():
     assert "none is stopped early (fifo). The search as a whole had 20 seconds." in text
     assert "| trial | valid/accuracy | epochs trained | best epoch | parameters |" in text
     assert "| 0.7000 | 1.00 | 0.19 | 2,513,097 | 28 | out of time |" in text
+
+
+def several(latencies: tuple[float, ...], limit: str) -> tuple[SweepResult, SweepSettings]:
+    """Return a result and the settings of a search for accuracy and latency."""
+    trials = [
+        replace(each, metrics={**each.metrics, "latency/single_text_ms": latency})
+        for each, latency in zip(TRIALS, latencies, strict=True)
+    ]
+    settings = replace(SETTINGS, further_objectives=("latency",), limit=(f"latency={limit}",))
+    result = replace(RESULT, trials=trials, objectives=settings.objectives)
+    return result, settings
+
+
+def test_the_front_is_shown_and_is_in_the_json():
+    result, settings = several((6.0, 4.0, 4.5), "5ms")
+    lines = printed(result, settings=settings, width=120)
+    place = lines.index("the Pareto front of valid/accuracy and latency, 2 trials:")
+    assert "6 ms" in lines[place + 2] and " no " in lines[place + 2]
+    assert "4 ms" in lines[place + 3] and " yes " in lines[place + 3]
+    plain = result.summary()
+    assert [each["trial"] for each in plain["front"]] == [0, 1]
+    assert plain["limits"] == ["latency=5ms"]
+    assert "front" not in RESULT.summary()
+
+
+def test_without_a_trial_within_the_limits_the_summary_names_the_nearest():
+    result, settings = several((6.0, 4.0, 4.5), "1ms")
+    lines = printed(replace(result, winner=None), settings=settings, terminal=False)
+    assert (
+        "no trial is within latency=1ms, so nothing is registered; the nearest is "
+        f"{TRIALS[1].name}: latency 4 ms, valid/accuracy 0.7000"
+    ) in lines
+    assert any("--warm-start first" in line for line in lines)
+
+
+def test_a_flat_search_says_what_ended_it():
+    flat = replace(RESULT, flatness=Flatness("valid/accuracy", 36, 0.0012, 0.0021), asked=50)
+    lines = printed(flat, terminal=False)
+    assert any(line.startswith("The search was flat after 36 of 50 trials") for line in lines)
+    assert any(line.endswith("--resume first --trials 50") for line in lines)
+    assert flat.summary()["flat"]["trials"] == 36

@@ -62,6 +62,7 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, notes: list[str]) -> An
             console=Console(file=io.StringIO()),
             quiet=True,
             joins_cluster=False,
+            timed_texts=(),
             notify=notes.append,
         )
         prepared = SimpleNamespace(pretrained={})

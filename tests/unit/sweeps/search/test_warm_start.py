@@ -75,7 +75,7 @@ def test_past_trials_are_told_before_the_first_suggestion(storage):
     assert run_alone(search_over(again, 4))[0]["trial"] == 3
 
 
-LEARN_NOTHING = ("random",)
+LEARN_NOTHING = ("random", "nsga2")
 """Samplers whose suggestions do not depend on the trials before."""
 
 

@@ -10,6 +10,7 @@ from sentiment.config import Config
 from sentiment.errors import InputError
 from sentiment.tracking.model_uri import resolve_model
 from sentiment.tracking.runs import run_parameters
+from sweeps.objectives import LATENCY, METRICS, Objectives
 from sweeps.registry import versions
 from sweeps.tracking.members import PARAMETER, Member, members_text
 from sweeps.tracking.queries import find_sweep, trials_of
@@ -47,6 +48,17 @@ def tracker(store: Store, make_bundle: Callable[[int], Path]) -> SweepTracker:
 
 def keep(store: Store, count: int) -> Removed:
     return keep_best_models(store[0], find_sweep(store[0], [store[1]]), count, "valid/accuracy")
+
+
+def test_models_within_the_limits_come_first(store: Store, tracker: SweepTracker) -> None:
+    sweep = find_sweep(store[0], [store[1]])
+    for trial in trials_of(store[0], sweep):
+        if trial.role == "trial":
+            store[0].log_metric(trial.run_id, METRICS[LATENCY], 10.0 - float(str(trial.key)))
+    limits = Objectives.parse(["valid/accuracy", LATENCY], ["latency=6ms"]).limits
+    removed = keep_best_models(store[0], sweep, 1, "valid/accuracy", limits)
+    assert removed.kept == 1
+    assert left(store) == {"trial-004", "small"}
 
 
 def left(store: Store) -> set[str]:
