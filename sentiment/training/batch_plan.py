@@ -15,6 +15,9 @@ from sentiment.nn.packed_rnn import GATES
 
 ACTIVATION_BYTES = 300 * 2**20
 """Estimated memory of a batch's activations above which it goes through the model in parts."""
+LARGE_BYTES = ACTIVATION_BYTES // 2
+"""That of a batch after which free memory is given back at once: it takes no time beside such a
+step, and the holes that batches of differing lengths leave add up to as much as they need."""
 
 
 class BatchPlan:
@@ -80,8 +83,12 @@ def parts_of(
     """Part the index of a batch so that a part's activations fit; on a GPU it stays whole."""
     if device.type != "cpu":
         return [index]
+    count = math.ceil(activation_bytes(int(texts.lengths[index].sum()), model) / ACTIVATION_BYTES)
+    return np.array_split(index, min(count, len(index)))
+
+
+def activation_bytes(tokens: int, model: ModelConfig) -> int:
+    """Estimate the memory of the activations of so many tokens."""
     units = model.layers * model.hidden_dim * (2 if model.bidirectional else 1)
     # Of each unit and token the gates and about four states are kept, of four bytes.
-    per_token = 4 * units * (GATES[model.cell] + 4)
-    count = math.ceil(int(texts.lengths[index].sum()) * per_token / ACTIVATION_BYTES)
-    return np.array_split(index, min(count, len(index)))
+    return tokens * 4 * units * (GATES[model.cell] + 4)
