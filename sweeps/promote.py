@@ -192,7 +192,7 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
     options = f"{model}{cli.store_flag(args.tracking_uri)}"
     print("next:")
     print(f'  python -m sentiment.predict{options} "This film is great"')
-    print(f"  python -m sweeps.serve{options}")
+    print(f"  python -m sweeps.serve{options} --follow")
     return 0
 
 

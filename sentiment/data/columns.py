@@ -94,6 +94,10 @@ def dotted_names(row: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
+_SIMILAR = 0.7
+"""Likeness from which a column is suggested: `ticket` for `text` would have ids for texts."""
+
+
 def no_columns(
     wanted: Mapping[str, str], missing: Sequence[str], known: Iterable[str], hint: str = ""
 ) -> str:
@@ -133,5 +137,5 @@ def _nearest(name: str, known: Sequence[str]) -> str | None:
         if same:
             return same[0]
     by_key = {other.strip().casefold(): other for other in reversed(known)}
-    close = get_close_matches(name.strip().casefold(), by_key, n=1)
+    close = get_close_matches(name.strip().casefold(), by_key, n=1, cutoff=_SIMILAR)
     return by_key[close[0]] if close else None

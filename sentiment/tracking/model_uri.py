@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,12 +205,23 @@ def _named(client: MlflowClient, reference: str) -> tuple[str, ModelVersion | No
     else:
         found = version_of_alias(client, match["name"], match["alias"])
         if found is None:
-            raise InputError(_no_alias(match["name"], match["alias"]))
+            raise InputError(_no_alias(client, match["name"], match["alias"]))
         version = found
     return model_of_version(version), version
 
 
-def _no_alias(name: str, alias: str) -> str:
+def registered_names(client: MlflowClient) -> list[str]:
+    """Return the names of the registered models, sorted; of many the first hundred."""
+    return sorted(model.name for model in client.search_registered_models(max_results=100))
+
+
+def _no_alias(client: MlflowClient, name: str, alias: str) -> str:
+    names = registered_names(client)
+    if names and name not in names:
+        return (
+            f"no model {name!r} is registered here, but {', '.join(map(repr, names))}: "
+            f"--model {shlex.quote(f'models:/{names[0]}@{alias}')}"
+        )
     if alias == CHAMPION:
         return f"the model {name!r} has no champion yet: python -m sweeps.promote"
     return f"no version of the model {name!r} is called {alias!r}: a sweep registers its best"

@@ -193,9 +193,12 @@ class SweepData:
         return None
 
     def best_epoch(self, trial: TrialRecord) -> float | None:
-        """Return after how many epochs the best checkpoint of one was taken."""
+        """Return after how many epochs the best checkpoint of one was taken.
+
+        None for a refit, which ends at its best, and whose epochs have more texts.
+        """
         examples = trial.metrics.get("best/examples")
-        if examples is None or self.train_size is None:
+        if examples is None or self.train_size is None or trial.role == "refit":
             return None
         return examples / self.train_size
 

@@ -402,9 +402,10 @@ def _next_commands(result: SweepResult, settings: SweepSettings, uri: str) -> di
     if result.champion == registered.version:
         return {**commands, ask: "ask the champion, this model"}
     before = f"version {result.champion}"
+    if registered.challenger.is_winner:
+        commands[promote] = f"replace {before} as champion"
     return {
         **commands,
-        promote: f"replace {before} as champion",
         ask: f"ask the champion, {before}",
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -42,6 +43,10 @@ from sweeps.tracking.names import check_sweep_name
 from sweeps.tracking.queries import sweep_run
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.workspace import STATE_FOLDER, Workspace
+
+FEW_EXAMPLES, ENOUGH_EXAMPLES = 4_000, 9_000
+"""Training examples of a trial below which a sweep warns, and those that it then proposes: with
+batches of 64 some 60 steps, after which most models of small data are near chance, and 140."""
 
 
 def check(
@@ -118,6 +123,13 @@ def check(
         started=started,
     )
     _check_configs(context)
+    if resumed is None and context.rungs.budget < FEW_EXAMPLES:
+        epochs = math.ceil(ENOUGH_EXAMPLES / len(texts))
+        notify(
+            console,
+            f"warning: {settings.max_epochs:g} epochs of {counted(len(texts), 'text')} are few to "
+            f"learn from, so trials can hardly be told apart: give --max-epochs {epochs}",
+        )
     return context
 
 

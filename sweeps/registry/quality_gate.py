@@ -106,7 +106,9 @@ def judge(
     assert gain is not None and p_value is not None
     min_gain = requirements.min_gain
     if not gain >= min_gain - _ROUNDING:
-        refusals.append(f"its gain over the champion is {gain:+.4f}, less than {min_gain:+.4f}")
+        refusals.append(
+            f"its gain over the champion is {gain:+.4f}, less than {min_gain:+.4f} (--min-gain)"
+        )
     if requirements.significant and not (gain > 0 and p_value < SIGNIFICANCE):
         refusals.append(
             f"its gain of {gain:+.4f} may be chance ({p_value_text(p_value, named=True)})"

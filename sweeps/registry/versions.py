@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from sentiment.tracking.model_uri import (
     copy_model,
     model_of_run,
     model_of_version,
+    registered_names,
     version_of_alias,
 )
 from sweeps.registry.checksums import file_checksums, record_checksums
@@ -154,6 +156,12 @@ def find_candidate(
         return _of_run(client, run_id) if of_run is None else _of_version(of_run)
     versions = all_versions(client, name)
     if not versions:
+        others = registered_names(client)
+        if others:
+            raise InputError(
+                f"no model {name!r} is registered here, but {', '.join(map(repr, others))}: "
+                f"--model-name {shlex.quote(others[0])}"
+            )
         raise InputError(f"no model {name!r} is registered yet: python -m sweeps.launch")
     if version is not None:
         found = [one for one in versions if int(one.version) == version]

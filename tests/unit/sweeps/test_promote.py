@@ -120,11 +120,11 @@ def test_next_command_finds_the_model(
     assert capsys.readouterr().out.splitlines()[-3:] == [
         "next:",
         f'  python -m sentiment.predict {flag} "This film is great"',
-        f"  python -m sweeps.serve {flag}",
+        f"  python -m sweeps.serve {flag} --follow",
     ]
     assert registry.promote("--run", run_id, "--model-name", "films") == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"  python -m sweeps.serve --model models:/films@champion {flag}"
+        f"  python -m sweeps.serve --model models:/films@champion {flag} --follow"
     )
 
 

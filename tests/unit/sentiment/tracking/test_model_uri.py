@@ -90,6 +90,20 @@ def test_models_that_are_not_there(
         resolve_model(reference, store[0].tracking_uri)
 
 
+def test_a_model_under_another_name_is_named(store: tuple[MlflowClient, str]) -> None:
+    client, _ = store
+    client.create_registered_model("films")
+    for reference, told in (
+        (
+            None,
+            "no model 'sentiment' is registered here, but 'films': --model models:/films@champion",
+        ),
+        ("models:/films@champion", "the model 'films' has no champion yet"),
+    ):
+        with pytest.raises(InputError, match=told):
+            resolve_model(reference, client.tracking_uri)
+
+
 def test_run_and_folder_without_a_model(store: tuple[MlflowClient, str], tmp_path: Path) -> None:
     client, experiment_id = store
     run_id = create_run(client, experiment_id, "x", tags={}, parameters={})
