@@ -33,6 +33,8 @@ def test_candidates_that_are_not_there(registry: Registry) -> None:
     with pytest.raises(InputError, match=r"registered yet: python -m sweeps\.launch"):
         versions.find_candidate(client, "sentiment")
     registry.win(registry.better, "first")
+    with pytest.raises(InputError, match="no model 'films' is registered here, but 'sentiment': "):
+        versions.find_candidate(client, "films")
     with pytest.raises(InputError, match="no version 7; its versions are 1"):
         versions.find_candidate(client, "sentiment", version=7)
     with pytest.raises(InputError, match="no version of the sweep second"):
