@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,16 +19,23 @@ from sentiment.training.trainer import BLEND, PRIOR, STRENGTH
 
 
 def refit_config(config: Config, best_examples: int, train_size: int) -> Config:
-    """Return the settings of a refit: as many passes over the texts as were best.
+    """Return the settings of a refit: as many passes over the texts as were best, or more.
+
+    Under a cosine schedule a training that ends early learns less than another had learnt up to
+    there: it takes as many passes as add up to the same learning rates.
 
     Args:
         config: of the model that was chosen.
         best_examples: training examples that its best checkpoint had seen.
         train_size: texts of its train split.
     """
-    return config.replace(
-        epochs=best_examples / train_size, evaluations_per_epoch=1, early_evaluations=0
-    )
+    epochs = best_examples / train_size
+    if config.training.schedule == "cosine":
+        # The same sum of learning rates: over the best part of the first training they were high,
+        # those of a training that ends there fall to zero.
+        share = min(1.0, epochs / config.training.epochs)
+        epochs += config.training.epochs * math.sin(math.pi * share) / math.pi
+    return config.replace(epochs=epochs, evaluations_per_epoch=1, early_evaluations=0)
 
 
 def refit_data(

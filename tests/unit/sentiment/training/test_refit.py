@@ -35,7 +35,7 @@ def chosen(tmp_path, monkeypatch):
     return prepared, trainer
 
 
-def test_it_trains_on_both_splits_for_the_passes_that_were_best(chosen):
+def test_it_trains_on_both_splits(chosen):
     prepared, trainer = chosen
     config = refit_config(CONFIG, trainer.best_examples, trainer.train_texts.size)
     data = refit_data(prepared, [(config, trainer.best.metadata)])
@@ -44,9 +44,25 @@ def test_it_trains_on_both_splits_for_the_passes_that_were_best(chosen):
     assert len(corpus.splits["train"]) == 300 + 90
     again = Trainer(config, corpus, ngrams=data.ngrams_for(config))
     list(again.evaluations())
-    passes = trainer.best_examples / trainer.train_texts.size
-    assert again.examples == pytest.approx(passes * 390, abs=CONFIG.training.batch_size)
+    assert again.examples == pytest.approx(
+        config.training.epochs * 390, abs=CONFIG.training.batch_size
+    )
     assert again.vocabulary == trainer.vocabulary
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+@pytest.mark.parametrize("best", [0.5, 2, 6])
+def test_it_learns_as_much_as_the_best_checkpoint_had(schedule, best):
+    chosen = CONFIG.replace(schedule=schedule, epochs=6)
+    again = refit_config(chosen, best_examples=int(100 * best), train_size=100)
+    if schedule != "cosine":
+        assert again.training.epochs == best
+        return
+    # The learning rates of a cosine up to there, and those of a whole one.
+    steps = np.arange(0, best, 1e-4)
+    learnt = (0.5 * (1 + np.cos(np.pi * steps / 6))).sum() * 1e-4
+    assert again.training.epochs / 2 == pytest.approx(learnt, rel=1e-3)
+    assert best <= again.training.epochs <= 6
 
 
 def test_the_branch_keeps_its_strength_and_its_share(chosen):
