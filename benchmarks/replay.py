@@ -61,7 +61,7 @@ class Replayed:
         seconds: of the clock, from the first start to the last end.
         incumbents: the seconds at which another checkpoint became the best seen on validation, and
             what that one is worth: the accuracy there on the mean of seeds.
-        suggestion_seconds: of CPU in this process, for each suggestion.
+        suggestion_seconds: of CPU in this thread, for each suggestion.
     """
 
     trials: list[SimulatedTrial] = field(default_factory=list)
@@ -178,12 +178,12 @@ class _Simulation:
     def _suggest(self) -> bool:
         """Take a suggestion, if there is one."""
         name = f"{len(self._replayed.trials):05}"
-        began = time.process_time()
+        began = time.thread_time()
         config = self._searcher.suggest(name)
         if not isinstance(config, dict):
             assert config == Searcher.FINISHED
             return False
-        self._replayed.suggestion_seconds.append(time.process_time() - began)
+        self._replayed.suggestion_seconds.append(time.thread_time() - began)
         surrogate = self._problem.surrogate
         expected = surrogate.expect(config)
         trial = SimulatedTrial(name, config, expected, surrogate.noise(expected, self._random))

@@ -13,9 +13,9 @@ from ray.tune.schedulers import TrialScheduler
 from benchmarks.recorded_curves import OBJECTIVE
 from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.rungs import Rungs
-from sweeps.search.samplers import Cost
 from sweeps.search.schedulers import ResumableASHA, make_scheduler
 from sweeps.search.study import enqueue_first, make_study
+from sweeps.search.tpe import Cost
 from sweeps.space.space import SearchSpace
 
 STOCK_TPE = "stock tpe"

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.replay import Replayed
 from benchmarks.surrogate import Surrogate
-from sweeps.search.samplers import value_at
+from sweeps.search.positions import value_at
 from sweeps.space.enqueued import fitting
 
 CHANCE = 0.5

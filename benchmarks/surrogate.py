@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.recorded_curves import Recorded, Training
 from sentiment.errors import InputError
-from sweeps.search.samplers import position_of
+from sweeps.search.positions import position_of
 from sweeps.space.space import SearchSpace
 
 INACTIVE = -0.25

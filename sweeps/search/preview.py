@@ -8,8 +8,8 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from sentiment.config import Objective
-from sweeps.search.samplers import Cost
 from sweeps.search.study import enqueue_first, fitting_sampler, make_study, numbered
+from sweeps.search.tpe import Cost
 from sweeps.search.trial_attributes import TRIAL_NUMBER
 from sweeps.search.warm_start import PastTrial, warm_start
 from sweeps.space.space import SearchSpace
