@@ -30,6 +30,9 @@ from sweeps.search.rungs import Rungs, plan_rungs
 from sweeps.trials.outcomes import Outcome
 from sweeps.trials.protocol import EXAMPLES, FINISHED
 
+RESTART_SECONDS = 0.17
+"""From the end of a trial to the start of the next in its worker (docs/benchmarks.md)."""
+
 
 @dataclass(eq=False)
 class SimulatedTrial:
@@ -173,7 +176,7 @@ class _Simulation:
         while self._free and self._waiting:
             trial = self._waiting.popleft()
             self._free -= 1
-            self._train(trial, clock + trial.expected.start_seconds)
+            self._train(trial, clock + RESTART_SECONDS + trial.expected.start_seconds)
 
     def _suggest(self) -> bool:
         """Take a suggestion, if there is one."""

@@ -147,9 +147,8 @@ def _compare(problems: Mapping[str, Problem], args: Any) -> tuple[dict[str, Any]
     """Return all that was measured, and the tables by name; draw the picture."""
     arms = (FULL, OURS, *VARIANTS) if args.variants else ARMS
     found: dict[str, Any] = {}
-    shown: dict[str, str] = {}
+    shown: list[str] = []
     drawn: dict[str, tuple[Sweeps, float]] = {}
-    kind = " variants" if args.variants else ""
     for dataset, problem in problems.items():
         best = best_value(problem.surrogate)
         measured = {}
@@ -163,12 +162,14 @@ def _compare(problems: Mapping[str, Problem], args: Any) -> tuple[dict[str, Any]
             for workers, by_arm in measured.items()
         }
         longer = AT if AT in measured else args.workers[0]
-        shown[f"{dataset}{kind}"] = _arm_table(measured[longer], args.trials)
+        shown.append(f"`{dataset}`, {longer} workers:")
+        shown.append(_arm_table(measured[longer], args.trials))
         if len(measured) > 1:
-            shown[f"{dataset}{kind} workers"] = _worker_table(measured)
+            shown.append(f"`{dataset}`, time to what random has at its end, by workers:")
+            shown.append(_worker_table(measured))
     if args.picture:
         search_picture.draw(drawn, Path(args.picture))
-    return found, shown
+    return found, {"variants" if args.variants else "arms": "\n\n".join(shown)}
 
 
 def _arm_table(measured: Mapping[str, Measured], trials: int) -> str:
@@ -181,6 +182,7 @@ def _arm_table(measured: Mapping[str, Measured], trials: int) -> str:
         "time to what random has after ¼ of its time",
         "after ½",
         "at its end",
+        "time of ours to what this arm has at its end",
     ]
     rows = [
         [
@@ -190,6 +192,7 @@ def _arm_table(measured: Mapping[str, Measured], trials: int) -> str:
             _points(arm.regret),
             _points(arm.regret_then),
             *map(_ratio, arm.ratios),
+            _ratio(arm.ours),
         ]
         for name, arm in measured.items()
     ]

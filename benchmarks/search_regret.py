@@ -43,6 +43,8 @@ class Measured:
         regret_then: the regret at the time at which the arm in question had ended.
         ratios: for each of `SHARES` the time until this arm is worth as much as the base is at
             that share of its time, over that time; infinite where it never is.
+        ours: the time until the arm in question is worth as much as this one in the end, over the
+            time of this one.
     """
 
     minutes: float
@@ -51,6 +53,7 @@ class Measured:
     regret: Interval
     regret_then: Interval
     ratios: tuple[Interval, ...]
+    ours: Interval
 
 
 class Clock:
@@ -125,6 +128,7 @@ def measure(
                 _interval(clock.reach(curves[name], target) / span)
                 for target, span in zip(targets, spans, strict=True)
             ),
+            ours=_interval(clock.reach(curves[ours], curves[name][:, -1]) / ends[name]),
         )
         for name, arm in sweeps.items()
     }

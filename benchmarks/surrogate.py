@@ -2,14 +2,14 @@
 
 Gaussian processes over the settings give the mean curve, on the logit scale at the recorded
 evaluations, and the logarithms of the times. What a seed adds to the curve is what two recorded
-trainings of one configuration of a like level differ by, over all of the curve at once.
+trainings of one configuration differ by, of like settings and level, over the whole curve.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,12 @@ from sweeps.space.space import SearchSpace
 INACTIVE = -0.25
 """Where a hyperparameter lies that its condition leaves out; values lie from 0 to 1."""
 LIKE = 15
-"""Pairs of trainings, the nearest by level, of which one gives a trial its noise."""
+"""Pairs of trainings, the nearest by settings and level, of which one gives a trial its noise."""
+FAILED = 0.5
+"""Logits at the end by which one of two seeds is behind that has failed: what it lacks takes away
+from a trial, and adds to none."""
+LEVEL_WIDTH = 0.1
+"""Logits at the end that count as far apart as settings a width of the kernel apart."""
 FOLDS = 10
 CLIMB_STEPS = 40
 LEAST = 20
@@ -43,6 +48,7 @@ class Expected:
     """What the training of some settings is expected to give and to take.
 
     Attributes:
+        inputs: the settings, encoded.
         examples: at which evaluations were recorded, from the first on.
         logits: of the mean accuracy at these.
         example_seconds: of training on one example.
@@ -50,6 +56,7 @@ class Expected:
         start_seconds: before the first example.
     """
 
+    inputs: np.ndarray
     examples: np.ndarray
     logits: np.ndarray
     example_seconds: float
@@ -117,18 +124,20 @@ class Surrogate:
         self.examples = np.array([at for at, _, _ in runs[0][0].curve], dtype=float)
         self._distributions = self.space.distributions()
         self._inputs = np.array([self.encode(each[0].settings) for each in runs])
-        self._logits = _means(runs, _logits)
-        self._times = _means(runs, _log_times)
+        self._logits = np.array([_level(each) for each in runs])
+        self._times = np.array(
+            [np.mean([_log_times(one) for one in each], axis=0) for each in runs]
+        )
         self._start = float(np.median([one.start_seconds for one in whole]))
         self._curve_model = _fitted(self._inputs, self._logits)
         self._time_model = _fitted(self._inputs, self._times)
         pairs = [each for each in runs if len(each) > 1]
         if len(pairs) < LIKE:
             pairs = [each for each in _by_settings(_whole(noise)) if len(each) > 1]
-        differences = np.array([_logits(a) - _logits(b) for a, b, *_ in pairs])
-        # The difference of two seeds varies twice as much as one of them.
-        self._pairs = differences.reshape(-1, len(self.examples)) / np.sqrt(2)
-        self._levels = np.array([(_logits(a)[-1] + _logits(b)[-1]) / 2 for a, b, *_ in pairs])
+        differences = [_logits(a) - _logits(b) for a, b, *_ in pairs]
+        self._pairs = np.array(differences).reshape(-1, len(self.examples))
+        self._levels = np.array([_level(each)[-1] for each in pairs])
+        self._pair_inputs = np.array([self.encode(each[0].settings) for each in pairs])
 
     def encode(self, settings: Mapping[str, Any]) -> list[float]:
         """Return settings as numbers from 0 to 1: a column each, one for every choice of names."""
@@ -150,7 +159,8 @@ class Surrogate:
         row = np.array([self.encode(settings)])
         example, evaluation = np.exp(_predict(self._time_model, row)[0])
         logits = _predict(self._curve_model, row)[0]
-        return Expected(self.examples, logits, float(example), float(evaluation), self._start)
+        times = (float(example), float(evaluation), self._start)
+        return Expected(row[0], self.examples, logits, *times)
 
     def best_accuracies(self, settings: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Return the best value of each mean curve."""
@@ -161,8 +171,16 @@ class Surrogate:
         """Draw what a seed adds to the logits of a curve."""
         if not len(self._pairs):
             return np.zeros(len(self.examples))
-        near = np.argsort(np.abs(self._levels - expected.logits[-1]), kind="stable")[:LIKE]
-        return self._pairs[random.choice(near)] * random.choice([-1.0, 1.0])
+        # Some settings are unsteady where others of the same level are not.
+        widths = self._curve_model.kernel_.k1.k2.length_scale
+        apart = (((self._pair_inputs - expected.inputs) / widths) ** 2).sum(axis=1)
+        apart += ((self._levels - expected.logits[-1]) / LEVEL_WIDTH) ** 2
+        near = np.argsort(apart, kind="stable")[:LIKE]
+        difference, sign = self._pairs[random.choice(near)], random.choice([-1.0, 1.0])
+        if abs(difference[-1]) > FAILED:
+            return np.zeros_like(difference) if sign > 0 else -difference * np.sign(difference[-1])
+        # The difference of two seeds varies twice as much as one of them.
+        return difference * sign / np.sqrt(2)
 
     def quality(self) -> Quality:
         """Predict each configuration from those of the other nine parts."""
@@ -173,7 +191,7 @@ class Surrogate:
             times[part] = _predict(_fitted(known, self._times[rest]), self._inputs[part])
         seen, said = sigmoid(self._logits[:, -1]), sigmoid(logits[:, -1])
         top = seen >= np.median(seen)
-        moved = sigmoid(self._levels + self._pairs[:, -1]) - sigmoid(self._levels)
+        moved = sigmoid(self._levels + self._pairs[:, -1] / np.sqrt(2)) - sigmoid(self._levels)
         seconds = self._times[:, 0]
         return Quality(
             configurations=len(seen),
@@ -203,9 +221,11 @@ def _by_settings(trainings: Sequence[Training]) -> list[list[Training]]:
     return list(runs.values())
 
 
-def _means(runs: Sequence[Sequence[Training]], of: Callable[[Training], np.ndarray]) -> np.ndarray:
-    """Return a row for each configuration: the mean over its trainings."""
-    return np.array([np.mean([of(one) for one in each], axis=0) for each in runs])
+def _level(runs: Sequence[Training]) -> np.ndarray:
+    """Return the mean of a configuration's curves, without seeds that have failed."""
+    logits = np.array([_logits(one) for one in runs])
+    steady: np.ndarray = logits[logits[:, -1] >= logits[:, -1].max() - FAILED].mean(axis=0)
+    return steady
 
 
 def _logits(training: Training) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.recorded_curves import Recorded, Training
-from benchmarks.replay import Problem, Replayed, evaluated_at, replay
+from benchmarks.replay import RESTART_SECONDS, Problem, Replayed, evaluated_at, replay
 from benchmarks.search_arms import FULL, ONCE, OURS, Arm
 from benchmarks.search_regret import Clock, best_value, measure
 from benchmarks.surrogate import Surrogate
@@ -63,7 +63,7 @@ def test_a_surrogate_gives_back_what_was_recorded(problem: Problem) -> None:
         assert expected.start_seconds == 0.5
 
 
-def test_noise_is_what_two_seeds_of_a_like_level_differ_by() -> None:
+def test_noise_is_what_two_seeds_of_like_settings_differ_by() -> None:
     surrogate = Surrogate(RECORDED, trainings(seeds=2))
     expected = surrogate.expect(trainings()[1].settings)
     noise = surrogate.noise(expected, np.random.default_rng(0))
@@ -71,6 +71,22 @@ def test_noise_is_what_two_seeds_of_a_like_level_differ_by() -> None:
     assert abs(noise[-1]) == pytest.approx((high - low) / np.sqrt(2), rel=0.35)
     assert len({np.sign(each) for each in noise}) == 1
     assert Surrogate(RECORDED, trainings()).noise(expected, np.random.default_rng(0)).max() == 0
+
+
+def test_a_failed_seed_takes_away_and_adds_to_none() -> None:
+    known = trainings(seeds=2)
+    failed = [
+        Training(**{**vars(each), "curve": tuple((at, 0.5, s) for at, _, s in each.curve)})
+        if each.seed and each.settings["cell"] == "gru"
+        else each
+        for each in known
+    ]
+    surrogate = Surrogate(RECORDED, failed)
+    expected = surrogate.expect(trainings()[1].settings)
+    assert expected.accuracy(1200) == pytest.approx(0.8, abs=0.01)
+    draws = np.random.default_rng(0)
+    seen = {round(expected.accuracy(1200, surrogate.noise(expected, draws)), 1) for _ in range(30)}
+    assert seen == {0.5, 0.8}
 
 
 def test_data_of_one_seed_takes_the_noise_of_other_data() -> None:
@@ -97,7 +113,8 @@ def test_a_trial_is_evaluated_where_a_real_one_is() -> None:
 def test_full_budgets_on_one_worker_take_the_sum_of_all_trials(problem: Problem) -> None:
     sweep = replay(problem, FULL, trials=6, workers=1, seed=3)
     each = [
-        trial.expected.start_seconds
+        RESTART_SECONDS
+        + trial.expected.start_seconds
         + 1200 * trial.expected.example_seconds
         + 5 * trial.expected.evaluation_seconds
         for trial in sweep.trials
@@ -158,6 +175,8 @@ def test_ratios_are_times_to_what_the_base_has() -> None:
     assert [each.mean for each in found["fast"].ratios] == pytest.approx([0.2, 0.1, 0.2], rel=0.01)
     assert [each.mean for each in found["base"].ratios] == pytest.approx([0.4, 0.2, 1.0], rel=0.01)
     assert found["poor"].ratios[-1].mean == np.inf
+    assert found["base"].ours.mean == pytest.approx(0.2, rel=0.01)
+    assert found["poor"].ours.mean == pytest.approx(0.1, rel=0.01)
     assert found["fast"].regret.mean == pytest.approx(0.05)
     # When `fast` ends, the base has not found its best.
     assert found["base"].regret_then.mean == pytest.approx(0.25)

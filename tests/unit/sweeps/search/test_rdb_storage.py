@@ -107,7 +107,9 @@ def test_what_is_kept_in_memory_is_what_the_database_has(
 
 
 def test_a_search_in_a_database_suggests_what_one_in_memory_does(tmp_path: Path) -> None:
-    space = SearchSpace.from_mapping({"hidden_dim": {"int": [8, 64]}, "dropout": {"float": [0, 1]}})
+    space = SearchSpace.from_mapping(
+        {"hidden_dim": {"int": [8, 64]}, "dropout": {"float": [0, 0.6]}}
+    )
     suggested = []
     for url in (None, f"sqlite:///{tmp_path}/study.db"):
         study = make_study(url, "s", "valid/accuracy", space)
