@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sentiment.config import Objective
 from sentiment.objective import merit
 from sentiment.wording import counted
-from sweeps.search.samplers import STARTUP_TRIALS
+from sweeps.search.tpe import STARTUP_TRIALS
 
 LEAST_TRIALS = 3 * STARTUP_TRIALS
 """Trials before a search may be flat: those of the start, and twice as many by what they taught."""

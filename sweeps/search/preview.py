@@ -9,8 +9,8 @@ from optuna.trial import FrozenTrial
 
 from sentiment.config import Objective
 from sweeps.objectives import Objectives
-from sweeps.search.samplers import Cost
 from sweeps.search.study import enqueue_first, fitting_sampler, make_study, numbered
+from sweeps.search.tpe import Cost
 from sweeps.search.trial_attributes import TRIAL_NUMBER
 from sweeps.search.warm_start import PastTrial, warm_start
 from sweeps.space.space import SearchSpace

@@ -19,7 +19,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.search.samplers import position_of, value_at
+from sweeps.search.positions import position_of, value_at
 from sweeps.search.trial_attributes import FIXED, TRIAL_NUMBER, curve, evaluations_of
 from sweeps.space.prior import Belief
 

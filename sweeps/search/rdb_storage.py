@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import sqlite3
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+)
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import (
     TrialIntermediateValueModel,
     TrialModel,
+    TrialParamModel,
+    TrialSystemAttributeModel,
     TrialUserAttributeModel,
 )
 from optuna.study import Study
@@ -26,18 +35,33 @@ _SQLITE_TIMEOUT_S = 60
 
 
 class StudyStorage(RDBStorage):
-    """Takes a reported value in one statement, and reads a running trial once.
+    """Takes what is new of a running trial in one statement, and reads none back.
 
-    Optuna's own takes three statements, and reads all that is running with all of its values four
-    times for each suggestion, because another process might have written. Here none does: a sweep's
-    study has one process at a time (`sweeps.workspace`, `sweeps.search.study_location`). A
-    sweep of many short trials reports hundreds of values a second, and waits for each.
+    Optuna's own takes three statements for a value, a parameter or an attribute, and reads all that
+    is running with all of its values four times for each suggestion, because another process might
+    have written. Here none does: a sweep's study has one process at a time (`sweeps.workspace`,
+    `sweeps.search.study_location`). A sweep of many short trials reports hundreds of values a
+    second, and waits for each.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
         """Open the database; the arguments are Optuna's."""
         super().__init__(url, **options)
         self._running: dict[int, FrozenTrial] = {}
+        self._ended: dict[int, FrozenTrial] = {}  # until they are asked for, once
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a trial: a copy, if it is running."""
+        if trial_id not in self._running:
+            return super().get_trial(trial_id)
+        trial = copy.copy(self._running[trial_id])
+        # Optuna writes into them, before or after it writes to the database.
+        trial.params = dict(trial.params)
+        trial.distributions = dict(trial.distributions)
+        trial.intermediate_values = dict(trial.intermediate_values)
+        trial.user_attrs = dict(trial.user_attrs)
+        trial.system_attrs = dict(trial.system_attrs)
+        return trial
 
     def _get_trials(
         self,
@@ -46,7 +70,7 @@ class StudyStorage(RDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        """Return what Optuna's own does, running trials from memory where they are there."""
+        """Return what Optuna's own does, trials from memory where they are there."""
         if states is not None:
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
         column = TrialModel.trial_id
@@ -56,35 +80,50 @@ class StudyStorage(RDBStorage):
         with self.engine.connect() as connection:
             wanted = set(connection.execute(later).scalars())
         wanted |= {each for each in included_trial_ids if each <= trial_id_greater_than}
-        unknown = wanted - self._running.keys()
+        known = self._running | self._ended
+        unknown = wanted - known.keys()
         read: list[FrozenTrial] = []
         if unknown:
             # Those above the bound come in any case.
             read = super()._get_trials(study_id, None, unknown, max(unknown))
             read = [trial for trial in read if trial._trial_id in unknown]
-        kept = [self._running[each] for each in wanted & self._running.keys()]
+        kept = [known[each] for each in wanted & known.keys()]
+        self._ended = {each: t for each, t in self._ended.items() if each not in wanted}
         self._running.update({t._trial_id: t for t in read if t.state == TrialState.RUNNING})
         return sorted([*read, *kept], key=lambda trial: trial._trial_id)
 
-    def set_trial_param(self, trial_id: int, *arguments: Any, **options: Any) -> None:
-        """Set a parameter of a trial."""
-        self._running.pop(trial_id, None)
-        super().set_trial_param(trial_id, *arguments, **options)
-
-    def set_trial_state_values(self, trial_id: int, *arguments: Any, **options: Any) -> bool:
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
         """Set the state of a trial."""
-        self._running.pop(trial_id, None)
-        return super().set_trial_state_values(trial_id, *arguments, **options)
+        trial = self._running.pop(trial_id, None)
+        done = super().set_trial_state_values(trial_id, state, values)
+        if trial is not None and done and state.is_finished():
+            ended = copy.copy(trial)
+            ended.state = state
+            ended.values = values
+            # Optuna's own class has a property in place of the column, which is in UTC.
+            column = TrialModel.__table__.c.datetime_complete
+            with self.engine.connect() as connection:
+                at = connection.execute(select(column).where(TrialModel.trial_id == trial_id))
+            utc: datetime = at.scalar_one().replace(tzinfo=UTC)
+            ended.datetime_complete = utc.astimezone().replace(tzinfo=None)
+            self._ended[trial_id] = ended
+        return done
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute of a trial."""
-        self._running.pop(trial_id, None)
-        super().set_trial_user_attr(trial_id, key, value)
+        kept = self._running[trial_id].user_attrs if trial_id in self._running else None
+        if not self._attribute_added(TrialUserAttributeModel, kept, trial_id, key, value):
+            self._running.pop(trial_id, None)
+            super().set_trial_user_attr(trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute of a trial that is Optuna's own."""
-        self._running.pop(trial_id, None)
-        super().set_trial_system_attr(trial_id, key, value)
+        kept = self._running[trial_id].system_attrs if trial_id in self._running else None
+        if not self._attribute_added(TrialSystemAttributeModel, kept, trial_id, key, value):
+            self._running.pop(trial_id, None)
+            super().set_trial_system_attr(trial_id, key, value)
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
@@ -98,14 +137,77 @@ class StudyStorage(RDBStorage):
             "intermediate_value": value,
             "intermediate_value_type": kind,
         }
+        if not self._inserted(model, row):
+            super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+        if trial_id in self._running:
+            self._running[trial_id].intermediate_values[step] = intermediate_value
+
+    def _create_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None = None
+    ) -> FrozenTrial:
+        trial = super()._create_new_trial(study_id, template_trial)
+        if trial.state == TrialState.RUNNING:
+            self._running[trial._trial_id] = trial
+        return trial
+
+    def _set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None,
+    ) -> None:
+        """Set a parameter of a trial; Optuna's cache in front of the database calls this."""
+        running = self._running.get(trial_id)
+        if running and previous_distribution and param_name not in running.params:
+            check_distribution_compatibility(previous_distribution, distribution)
+            row = {
+                "trial_id": trial_id,
+                "param_name": param_name,
+                "param_value": param_value_internal,
+                "distribution_json": distribution_to_json(distribution),
+            }
+            if self._inserted(TrialParamModel, row):
+                running.params[param_name] = distribution.to_external_repr(param_value_internal)
+                running.distributions[param_name] = distribution
+                return
+        self._running.pop(trial_id, None)
+        super()._set_trial_param(
+            trial_id, param_name, param_value_internal, distribution, previous_distribution
+        )
+
+    def _attribute_added(
+        self, model: type[Any], kept: dict[str, Any] | None, trial_id: int, key: str, value: Any
+    ) -> bool:
+        """Add an attribute to a running trial; return whether it could be.
+
+        Args:
+            model: of its table.
+            kept: the attributes of that kind, in memory; None: the trial is not there.
+            trial_id: of the trial.
+            key: its name.
+            value: what JSON can hold.
+        """
+        if kept is None or key in kept:
+            return False
+        encoded = json.dumps(value)
+        if not self._inserted(model, {"trial_id": trial_id, "key": key, "value_json": encoded}):
+            return False
+        kept[key] = json.loads(encoded)
+        return True
+
+    def _inserted(self, model: type[Any], row: Mapping[str, Any]) -> bool:
+        """Insert a row in one statement; return whether it could be.
+
+        It can't be if it is there already, or at a trouble that Optuna's own way has words for.
+        """
         try:
             with self.engine.begin() as connection:
                 connection.execute(insert(model), row)
         except SQLAlchemyError:
-            # A step that is there already, or a trouble that Optuna has words for.
-            super().set_trial_intermediate_value(trial_id, step, intermediate_value)
-        if trial_id in self._running:
-            self._running[trial_id].intermediate_values[step] = intermediate_value
+            return False
+        return True
 
 
 def add_attributes(study: Study, key: str, values: Mapping[int, str]) -> None:

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Mapping
-from functools import cache
-from typing import Any
 
 import numpy as np
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import (
-    BaseSampler,
-    CmaEsSampler,
-    GPSampler,
-    NSGAIISampler,
-    RandomSampler,
-    TPESampler,
-)
-from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from sentiment.config import unknown_name
 from sentiment.errors import InputError
 from sweeps.config import SAMPLERS
-from sweeps.search.trial_attributes import FIXED
+from sweeps.search.tpe import Cost, CostAwareTPESampler
 from sweeps.space.space import SearchSpace
 
-Cost = Callable[[Mapping[str, Any]], float]
-"""What a trial costs by its settings, in any unit; it has defaults for settings that it misses."""
-
-# Ended trials before the model of the objective is trusted: about one a dimension.
-STARTUP_TRIALS = 12
 # A Gaussian process counts completed trials alone, of which a scheduler leaves few.
 _GP_STARTUP_TRIALS = 6
 # NSGA-II counts completed trials alone too; Optuna's 50 would be all of a sweep.
@@ -95,135 +73,6 @@ def make_sampler(
             case "nsga2":
                 return NSGAIISampler(population_size=_POPULATION, seed=shifted)
     raise NotImplementedError(f"SAMPLERS has {name}, and make_sampler no case of it")
-
-
-class CostAwareTPESampler(TPESampler):
-    """TPE whose start is spread evenly, and which weighs a trial's cost against its gain.
-
-    Each dozen of the start is a Latin hypercube (McKay, Beckman and Conover, 1979): every choice
-    is taken as often as the others and every twelfth of a range once. In a dozen drawn by chance
-    alone the one good choice may stand beside settings under which nothing learns, each time; a
-    model that has seen so does not come back to it.
-
-    Of its candidates TPE takes the one with the largest ratio of densities l(x) / g(x), here with
-    the largest l(x) / g(x) / cost(x). By the first alone a search goes for the largest models,
-    which take six times the time for a tenth of a point. To divide what is expected of a trial by
-    what it costs is of Snoek, Larochelle and Adams (2012, section 3.2).
-    """
-
-    def __init__(self, space: SearchSpace, start_seed: int, seed: int, cost: Cost | None) -> None:
-        """Make the sampler.
-
-        Args:
-            space: what will be searched.
-            start_seed: of the first trials, the same before and after an interruption.
-            seed: of all else that is random.
-            cost: of a trial's settings.
-        """
-        super().__init__(
-            seed=seed,
-            n_startup_trials=STARTUP_TRIALS,
-            multivariate=True,
-            group=True,  # conditional dimensions are modelled too
-            constant_liar=True,  # parallel trials keep away from one another
-        )
-        self._names = tuple(space.dimensions)
-        self._start_seed = start_seed
-        self._fixed = space.fixed
-        self._distributions = space.distributions()
-        self._cost = cost
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Return the value of a Latin hypercube for the first trials, then Optuna's own."""
-        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        if len(ended) >= STARTUP_TRIALS:
-            return super().sample_independent(study, trial, param_name, param_distribution)
-        # What was enqueued takes no row of a design.
-        before = study.get_trials(deepcopy=False)[: trial.number]
-        drawn = trial.number - sum(FIXED in each.system_attrs for each in before)
-        block, row = divmod(drawn, STARTUP_TRIALS)
-        design = _latin_hypercube(len(self._names), self._start_seed, block)
-        share = float(design[row, self._names.index(param_name)])
-        return value_at(param_distribution, share)
-
-    def _compute_acquisition_func(
-        self,
-        samples: dict[str, np.ndarray],
-        mpe_below: _ParzenEstimator,
-        mpe_above: _ParzenEstimator,
-    ) -> np.ndarray:
-        gain = super()._compute_acquisition_func(samples, mpe_below, mpe_above)
-        if self._cost is None:
-            return gain
-        candidates = (
-            {
-                name: self._distributions[name].to_external_repr(value)
-                for name, value in zip(samples, values, strict=True)
-            }
-            for values in zip(*samples.values(), strict=True)
-        )
-        costs = [self._cost({**self._fixed, **candidate}) for candidate in candidates]
-        return gain - np.log(costs)
-
-
-@cache
-def _latin_hypercube(dimensions: int, seed: int, block: int) -> np.ndarray:
-    """Return (trials, dimensions) numbers from 0 to 1, the columns hardly correlated."""
-    from scipy.stats import qmc  # takes a second to import, which a page of help need not wait for
-
-    seeds = np.random.SeedSequence((seed, block))
-    hypercube = qmc.LatinHypercube(
-        dimensions, rng=np.random.default_rng(seeds), optimization="random-cd"
-    )
-    return hypercube.random(STARTUP_TRIALS)
-
-
-def value_at(distribution: BaseDistribution, share: float) -> Any:
-    """Return the value below which the given share of a distribution lies."""
-    match distribution:
-        case CategoricalDistribution(choices=choices):
-            return choices[int(share * len(choices))]
-        case IntDistribution(low=low, high=high, log=True):
-            # Each integer has what rounds to it.
-            value = round(_between(low - 0.5, high + 0.5, share, log=True))
-            return min(max(value, low), high)
-        case IntDistribution(low=low, high=high, step=step):
-            return low + step * int(share * ((high - low) // step + 1))
-        case FloatDistribution(low=low, high=high, log=log):
-            return min(max(_between(low, high, share, log=log), low), high)
-    raise TypeError(f"no such distribution: {distribution}")
-
-
-def position_of(distribution: BaseDistribution, value: Any) -> float:
-    """Return the share of a distribution that lies below a value; `value_at` undoes it.
-
-    Raises:
-        TypeError: it is not one of numbers.
-    """
-    match distribution:
-        case IntDistribution(low=low, high=high, log=True):
-            low, high, value = math.log(low - 0.5), math.log(high + 0.5), math.log(value)
-        case IntDistribution(low=low, high=high, step=step):
-            low, high, value = low, high + step, value + step / 2
-        case FloatDistribution(low=low, high=high, log=True):
-            low, high, value = math.log(low), math.log(high), math.log(value)
-        case FloatDistribution(low=low, high=high):
-            pass
-        case _:
-            raise TypeError(f"not a range: {distribution}")
-    return float((value - low) / (high - low)) if high > low else 0.0
-
-
-def _between(low: float, high: float, share: float, *, log: bool) -> float:
-    if log:
-        return math.exp(_between(math.log(low), math.log(high), share, log=False))
-    return low + share * (high - low)
 
 
 class _FixedSearchSpace(BaseSampler):

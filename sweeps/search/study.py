@@ -20,7 +20,8 @@ from sentiment.errors import InputError
 from sentiment.objective import direction_of
 from sweeps.search.prior_sampler import PriorSampler
 from sweeps.search.rdb_storage import add_attributes, open_study_storage
-from sweeps.search.samplers import Cost, make_sampler
+from sweeps.search.samplers import make_sampler
+from sweeps.search.tpe import Cost
 from sweeps.search.trial_attributes import FIXED, TRIAL_NUMBER
 from sweeps.space.space import SearchSpace
 

@@ -26,8 +26,8 @@ from sweeps.config import SAMPLERS
 from sweeps.execution.stoppers import TimeBudget
 from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.preview import first_suggestions
-from sweeps.search.samplers import STARTUP_TRIALS
 from sweeps.search.study import make_study
+from sweeps.search.tpe import STARTUP_TRIALS
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.retry import RetryTracker
 

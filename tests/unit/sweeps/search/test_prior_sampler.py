@@ -12,9 +12,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from toy_search import METRIC, quality, run_alone, search_over, study_in
 from toy_space import TOY
 
+from sweeps.search.positions import position_of, value_at
 from sweeps.search.preview import first_suggestions
 from sweeps.search.prior_sampler import FROM_PRIOR, draw, guided_trials, is_refuted
-from sweeps.search.samplers import position_of, value_at
 from sweeps.space.prior import Belief, check_prior
 from sweeps.space.space import SearchSpace
 

@@ -12,6 +12,8 @@ from optuna.storages import RDBStorage
 
 from sentiment.errors import InputError
 from sweeps.search.rdb_storage import open_study_storage
+from sweeps.search.study import make_study
+from sweeps.space.space import SearchSpace
 
 
 def test_reported_values_are_optunas(tmp_path: Path) -> None:
@@ -62,7 +64,10 @@ def empty_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(max_examples=15, deadline=None)
 @given(
     moves=st.lists(
-        st.tuples(st.sampled_from(["ask", "report", "attribute", "tell", "fail"]), st.integers(0)),
+        st.tuples(
+            st.sampled_from(["ask", "suggest", "report", "attribute", "tell", "fail", "prune"]),
+            st.integers(0),
+        ),
         max_size=25,
     )
 )
@@ -78,10 +83,13 @@ def test_what_is_kept_in_memory_is_what_the_database_has(
         if move == "ask" or not running:
             running.append(study.ask())
             running[-1].suggest_float("x", 0.0, 1.0)
-            running[-1].set_user_attr("trial", step)
+            running[-1].set_user_attr("trial", (step, {1: None}))
         else:
             trial = running[which % len(running)]
             match move:
+                case "suggest":
+                    # The trial has been read since it was asked for.
+                    trial.suggest_categorical("y", [2, None, "z"])
                 case "report":
                     trial.report(which % 7, step)
                 case "attribute":
@@ -89,7 +97,32 @@ def test_what_is_kept_in_memory_is_what_the_database_has(
                 case "tell":
                     study.tell(trial, 0.5)
                     running.remove(trial)
+                case "prune":
+                    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                    running.remove(trial)
                 case "fail":
                     study.tell(trial, state=optuna.trial.TrialState.FAIL)
                     running.remove(trial)
         assert study.get_trials() == database_alone.get_all_trials(study._study_id)
+
+
+def test_a_search_in_a_database_suggests_what_one_in_memory_does(tmp_path: Path) -> None:
+    space = SearchSpace.from_mapping(
+        {"hidden_dim": {"int": [8, 64]}, "dropout": {"float": [0, 0.6]}}
+    )
+    suggested = []
+    for url in (None, f"sqlite:///{tmp_path}/study.db"):
+        study = make_study(url, "s", "valid/accuracy", space)
+        # While three train, what they try keeps the next suggestions away: also the first ones,
+        # whose settings come one by one.
+        running: list[tuple[optuna.Trial, int]] = []
+        settings = []
+        for number in range(20):
+            trial = study.ask()
+            settings.append(space.suggest(trial))
+            running.append((trial, number))
+            if len(running) > 3:
+                ended, value = running.pop(number % 3)
+                study.tell(ended, value % 7)
+        suggested.append(settings)
+    assert suggested[0] == suggested[1]

@@ -17,8 +17,10 @@ from optuna.trial import TrialState
 from toy_space import TOY
 
 from sentiment.errors import InputError
+from sweeps.search.positions import value_at
 from sweeps.search.preview import first_suggestions
-from sweeps.search.samplers import STARTUP_TRIALS, Cost, make_sampler, sampler_note, value_at
+from sweeps.search.samplers import make_sampler, sampler_note
+from sweeps.search.tpe import STARTUP_TRIALS, Cost
 from sweeps.space.space import SearchSpace
 
 # Which sampler fits which space

@@ -19,8 +19,9 @@ from sweeps.objectives import Objectives
 from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.preview import first_suggestions
 from sweeps.search.prior_sampler import FROM_PRIOR, LEAST, is_refuted
-from sweeps.search.samplers import STARTUP_TRIALS, make_sampler
+from sweeps.search.samplers import make_sampler
 from sweeps.search.study import make_study
+from sweeps.search.tpe import STARTUP_TRIALS
 from sweeps.search.trial_attributes import EVALUATIONS
 from sweeps.search.warm_start import PastTrial, WarmStart, warm_start
 from sweeps.space.space import SearchSpace

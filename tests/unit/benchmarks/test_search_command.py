@@ -1,0 +1,49 @@
+"""The benchmark of search on the curves that are committed: tables, JSON, the picture."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import search
+from benchmarks.recorded_curves import CURVES, read
+from sentiment.errors import InputError
+
+FILE = CURVES / "rotten-tomatoes.jsonl.gz"
+
+
+def test_the_arms_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "search.png"
+    flags = ["--seeds", "2", "--trials", "14", "--workers", "2", "--picture", str(picture)]
+    search.main(["--curves", str(FILE), *flags, "--json"])
+    found = json.loads(capsys.readouterr().out)["rotten-tomatoes"]["2"]
+    assert list(found) == [arm.name for arm in search.ARMS]
+    full, asha = found["random, full budgets"], found["random, ASHA"]
+    assert full["completed"] == 14
+    assert asha["completed"] < 14
+    assert asha["minutes"] < full["minutes"]
+    assert 0 <= found["ours"]["regret"]["mean"] < 0.1
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_committed_curves_are_whole() -> None:
+    recorded, trainings = read(FILE)
+    assert (recorded.dataset, recorded.examples, recorded.epochs) == ("rotten-tomatoes", 5970, 1.5)
+    assert {len(each.curve) for each in trainings} == {9}
+    assert len({each.number for each in trainings}) >= 100
+
+
+def test_what_is_wrong_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        search.main(["--curves", str(tmp_path / "none.jsonl.gz")])
+    damaged = tmp_path / "damaged.jsonl.gz"
+    damaged.write_bytes(gzip.compress(b'{"number": 1}\n'))
+    with pytest.raises(InputError, match=r"damaged.jsonl.gz: not written by"):
+        search.main(["--curves", str(damaged)])
+    with pytest.raises(InputError, match="--seeds 0: give a number from 1"):
+        search.main(["--seeds", "0"])
+    with pytest.raises(InputError, match="--picture: it shows 2 workers"):
+        search.main(["--workers", "8", "--picture", "x.png"])
