@@ -128,7 +128,8 @@ def check(
         notify(
             console,
             f"warning: {settings.max_epochs:g} epochs of {counted(len(texts), 'text')} are few to "
-            f"learn from, so trials can hardly be told apart: give --max-epochs {epochs}",
+            f"learn from, so trials can hardly be told apart: give --max-epochs {epochs} "
+            "--scheduler fifo",
         )
     return context
 

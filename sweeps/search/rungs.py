@@ -12,8 +12,6 @@ REDUCTION = 2
 """Of the trials that reach a rung about one in so many continues to the next."""
 FIRST_RUNG_EPOCHS = 0.4
 """The first rung is at this many epochs at the latest, well before one is over."""
-FEWEST_EXAMPLES = 1_000
-"""No rung is added before so many examples: after a few batches every model is near chance."""
 LEAST_HALVINGS = 3
 
 
@@ -102,10 +100,7 @@ def plan_rungs(epochs: float, examples: int) -> Rungs:
     if not 0 < epochs < math.inf:
         raise InputError(f"--max-epochs {epochs:g}: give a number above 0, such as 1.5")
     halvings = LEAST_HALVINGS
-    while (
-        epochs / REDUCTION**halvings > FIRST_RUNG_EPOCHS
-        and epochs * examples / REDUCTION ** (halvings + 1) >= FEWEST_EXAMPLES
-    ):
+    while epochs / REDUCTION**halvings > FIRST_RUNG_EPOCHS:
         halvings += 1
     parts = [REDUCTION**power for power in range(halvings, 0, -1)]
     return Rungs(

@@ -667,7 +667,7 @@ def test_dry_run_says_what_became_of_the_rows(tmp_path, monkeypatch, capsys):
     few = (
         "warning: 1.5 epochs of 42 texts are few to learn from, so trials can hardly be told apart:"
     )
-    assert f"{few} give --max-epochs 215" in " ".join(text.split())
+    assert f"{few} give --max-epochs 215 --scheduler fifo" in " ".join(text.split())
     assert main([*arguments, "--skip-incomplete", "--max-epochs", "215"]) == 0
     assert "are few to learn from" not in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["own.csv"]

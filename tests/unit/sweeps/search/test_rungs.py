@@ -7,17 +7,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sentiment.errors import InputError
-from sweeps.search.rungs import FEWEST_EXAMPLES, plan_rungs
+from sweeps.search.rungs import plan_rungs
 
 
 @given(epochs=st.floats(0.05, 200), examples=st.integers(10, 100_000))
 @example(epochs=0.5, examples=10)
 @example(epochs=3.0, examples=17_500)
-@example(epochs=9.0, examples=1_051)
 def test_the_first_rung_is_well_under_an_epoch_and_evaluated(epochs, examples):
     rungs = plan_rungs(epochs, examples)
-    assert rungs.first >= 1
-    assert rungs.first <= max(1, 0.4 * examples) or rungs.first < 2 * FEWEST_EXAMPLES
+    assert 1 <= rungs.first <= max(1, 0.4 * examples)
     # One is due at half the interval and at every multiple of it, so at or after each rung.
     assert rungs.evaluations["early_evaluations"] == 1
     interval = examples / rungs.evaluations["evaluations_per_epoch"]
@@ -28,11 +26,6 @@ def test_the_first_rung_is_well_under_an_epoch_and_evaluated(epochs, examples):
         assert rung == 1 or -1e-6 < due - rung < 1 + 1e-6
     assert list(rungs.milestones) == sorted(set(rungs.milestones))
     assert rungs.milestones[-1] <= max(1, rungs.budget)
-
-
-def test_with_few_texts_no_rung_comes_after_a_few_batches():
-    assert plan_rungs(9, 1_051).milestones == (1182, 2364, 4729)
-    assert plan_rungs(64, 1_051).milestones == (1051, 2102, 4204, 8408, 16816, 33632)
 
 
 def test_the_default_budget():
