@@ -22,6 +22,7 @@ from benchmarks import recorded_curves, search_picture, tables
 from benchmarks.recorded_curves import CURVES
 from benchmarks.replay import Problem, Replayed, replay
 from benchmarks.search_arms import ARMS, FULL, OURS, VARIANTS, Arm
+from benchmarks.search_curves import drawn_at_random
 from benchmarks.search_regret import Interval, Measured, best_value, measure
 from benchmarks.surrogate import Quality, Surrogate
 from sentiment import cli
@@ -31,6 +32,7 @@ from sweeps.config import TRIALS
 DOCS = Path("docs/benchmarks.md")
 AT = 2
 """Workers of the longer tables and of the picture."""
+SURROGATES = ("all", "random", "steady")
 AFTER = (50, 200, 500, 1_000)
 """Trials before the suggestions that are timed."""
 TIMED = 50
@@ -57,6 +59,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--variants", action="store_true", help="other defaults of ours, in place of the arms"
     )
+    parser.add_argument(
+        "--surrogate",
+        default="all",
+        choices=SURROGATES,
+        help="of all curves, of those drawn at random, or of all without noise",
+    )
     parser.add_argument("--quality", action="store_true", help="only judge the surrogates")
     parser.add_argument("--suggestions", action="store_true", help="only time suggestions")
     parser.add_argument("--picture", metavar="FILE", help=f"draw regret at {AT} workers (PNG)")
@@ -64,7 +72,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help=f"put the tables into {DOCS}")
     args = parser.parse_args(argv)
     _check(args)
-    problems = load_problems(args.curves or sorted(map(str, CURVES.glob("*.jsonl.gz"))))
+    paths = args.curves or sorted(map(str, CURVES.glob("*.jsonl.gz")))
+    problems = load_problems(paths, args.surrogate)
     with threadpool_limits(1):  # more threads wait for each other: the matrices are small
         found, shown = _asked_for(problems, args)
     if args.json:
@@ -76,10 +85,14 @@ def main(argv: list[str] | None = None) -> None:
             tables.replace(DOCS, f"search {name}", table)
 
 
-def load_problems(paths: Sequence[str]) -> dict[str, Problem]:
+def load_problems(paths: Sequence[str], kind: str = "all") -> dict[str, Problem]:
     """Return what is searched, by data set.
 
     Data that was recorded under one seed takes its noise from the others.
+
+    Args:
+        paths: files of curves.
+        kind: one of `SURROGATES`.
 
     Raises:
         InputError: there is no such file, or it does not suffice for a surrogate.
@@ -88,7 +101,10 @@ def load_problems(paths: Sequence[str]) -> dict[str, Problem]:
     problems = {}
     for recorded, trainings in recordings:
         others = [each for other, known in recordings if other != recorded for each in known]
-        problems[recorded.dataset] = Problem(Surrogate(recorded, trainings, others))
+        if kind == "random":
+            trainings = drawn_at_random(trainings)
+        surrogate = Surrogate(recorded, trainings, others, noisy=kind != "steady")
+        problems[recorded.dataset] = Problem(surrogate)
     return problems
 
 

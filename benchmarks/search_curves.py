@@ -78,6 +78,12 @@ def describe(dataset: Dataset, space: str, epochs: float) -> Recorded:
     return Recorded(dataset.name, space, epochs, len(texts), tuple(map(int, lengths)))
 
 
+def drawn_at_random(trainings: Sequence[Training]) -> list[Training]:
+    """Return the trainings of the first half of the configurations, which no model suggested."""
+    count = 1 + max(each.number for each in trainings)
+    return [each for each in trainings if each.number < count // 2]
+
+
 def _configs(space: SearchSpace, epochs: float) -> list[Config]:
     """Return settings that need all that trials of the space share."""
     sources = space.combinations(["embedding"])

@@ -97,6 +97,7 @@ class Surrogate:
         recorded: Recorded,
         trainings: Sequence[Training],
         noise: Sequence[Training] = (),
+        noisy: bool = True,
     ) -> None:
         """Fit it.
 
@@ -105,6 +106,7 @@ class Surrogate:
             trainings: those that did not reach the full budget are left out.
             noise: trainings on other data, whose seeds differ in place of these where they are of
                 one seed each.
+            noisy: whether seeds differ at all.
 
         Raises:
             InputError: there are too few trainings, or they are of another space.
@@ -134,6 +136,8 @@ class Surrogate:
         pairs = [each for each in runs if len(each) > 1]
         if len(pairs) < LIKE:
             pairs = [each for each in _by_settings(_whole(noise)) if len(each) > 1]
+        if not noisy:
+            pairs = []
         differences = [_logits(a) - _logits(b) for a, b, *_ in pairs]
         self._pairs = np.array(differences).reshape(-1, len(self.examples))
         self._levels = np.array([_level(each)[-1] for each in pairs])

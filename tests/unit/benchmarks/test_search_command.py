@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import search
 from benchmarks.recorded_curves import CURVES, read
+from benchmarks.search_curves import drawn_at_random
 from sentiment.errors import InputError
 
 FILE = CURVES / "rotten-tomatoes.jsonl.gz"
@@ -18,6 +19,7 @@ FILE = CURVES / "rotten-tomatoes.jsonl.gz"
 def test_the_arms_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "search.png"
     flags = ["--seeds", "2", "--trials", "14", "--workers", "2", "--picture", str(picture)]
+    flags += ["--surrogate", "random"]
     search.main(["--curves", str(FILE), *flags, "--json"])
     found = json.loads(capsys.readouterr().out)["rotten-tomatoes"]["2"]
     assert list(found) == [arm.name for arm in search.ARMS]
@@ -27,6 +29,13 @@ def test_the_arms_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert asha["minutes"] < full["minutes"]
     assert 0 <= found["ours"]["regret"]["mean"] < 0.1
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_surrogate_of_the_first_half_knows_no_suggestions() -> None:
+    trainings = read(FILE)[1]
+    drawn = drawn_at_random(trainings)
+    assert {each.number for each in drawn} == set(range(120))
+    assert len(drawn) == len(trainings) / 2
 
 
 def test_the_committed_curves_are_whole() -> None:

@@ -89,6 +89,12 @@ def test_a_failed_seed_takes_away_and_adds_to_none() -> None:
     assert seen == {0.5, 0.8}
 
 
+def test_a_surrogate_without_noise_has_none() -> None:
+    surrogate = Surrogate(RECORDED, trainings(seeds=2), noisy=False)
+    expected = surrogate.expect(trainings()[1].settings)
+    assert not surrogate.noise(expected, np.random.default_rng(0)).any()
+
+
 def test_data_of_one_seed_takes_the_noise_of_other_data() -> None:
     surrogate = Surrogate(RECORDED, trainings(), noise=trainings(seeds=2))
     expected = surrogate.expect(trainings()[1].settings)
