@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -215,13 +216,15 @@ def registered_names(client: MlflowClient) -> list[str]:
     return sorted(model.name for model in client.search_registered_models(max_results=100))
 
 
+def only_others(name: str, names: Sequence[str]) -> str:
+    """Return a line that a model is not registered, and which are."""
+    return f"no model {name!r} is registered here, but {', '.join(map(repr, names))}"
+
+
 def _no_alias(client: MlflowClient, name: str, alias: str) -> str:
     names = registered_names(client)
     if names and name not in names:
-        return (
-            f"no model {name!r} is registered here, but {', '.join(map(repr, names))}: "
-            f"--model {shlex.quote(f'models:/{names[0]}@{alias}')}"
-        )
+        return f"{only_others(name, names)}: --model {shlex.quote(f'models:/{names[0]}@{alias}')}"
     if alias == CHAMPION:
         return f"the model {name!r} has no champion yet: python -m sweeps.promote"
     return f"no version of the model {name!r} is called {alias!r}: a sweep registers its best"

@@ -124,14 +124,16 @@ def check(
     )
     _check_configs(context)
     if resumed is None and context.rungs.budget < FEW_EXAMPLES:
-        epochs = math.ceil(ENOUGH_EXAMPLES / len(texts))
-        notify(
-            console,
-            f"warning: {settings.max_epochs:g} epochs of {counted(len(texts), 'text')} are few to "
-            f"learn from, so trials can hardly be told apart: give --max-epochs {epochs} "
-            "--scheduler fifo",
-        )
+        notify(console, _few_examples(settings.max_epochs, len(texts)))
     return context
+
+
+def _few_examples(epochs: float, texts: int) -> str:
+    return (
+        f"warning: {epochs:g} epochs of {counted(texts, 'text')} are few to learn from, so trials "
+        f"can hardly be told apart: give --max-epochs {math.ceil(ENOUGH_EXAMPLES / texts)} "
+        "--scheduler fifo"
+    )
 
 
 def recipes_for(dataset: Dataset) -> list[Recipe]:

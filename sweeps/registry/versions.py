@@ -26,6 +26,7 @@ from sentiment.tracking.model_uri import (
     copy_model,
     model_of_run,
     model_of_version,
+    only_others,
     registered_names,
     version_of_alias,
 )
@@ -158,10 +159,8 @@ def find_candidate(
     if not versions:
         others = registered_names(client)
         if others:
-            raise InputError(
-                f"no model {name!r} is registered here, but {', '.join(map(repr, others))}: "
-                f"--model-name {shlex.quote(others[0])}"
-            )
+            flag = f"--model-name {shlex.quote(others[0])}"
+            raise InputError(f"{only_others(name, others)}: {flag}")
         raise InputError(f"no model {name!r} is registered yet: python -m sweeps.launch")
     if version is not None:
         found = [one for one in versions if int(one.version) == version]

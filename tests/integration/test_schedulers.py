@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
+from launched import ended, launch
 from optuna.study import load_study
 from optuna.trial import TrialState
 
@@ -23,22 +21,6 @@ SEARCH = [
     *("--name", "night", "--finalists", "0", "--no-baseline", "--sampler", "random"),
     *("--set", "hidden_dim=16", "layers=1", "bidirectional=false", "embedding=random"),
 ]
-
-
-def launch(folder: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "sweeps.launch", *options, "--quiet", "--json"]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
-
-
-def ended(folder: Path) -> int:
-    """Return how many trials have ended by the record."""
-    if not (folder / "mlflow.db").exists():
-        return 0
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    found = client.search_experiments(filter_string="name = 'sentiment'")
-    runs = client.search_runs([each.experiment_id for each in found], "tags.sweep.role = 'trial'")
-    return sum("sweep.outcome" in run.data.tags for run in runs)
 
 
 @pytest.mark.slow

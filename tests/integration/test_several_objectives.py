@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from launched import ended, launch
 from mlflow import MlflowClient
 from optuna.study import load_study
 from optuna.trial import TrialState
@@ -33,34 +32,23 @@ SMALL = 230_000
 """Parameters between a model of 16 dimensions and the same with n-grams or of 64."""
 
 
-def launch(folder: Path, *options: str) -> subprocess.Popen[str]:
-    (folder / "space.yaml").write_text(SPACE)
-    command = [sys.executable, "-m", "sweeps.launch", *options, "--quiet", "--json"]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    return tmp_path
 
 
-def ended(folder: Path) -> int:
-    """Return how many trials have ended by the record."""
-    if not (folder / "mlflow.db").exists():
-        return 0
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    found = client.search_experiments(filter_string="name = 'sentiment'")
-    runs = client.search_runs([each.experiment_id for each in found], "tags.sweep.role = 'trial'")
-    return sum("sweep.outcome" in run.data.tags for run in runs)
-
-
-def test_a_sweep_finds_a_front_and_a_winner_within_its_limits(tmp_path: Path) -> None:
+def test_a_sweep_finds_a_front_and_a_winner_within_its_limits(folder: Path) -> None:
     limits = ["--limit", "latency=1s", "--limit", f"parameters={SMALL}"]
     options = ["--trials", "4", "--max-epochs", "0.5", "--finalists", "1", "--ngrams", "1"]
     with launch(
-        tmp_path, *SEARCH, *OBJECTIVES, "--objective", "parameters", *limits, *options
+        folder, *SEARCH, *OBJECTIVES, "--objective", "parameters", *limits, *options
     ) as process:
         output, told = process.communicate()
     assert process.returncode == 0, told
     result = json.loads(output)
 
-    sweep = sweeps.load(result["sweep"], f"sqlite:///{tmp_path / 'mlflow.db'}")
+    sweep = sweeps.load(result["sweep"], f"sqlite:///{folder / 'mlflow.db'}")
     objectives = Objectives.of_run(sweep.run.data.params)
     assert objectives.names == ("valid/accuracy", "latency", "parameters")
     assert [limit.most for limit in objectives.limits] == [1000, SMALL]
@@ -92,7 +80,7 @@ def test_a_sweep_finds_a_front_and_a_winner_within_its_limits(tmp_path: Path) ->
 
     study = load_study(
         study_name=sweep.name,
-        storage=f"sqlite:///{tmp_path / '.sweeps' / sweep.name / 'study.db'}",
+        storage=f"sqlite:///{folder / '.sweeps' / sweep.name / 'study.db'}",
     )
     assert study.metric_names == list(objectives.names)
     for told_trial, trial in zip(study.trials, trials, strict=True):
@@ -111,20 +99,20 @@ def test_a_sweep_finds_a_front_and_a_winner_within_its_limits(tmp_path: Path) ->
     ("sampler", "scheduler"), [("nsga2", "asha"), ("tpe", "median"), ("tpe", "hyperband")]
 )
 def test_a_search_for_a_front_is_killed_and_resumed(
-    sampler: str, scheduler: str, tmp_path: Path
+    sampler: str, scheduler: str, folder: Path
 ) -> None:
     options = ["--trials", "16", "--max-epochs", "0.6", "--finalists", "0", "--name", "night"]
     options += ["--sampler", sampler, "--scheduler", scheduler, "--objective", "seconds"]
-    with launch(tmp_path, *SEARCH, *OBJECTIVES[:2], *options) as process:
-        while ended(tmp_path) < 4:
+    with launch(folder, *SEARCH, *OBJECTIVES[:2], *options) as process:
+        while ended(folder) < 4:
             assert process.poll() is None, process.communicate()
             time.sleep(0.5)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    with launch(tmp_path, "--resume", "night") as process:
+    with launch(folder, "--resume", "night") as process:
         output, told = process.communicate()
     assert process.returncode == 0, told
-    study = tmp_path / ".sweeps" / "night" / "study.db"
+    study = folder / ".sweeps" / "night" / "study.db"
     trials = load_study(study_name="night", storage=f"sqlite:///{study}").trials
     assert [trial.user_attrs["trial"] for trial in trials] == list(range(16))
     assert json.loads(output)["outcomes"].get("failed", 0) == 0
@@ -132,9 +120,9 @@ def test_a_search_for_a_front_is_killed_and_resumed(
 
 
 @pytest.mark.slow
-def test_without_a_trial_within_the_limits_the_nearest_is_named(tmp_path: Path) -> None:
+def test_without_a_trial_within_the_limits_the_nearest_is_named(folder: Path) -> None:
     limits = ["--limit", "latency=1us", "--trials", "3", "--max-epochs", "0.3"]
-    with launch(tmp_path, *SEARCH, *OBJECTIVES, *limits, "--finalists", "1") as process:
+    with launch(folder, *SEARCH, *OBJECTIVES, *limits, "--finalists", "1") as process:
         output, told = process.communicate()
     assert process.returncode == 1
     assert "no trial is within latency=1us, so nothing is registered; the nearest is " in told

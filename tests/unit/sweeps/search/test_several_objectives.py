@@ -1,4 +1,4 @@
-"""A search for several objectives: what Optuna is told, and that it is resumed at any moment."""
+"""A search for several objectives: what is reported to Optuna, and resumption at any moment."""
 
 from __future__ import annotations
 
