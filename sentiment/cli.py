@@ -33,6 +33,7 @@ from sentiment.io.encodings import check_utf8
 from sentiment.io.environment import complete_environment
 from sentiment.tracking.experiment import EXPERIMENT, EXPERIMENT_VARIABLE, default_experiment
 from sentiment.tracking.provenance import redacted
+from sentiment.tracking.registered_name import champion_of
 from sentiment.tracking.store_errors import store_error
 
 if TYPE_CHECKING:
@@ -285,14 +286,34 @@ def add_store_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add which saved model to load, and from which store."""
-    parser.add_argument(
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument(
         "--model",
         metavar="URI|RUN|DIR",
         help="a model's URI, a run's id or a folder (default: models:/sentiment@champion)",
     )
+    model.add_argument(
+        "--model-name",
+        dest="model",
+        type=champion_of,
+        metavar="NAME",
+        help="the champion of another registered model than sentiment",
+    )
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow store (default: the current folder's)"
     )
+
+
+def predict_command(flags: str, data: DataConfig | None) -> str:
+    """Return a command that classifies a text as those of the data are.
+
+    Args:
+        flags: which model and store, each behind a space.
+        data: what the model was trained on; None: unknown.
+    """
+    films = data is not None and data.data is None
+    text = "This film is great" if films else "a text of your own"
+    return f'python -m sentiment.predict{flags} "{text}"'
 
 
 def store_flag(tracking_uri: str | None) -> str:

@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> None:
         "the data that is named.",
         common=(
             "--model",
+            "--model-name",
             "--split",
             "--dataset",
             "--data",

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.Parser(
         prog="python -m sentiment.predict",
         description="Print each text's label and that label's probability.",
-        common=("--model", "--tracking-uri", "--explain", "--json"),
+        common=("--model", "--model-name", "--tracking-uri", "--explain", "--json"),
         examples=(
             'python -m sentiment.predict "This film is great"',
             'python -m sentiment.predict --explain "This film is great, but far too long"',

@@ -39,10 +39,8 @@ def main(argv: list[str] | None = None) -> None:
     if recipe.validation_share and data.validation_share is None:
         data = data.model_copy(update={"validation_share": recipe.validation_share})
     run_id = _train_recorded(config, data, args)
-    print(
-        f"next: python -m sentiment.predict --model {run_id}"
-        f'{cli.store_flag(args.tracking_uri)} "This film is great"'
-    )
+    flags = f" --model {run_id}{cli.store_flag(args.tracking_uri)}"
+    print(f"next: {cli.predict_command(flags, data)}")
 
 
 def _parser() -> cli.Parser:

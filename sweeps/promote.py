@@ -119,7 +119,8 @@ def _requirements(args: argparse.Namespace) -> Requirements:
 def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requirements) -> int:
     from sentiment.data.datasets import load_dataset
     from sentiment.data.identity import mismatch
-    from sentiment.tracking.model_uri import CHAMPION, MODEL_NAME, model_of_version
+    from sentiment.tracking.model_uri import model_of_version
+    from sentiment.tracking.registered_name import model_name_flag
     from sweeps.registry import versions
     from sweeps.registry.approval import approval_refusal
     from sweeps.registry.candidate_scoring import CandidateError, CandidateScoring
@@ -188,10 +189,9 @@ def _promote(client: MlflowClient, args: argparse.Namespace, requirements: Requi
     except ChampionMovedError as error:
         return _refused(str(error))
     print(f"version {version} of {name} is the champion")
-    model = "" if name == MODEL_NAME else f" --model {shlex.quote(f'models:/{name}@{CHAMPION}')}"
-    options = f"{model}{cli.store_flag(args.tracking_uri)}"
+    options = f"{model_name_flag(name)}{cli.store_flag(args.tracking_uri)}"
     print("next:")
-    print(f'  python -m sentiment.predict{options} "This film is great"')
+    print(f"  {cli.predict_command(options, dataset.config)}")
     print(f"  python -m sweeps.serve{options} --follow")
     return 0
 

@@ -38,7 +38,15 @@ def main(argv: list[str] | None = None) -> int:
         description="Answer POST /invocations with labels and probabilities, in the forms of "
         "MLflow's scoring server; on this machine only unless --host says otherwise. Control-C "
         "ends it.",
-        common=("--model", "--follow", "--shadow", "--tracking-uri", "--port", "--host"),
+        common=(
+            "--model",
+            "--model-name",
+            "--follow",
+            "--shadow",
+            "--tracking-uri",
+            "--port",
+            "--host",
+        ),
         examples=(
             "python -m sweeps.serve",
             "python -m sweeps.serve --follow --shadow challenger",

@@ -1,7 +1,8 @@
 """How much of the model's logits comes from the RNN and how much from the n-grams.
 
 The two are trained apart: trained together, the n-grams fit train within two passes and leave
-the RNN nothing to learn. Two factors, fitted on validation, then weigh their logits.
+the RNN nothing to learn. Two factors, fitted on validation, then weigh their logits. Where macro F1
+counts, rare classes gain as well (`sentiment.training.logit_adjustment`).
 
 Shapes: n texts, K outputs, C classes.
 """
@@ -16,15 +17,28 @@ from scipy.special import log_expit, log_softmax
 
 
 class Blend(NamedTuple):
-    """Factors of the logits of the two parts, neither below zero."""
+    """How the logits of the two parts are added up.
+
+    Attributes:
+        recurrent: factor of the RNN's, not below zero.
+        ngrams: factor of the n-grams', not below zero.
+        frequencies: share of the classes' log frequencies that is taken away.
+    """
 
     recurrent: float
     ngrams: float
+    frequencies: float = 0.0
 
-    def logits(self, recurrent: np.ndarray, ngrams: np.ndarray) -> np.ndarray:
-        """Return float32 logits (n, K) of both parts together."""
+    def logits(self, recurrent: np.ndarray, ngrams: np.ndarray, logs: np.ndarray) -> np.ndarray:
+        """Return float32 logits (n, K) of both parts together.
+
+        Args:
+            recurrent: (n, K) of the RNN.
+            ngrams: (n, K) of the n-grams.
+            logs: (K,) log frequencies of the classes.
+        """
         both = self.recurrent * recurrent.astype(np.float64) + self.ngrams * ngrams
-        return both.astype(np.float32)
+        return (both - self.frequencies * logs).astype(np.float32)
 
 
 def fit_blend(recurrent: np.ndarray, ngrams: np.ndarray, labels: np.ndarray) -> Blend:

@@ -22,12 +22,13 @@ from sentiment.errors import InputError
 from sentiment.inference.saved_folder import BUNDLE_ARTIFACT, bundle_within, names_folder
 from sentiment.io.cache import cached
 from sentiment.tracking.http import several_tries
+from sentiment.tracking.registered_name import (
+    CHAMPION,
+    MODEL_NAME,
+    champion_of,
+    model_name_flag,
+)
 from sentiment.tracking.store import read_store, tracking_uri
-
-MODEL_NAME = "sentiment"
-"""The registered model's default name."""
-CHAMPION = "champion"
-"""The alias of the model that answers; only a promotion moves it."""
 
 MODEL_TAG = "sweep.model"
 """A trial's tag: `REMOVED` when its logged model was removed after the sweep."""
@@ -77,7 +78,7 @@ def find_model(reference: str | None = None, store: str | None = None) -> SavedM
     """
     if reference is not None and names_folder(reference):
         return SavedModel(bundle_within(Path(reference)))
-    reference = reference or f"models:/{MODEL_NAME}@{CHAMPION}"
+    reference = reference or champion_of(MODEL_NAME)
     uri = tracking_uri(store)
     client = read_store(uri)
     try:
@@ -224,7 +225,12 @@ def only_others(name: str, names: Sequence[str]) -> str:
 def _no_alias(client: MlflowClient, name: str, alias: str) -> str:
     names = registered_names(client)
     if names and name not in names:
-        return f"{only_others(name, names)}: --model {shlex.quote(f'models:/{names[0]}@{alias}')}"
+        flag = (
+            model_name_flag(names[0])
+            if alias == CHAMPION
+            else f" --model {shlex.quote(f'models:/{names[0]}@{alias}')}"
+        )
+        return f"{only_others(name, names)}:{flag}"
     if alias == CHAMPION:
         return f"the model {name!r} has no champion yet: python -m sweeps.promote"
     return f"no version of the model {name!r} is called {alias!r}: a sweep registers its best"

@@ -18,6 +18,7 @@ from sentiment.inference.metrics import score
 from sentiment.ngrams.blend import Blend, fit_blend
 from sentiment.nn.classifier import Classifier
 from sentiment.objective import recurrent_name
+from sentiment.training.logit_adjustment import choose_share
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def score_validation(
     texts: TextDataset,
     labels: np.ndarray,
     objective: Objective,
-    branch: np.ndarray | None = None,
+    branch: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> ValidationScores:
     """Score weights on the validation split, in the precision of training.
 
@@ -86,7 +87,8 @@ def score_validation(
         texts: of the validation split.
         labels: int64 (n,).
         objective: what the best checkpoint goes by.
-        branch: (n, K) logits of the n-gram branch; None without one.
+        branch: (n, K) logits of the n-gram branch, and (K,) log frequencies of the classes; None
+            without a branch.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -98,9 +100,14 @@ def score_validation(
     own = alone.metrics("valid")
     if branch is None:
         return ValidationScores(alone.confusion, own, own[objective])
-    blend = fit_blend(logits, branch, labels)
-    whole = score(to_log_probabilities(model, blend.logits(logits, branch)), labels)
-    ngrams = score(to_log_probabilities(model, branch), labels)
+    of_ngrams, frequencies = branch
+    blend = fit_blend(logits, of_ngrams, labels)
+    if objective == "valid/f1":
+        both = blend.logits(logits, of_ngrams, frequencies)
+        blend = blend._replace(frequencies=choose_share(both, labels, frequencies))
+    both = blend.logits(logits, of_ngrams, frequencies)
+    whole = score(to_log_probabilities(model, both), labels)
+    ngrams = score(to_log_probabilities(model, of_ngrams), labels)
     parts = {recurrent_name(name): value for name, value in own.items()}
     metrics = {**whole.metrics("valid"), **parts, "valid/ngrams_accuracy": ngrams.accuracy}
     return ValidationScores(whole.confusion, metrics, own[objective], blend)

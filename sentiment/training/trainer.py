@@ -22,7 +22,7 @@ from sentiment.inference.batch_predict import predict_logits, to_log_probabiliti
 from sentiment.inference.bundle import Bundle
 from sentiment.inference.metrics import Scores, score
 from sentiment.ngrams.blend import Blend
-from sentiment.ngrams.fit import FittedNgrams
+from sentiment.ngrams.fit import FittedNgrams, outputs
 from sentiment.nn.classifier import Classifier
 from sentiment.nn.devices import (
     RELEASE_STEPS,
@@ -43,6 +43,7 @@ from sentiment.training.evaluation import (
     hits,
     score_validation,
 )
+from sentiment.training.logit_adjustment import log_frequencies
 from sentiment.training.optim import (
     flatten_optimizer,
     make_optimizer,
@@ -52,7 +53,7 @@ from sentiment.training.optim import (
 from sentiment.training.unlabelled import UnlabelledLoss
 
 BLEND, STRENGTH, PRIOR = "blend", "ngram_strength", "ngram_prior"
-"""A bundle's metadata: the factors of its two parts, and the regularization of its branch."""
+"""A bundle's metadata: how its parts are added up, and the regularization of its branch."""
 
 FINITE_CHECK_STEPS = 50
 """On a GPU each look at the loss waits for the device, so it is looked at every so many steps."""
@@ -133,6 +134,9 @@ class Trainer:
         self.valid_texts = None if valid is None else TextDataset(valid, text, known, self.device)
         self._valid_labels = None if valid is None else np.asarray(valid.labels)
         self._class_weights = self._weights(classes)
+        self._log_frequencies = log_frequencies(
+            corpus.splits["train"].labels, classes, outputs(config, classes)
+        )
         self._unlabelled: UnlabelledLoss | None = None
         if UnlabelledLoss.is_asked_for(training):
             self._unlabelled = UnlabelledLoss(config, corpus, known, self.device, norm)
@@ -365,7 +369,9 @@ class Trainer:
     def _score_validation(self) -> ValidationScores | None:
         if self.valid_texts is None or self._valid_labels is None:
             return None
-        branch = None if self.ngrams is None else self.ngrams.valid_logits
+        branch = None
+        if self.ngrams is not None and self.ngrams.valid_logits is not None:
+            branch = self.ngrams.valid_logits, self._log_frequencies
         objective = self.config.training.objective
         try:
             return score_validation(
@@ -384,4 +390,5 @@ class Trainer:
             return weights
         weights["head.weight"] *= self._blend.recurrent
         weights["head.bias"] *= self._blend.recurrent
+        weights["head.bias"] -= self._blend.frequencies * torch.from_numpy(self._log_frequencies)
         return weights | self.ngrams.model.scaled(self._blend.ngrams).tensors()

@@ -15,8 +15,8 @@ from sentiment.config import Objective
 from sentiment.objective import best_key, is_better, merit
 from sentiment.tracking.experiment import experiment_flag
 from sentiment.tracking.http import is_server, server_address
-from sentiment.tracking.model_uri import MODEL_NAME
 from sentiment.tracking.provenance import redacted
+from sentiment.tracking.registered_name import model_name_flag
 from sentiment.wording import counted, duration
 from sweeps.analysis.classical_comparison import NB_LOGISTIC, ClassicalComparison
 from sweeps.analysis.seed_replicates import Confirmation
@@ -375,8 +375,7 @@ def _better_baseline(result: SweepResult, objective: Objective) -> str | None:
 
 def _promote_command(settings: SweepSettings, registered: RegisteredWinner) -> str:
     """Return the command that promotes the winner."""
-    name = settings.model_name
-    named = "" if name == MODEL_NAME else f" --model-name {shlex.quote(name)}"
+    named = model_name_flag(settings.model_name)
     version = "" if registered.challenger.is_winner else f" --version {registered.version}"
     return f"python -m sweeps.promote{version}{named}{cli.store_flag(settings.tracking_uri)}"
 
@@ -384,12 +383,10 @@ def _promote_command(settings: SweepSettings, registered: RegisteredWinner) -> s
 def _next_commands(result: SweepResult, settings: SweepSettings, uri: str) -> dict[str, str]:
     """Return what to type next, and what for."""
     store = cli.store_flag(settings.tracking_uri)
-    name = settings.model_name
     named = experiment_flag(settings.experiment)
-    asked = "" if name == MODEL_NAME else f" --model {shlex.quote(f'models:/{name}@champion')}"
     browse = _browse(settings, uri)
     registered = result.registered
-    ask = f'python -m sentiment.predict{asked}{store} "This film is great"'
+    ask = cli.predict_command(f"{model_name_flag(settings.model_name)}{store}", settings.data)
     commands = {
         browse: "browse and compare",
         f"python -m sweeps.report{store}{named}": "the leaderboard and the page",

@@ -21,7 +21,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from sentiment.errors import InputError
-from sentiment.tracking.model_uri import CHAMPION, version_of_alias
+from sentiment.tracking.model_uri import version_of_alias
+from sentiment.tracking.registered_name import CHAMPION
 from sweeps.registry.alias_history import (
     AliasChange,
     champions,

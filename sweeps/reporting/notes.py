@@ -14,7 +14,7 @@ from sentiment.config import Config
 from sentiment.data.datasets import DataConfig, Dataset
 from sentiment.listing import listed
 from sentiment.tracking.experiment import experiment_flag
-from sentiment.tracking.model_uri import MODEL_NAME
+from sentiment.tracking.registered_name import model_name_flag
 from sentiment.tracking.runs import parameter_text
 from sentiment.wording import counted, duration
 from sweeps.analysis.classical_comparison import ClassicalComparison
@@ -145,7 +145,7 @@ def ended_sweep(
         "### Promote",
         _code(
             f"python -m sweeps.promote --sweep {subject.name}"
-            f"{_model_flag(settings)}{_store(settings)}"
+            f"{model_name_flag(settings.model_name)}{_store(settings)}"
         ),
         "It makes the model the champion if its files are those registered, it holds what is "
         "recorded here, and it is no worse than the present one on the test split.",
@@ -215,8 +215,7 @@ def winners_version(
 
 def registered_model(name: str) -> str:
     """Describe the registered model, whatever its versions are."""
-    given = "" if name == MODEL_NAME else f" --model-name {shlex.quote(name)}"
-    asked = "" if name == MODEL_NAME else f" --model {shlex.quote(f'models:/{name}@champion')}"
+    named = model_name_flag(name)
     return _joined(
         "Text classifiers found by sweeps. A model takes a column `text` of raw texts and gives "
         "`label` and `probability`; it brings its own code.",
@@ -230,9 +229,9 @@ def registered_model(name: str) -> str:
             ]
         ),
         _code(
-            f"python -m sweeps.promote{given}             # if it is no worse than the champion\n"
-            f"python -m sweeps.promote{given} --rollback  # the champion before\n"
-            f'python -m sentiment.predict{asked} "This film is great"'
+            f"python -m sweeps.promote{named}             # if it is no worse than the champion\n"
+            f"python -m sweeps.promote{named} --rollback  # the champion before\n"
+            f"{cli.predict_command(named, None)}"
         ),
         "Every move of `champion` is a tag below, with its time and the figures that decided. "
         "`test_looks.` with the start of a data set's fingerprint says how often its test split "
@@ -355,11 +354,6 @@ def _version_link(name: str, version: int | None) -> str:
     if version is None:
         return "not registered"
     return f"[version {version} of {name}](#/models/{name}/versions/{version})"
-
-
-def _model_flag(settings: SweepSettings) -> str:
-    name = settings.model_name
-    return "" if name == MODEL_NAME else f" --model-name {shlex.quote(name)}"
 
 
 def _store(settings: SweepSettings) -> str:

@@ -20,7 +20,8 @@ from typing import Protocol
 from mlflow.exceptions import MlflowException
 
 from sentiment.errors import InputError
-from sentiment.tracking.model_uri import CHAMPION, SavedModel, find_model
+from sentiment.tracking.model_uri import SavedModel, find_model
+from sentiment.tracking.registered_name import CHAMPION
 from sweeps.serving.batching import BatchedClassifier
 from sweeps.serving.metrics import ServingMetrics
 from sweeps.serving.served_model import ServedModel, check_answers, load_served, model_name

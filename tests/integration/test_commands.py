@@ -177,6 +177,25 @@ def test_predict_agrees_with_the_logged_model(trained, capsys, monkeypatch, glob
     assert [float(p) for _, p in printed] == pytest.approx(probabilities, abs=1e-4)
 
 
+def test_the_champion_of_another_name_answers(trained, capsys, global_store):
+    global_store(trained.store)
+    (output,) = trained.run.outputs.model_outputs
+    trained.client.create_registered_model("films")
+    trained.client.create_model_version(
+        "films", f"models:/{output.model_id}", trained.run.info.run_id
+    )
+    trained.client.set_registered_model_alias("films", "champion", 1)
+    predict.main(["--model-name", "films", "--json", "a dull film"])
+    predict.main(["--model", trained.run.info.run_id, "--json", "a dull film"])
+    by_name, by_run = capsys.readouterr().out.splitlines()
+    assert by_name == by_run
+    evaluate.main(["--model-name", "films", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["test/accuracy"] == trained.run.data.metrics["test/accuracy"]
+    with pytest.raises(InputError, match="--model: not allowed with argument --model-name"):
+        predict.main(["--model-name", "films", "--model", "challenger", "a dull film"])
+
+
 def test_models_that_see_padding_say_so(trained, make_bundle, tmp_path, capsys):
     bundle = Bundle.load(make_bundle(0))
     padded = Config.from_flat({**bundle.config.flat(), "packing": "padded"})

@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 from sentiment import cli
 from sentiment.tracking.experiment import experiment_flag
 from sentiment.tracking.http import several_tries
-from sentiment.tracking.model_uri import CHAMPION, version_of_alias
+from sentiment.tracking.model_uri import version_of_alias
+from sentiment.tracking.registered_name import CHAMPION
 from sweeps.analysis.classical_comparison import ClassicalComparison
 from sweeps.analysis.predictions import Predictions
 from sweeps.analysis.seed_replicates import Confirmation

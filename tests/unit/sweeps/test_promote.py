@@ -119,12 +119,12 @@ def test_next_command_finds_the_model(
     assert registry.promote("--run", run_id) == 0
     assert capsys.readouterr().out.splitlines()[-3:] == [
         "next:",
-        f'  python -m sentiment.predict {flag} "This film is great"',
+        f'  python -m sentiment.predict {flag} "a text of your own"',
         f"  python -m sweeps.serve {flag} --follow",
     ]
     assert registry.promote("--run", run_id, "--model-name", "films") == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"  python -m sweeps.serve --model models:/films@champion {flag} --follow"
+        f"  python -m sweeps.serve --model-name films {flag} --follow"
     )
 
 

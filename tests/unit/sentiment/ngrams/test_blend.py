@@ -27,7 +27,9 @@ def test_two_classes_as_logistic_regression_without_intercept():
     first, second, labels = parts_of(1, 1)
     model = LogisticRegression(C=1e9, fit_intercept=False, tol=1e-8)
     model.fit(np.hstack([first, second]), labels)
-    assert fit_blend(first, second, labels) == pytest.approx(model.coef_[0], rel=1e-3)
+    blend = fit_blend(first, second, labels)
+    assert blend[:2] == pytest.approx(model.coef_[0], rel=1e-3)
+    assert blend.frequencies == 0
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 5])
@@ -38,7 +40,7 @@ def test_no_other_factors_are_better(outputs):
     def loss(a, b):
         return log_loss(labels, np.exp(log_probabilities(a * first + b * second)))
 
-    best = loss(*blend)
+    best = loss(blend.recurrent, blend.ngrams)
     assert best < loss(1, 0) and best < loss(0, 1)
     for a in (-0.05, 0, 0.05):
         for b in (-0.05, 0, 0.05):

@@ -96,7 +96,7 @@ def test_a_model_under_another_name_is_named(store: tuple[MlflowClient, str]) ->
     for reference, told in (
         (
             None,
-            "no model 'sentiment' is registered here, but 'films': --model models:/films@champion",
+            "no model 'sentiment' is registered here, but 'films': --model-name films",
         ),
         ("models:/films@champion", "the model 'films' has no champion yet"),
     ):

@@ -9,6 +9,7 @@ import torch
 from sklearn.metrics import accuracy_score
 from toy_corpus import WORDS, config_of, corpus_of
 
+from sentiment.data.corpus import EncodedSplit
 from sentiment.embeddings.sources import WordVectors
 from sentiment.errors import InputError, TrainingError
 from sentiment.inference.metrics import score
@@ -223,6 +224,22 @@ def _evaluations(trainer, monkeypatch):
     return trainer.evaluations()
 
 
+def texts_of(trainer, split):
+    """The texts of an encoded split, with a word that no model knows for one outside it."""
+    names = trainer.vocabulary.itos
+    return [
+        " ".join(names[rank + 2] if rank >= 0 else "unheard" for rank in part.tolist())
+        for part in np.split(split.tokens, split.offsets[1:-1])
+    ]
+
+
+def assert_scored_as_evaluated(trainer, texts, labels):
+    """The saved model has the metrics of the evaluation that it comes from."""
+    scores = score(trainer.best.log_probabilities(texts), labels)
+    for name, value in scores.metrics("valid").items():
+        assert trainer.best_metrics[name] == pytest.approx(value, abs=1e-6), name
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_with_an_ngram_branch_the_saved_model_scores_as_the_evaluation_did(classes):
     corpus, config = corpus_of(classes), config_of(ngrams=2, epochs=1, learning_rate=0.001)
@@ -238,15 +255,9 @@ def test_with_an_ngram_branch_the_saved_model_scores_as_the_evaluation_did(class
     assert counts["parameters/total"] == sum(
         counts[f"parameters/{part}"] for part in ("embedding", "recurrent", "head", "ngrams")
     )
-    names = trainer.vocabulary.itos
     valid = corpus.splits["valid"]
-    texts = [
-        " ".join(names[rank + 2] if rank >= 0 else "unheard" for rank in part.tolist())
-        for part in np.split(valid.tokens, valid.offsets[1:-1])
-    ]
-    scores = score(trainer.best.log_probabilities(texts), valid.labels)
-    for name, value in scores.metrics("valid").items():
-        assert trainer.best_metrics[name] == pytest.approx(value, abs=1e-6), name
+    texts = texts_of(trainer, valid)
+    assert_scored_as_evaluated(trainer, texts, valid.labels)
     assert trainer.best.metadata["blend"][1] > 0
     parts = trainer.best.part_log_probabilities(texts)
     own = score(parts["n-grams"], valid.labels).accuracy
@@ -259,6 +270,38 @@ def test_with_an_ngram_branch_the_saved_model_scores_as_the_evaluation_did(class
     assert {"good", "fine"} & set(dict(heaviest["pos"]))
     assert {"bad", "poor"} & set(dict(heaviest["neg"]))
     assert all(weight > 0 for found in heaviest.values() for _, weight in found)
+
+
+@pytest.mark.parametrize("loss", ["bce", "cross_entropy"])
+def test_for_macro_f1_the_saved_model_finds_more_of_a_rare_class(loss):
+    corpus = corpus_of()
+    for name, split in corpus.splits.items():
+        # One word in six is of the other class, and of one class most texts are left out.
+        random = np.random.default_rng(len(name))
+        tokens = split.tokens.copy()
+        wrong = random.random(len(tokens)) < 1 / 6
+        tokens[wrong] = random.choice([2, 3, 5, 6], size=wrong.sum())
+        corpus.splits[name] = with_rare(replace(split, tokens=tokens))
+    settings = {"ngrams": 1, "epochs": 1, "learning_rate": 0.001, "loss": loss}
+    trainers = {}
+    for objective in ("valid/accuracy", "valid/f1"):
+        config = config_of(**settings, objective=objective)
+        trainers[objective] = Trainer(config, corpus, ngrams=fit_ngrams(corpus, config))
+        list(trainers[objective].evaluations())
+    of_accuracy, of_f1 = trainers.values()
+    assert of_accuracy.best.metadata["blend"][2] == 0 < of_f1.best.metadata["blend"][2]
+    assert of_f1.best_metrics["valid/f1"] > of_accuracy.best_metrics["valid/f1"]
+    valid = corpus.splits["valid"]
+    assert_scored_as_evaluated(of_f1, texts_of(of_f1, valid), valid.labels)
+
+
+def with_rare(split):
+    """Return a split of which every seventh text of the second class is left alone."""
+    second = np.cumsum(split.labels == 1)
+    kept = np.flatnonzero((split.labels == 0) | (second % 7 == 0))
+    parts = [split.tokens[split.offsets[row] : split.offsets[row + 1]] for row in kept]
+    offsets = np.cumsum([0, *map(len, parts)]).astype(np.int64)
+    return EncodedSplit(np.concatenate(parts), offsets, split.labels[kept])
 
 
 def test_a_branch_and_the_settings_must_fit():

@@ -147,6 +147,12 @@ def next_of(champion: int | None) -> list[str]:
     return [line.strip() for line in lines[lines.index("next:") + 1 : end]]
 
 
+def test_a_model_of_own_texts_is_asked_for_one_of_them():
+    settings = replace(SETTINGS, data=DataConfig(data=("reviews.csv",)), model_name="reviews")
+    text = "\n".join(printed(width=120, settings=settings))
+    assert 'python -m sentiment.predict --model-name reviews "a text of your own"' in text
+
+
 def test_the_champion_is_asked_after_a_promotion():
     *_, promote, ask = next_of(None)
     assert promote.split("  ")[0] == "python -m sweeps.promote"
