@@ -23,14 +23,20 @@ def load(model: str | None = None, tracking_uri: str | None = None) -> LoadedMod
         sentiment.errors.InputError: there is no such model, its files are damaged, or the store
             can't be opened.
     """
-    # Torch takes a second to import, which `import sentiment` must not; MLflow takes another, which
-    # a folder does not need.
+    # Torch takes a second to import, which `import sentiment` must not; MLflow takes two more,
+    # which neither a folder nor an alias of an SQLite store needs.
     from sentiment.inference.ensemble import load_model
     from sentiment.inference.loaded_model import LoadedModel
     from sentiment.inference.saved_folder import bundle_within, names_folder
 
     if model is not None and names_folder(model):
         return LoadedModel(load_model(bundle_within(Path(model))))
+
+    from sentiment.tracking.sqlite_registry import find_bundle
+
+    found = find_bundle(model, tracking_uri)
+    if found is not None:
+        return LoadedModel(load_model(found))
 
     from sentiment.tracking.model_uri import resolve_model
 

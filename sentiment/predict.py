@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import gc
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
@@ -53,10 +54,15 @@ def main(argv: list[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
 
-    from sentiment.io.processes import available_cores
-    from sentiment.nn.devices import configure_threads
+    # Imports make hundreds of thousands of objects that stay: each look for cycles is in vain.
+    gc.disable()
+    try:
+        from sentiment.io.processes import available_cores
+        from sentiment.nn.devices import configure_threads
 
-    model = load(args.model, args.tracking_uri)
+        model = load(args.model, args.tracking_uri)
+    finally:
+        gc.enable()
     if not args.explain:  # which judges each text alone
         cli.warn_of_padding(model.bundle.config)
     configure_threads(available_cores())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sentiment import cli
 from sentiment.errors import InputError
 from sentiment.tracking.experiment import experiment_flag
+from sentiment.tracking.registered_name import is_run_id
 from sentiment.tracking.store_errors import is_read_only
 from sentiment.wording import counted
 
@@ -32,7 +32,6 @@ LIVE_HOST, LIVE_PORT = "127.0.0.1", 8010
 
 _LOG_WIDTH = 160
 _STOP_SECONDS = 2
-_RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -172,7 +171,7 @@ def _find(client: MlflowClient, experiment_id: str, name: str | None) -> Run:
     try:
         return find_sweep(client, [experiment_id], name)
     except InputError as error:
-        if name is None or not _RUN_ID.fullmatch(name):
+        if name is None or not is_run_id(name):
             raise
         try:
             return client.get_run(name)

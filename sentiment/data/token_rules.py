@@ -124,7 +124,7 @@ def _spacy(language: str) -> Splitter:
     if any(len(rule.split()) > 1 for rule in rules.rules):
         # Spanish and others have rules that reach over a space ("EE. UU.").
         return lambda text: _words(rules(_LONG_RUN.sub(r"\1 ", text)))
-    return _SpacyRuns(language)
+    return _SpacyRuns(language, rules)
 
 
 class _SpacyRuns:
@@ -134,9 +134,10 @@ class _SpacyRuns:
     always the same. Remembering them makes the second and later sight of a run cost a look-up.
     """
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, rules: Any) -> None:
         self._language = language
-        self._forget()
+        self._rules = rules
+        self._remembered: dict[str, list[str]] = {}
 
     def __call__(self, text: str) -> list[str]:
         tokens: list[str] = []
@@ -154,7 +155,7 @@ class _SpacyRuns:
         return tokens
 
     def _forget(self) -> None:
-        self._remembered: dict[str, list[str]] = {}
+        self._remembered = {}
         # spaCy remembers every string it has seen as well.
         self._rules = _blank(self._language)
 

@@ -25,7 +25,9 @@ from sentiment.tracking.http import several_tries
 from sentiment.tracking.registered_name import (
     CHAMPION,
     MODEL_NAME,
+    alias_of,
     champion_of,
+    is_run_id,
     model_name_flag,
 )
 from sentiment.tracking.store import read_store, tracking_uri
@@ -37,8 +39,7 @@ REMOVED = "removed"
 DATA_TAG = "data"
 """A version's tag: its `DataConfig` as JSON."""
 
-_RUN_ID = re.compile(r"[0-9a-f]{32}")
-_VERSION_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
+_VERSION_URI = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>\d+)")
 _LOGGED_URI = re.compile(r"models:/(?P<id>m-[^/@]+)")
 
 
@@ -192,24 +193,21 @@ def _named(client: MlflowClient, reference: str) -> tuple[str, ModelVersion | No
     if match := _LOGGED_URI.fullmatch(reference):
         return match["id"], None
     run_id = reference.removeprefix("runs:/").partition("/")[0]
-    if _RUN_ID.fullmatch(run_id):
+    if is_run_id(run_id):
         return model_of_run(client.get_run(run_id)), None
-    if re.fullmatch(r"[\w-]+", reference):
-        reference = f"models:/{MODEL_NAME}@{reference}"
-    match = _VERSION_URI.fullmatch(reference)
-    if match is None:
+    if match := _VERSION_URI.fullmatch(reference):
+        version = client.get_model_version(match["name"], match["version"])
+        return model_of_version(version), version
+    meant = alias_of(reference)
+    if meant is None:
         raise InputError(
             f"{reference}: name a model as a folder, models:/NAME@ALIAS, models:/NAME/VERSION or "
             "a run's id"
         )
-    if match["version"]:
-        version = client.get_model_version(match["name"], match["version"])
-    else:
-        found = version_of_alias(client, match["name"], match["alias"])
-        if found is None:
-            raise InputError(_no_alias(client, match["name"], match["alias"]))
-        version = found
-    return model_of_version(version), version
+    found = version_of_alias(client, *meant)
+    if found is None:
+        raise InputError(_no_alias(client, *meant))
+    return model_of_version(found), found
 
 
 def registered_names(client: MlflowClient) -> list[str]:

@@ -178,7 +178,7 @@ def _relocated(found: Displacement, dry_run: bool) -> dict[str, int]:
 
 def _moved(location: str | None, old: Path, new: Path) -> str | None:
     """Return a location under `old` as one under `new`; None for any other location."""
-    path = _local(location)
+    path = local_path(location)
     if location is None or path is None or not path.is_relative_to(old):
         return None
     moved = new / path.relative_to(old)
@@ -209,7 +209,7 @@ def _check_files(connection: sqlite3.Connection, old: Path, new: Path) -> None:
         if not _has_column(connection, table, column):
             continue
         for (location,) in connection.execute(f"SELECT {column} FROM {table}"):
-            path = _local(location)
+            path = local_path(location)
             if path is None or not path.is_relative_to(old) or not _exists(path):
                 continue
             if not _exists(new / path.relative_to(old)):
@@ -231,7 +231,7 @@ def _experiments(connection: sqlite3.Connection) -> Iterator[_Experiment]:
         "FROM experiments WHERE lifecycle_stage = 'active' ORDER BY experiment_id DESC"
     ).fetchall()
     for experiment_id, name, location, time in rows:
-        path = _local(location)
+        path = local_path(location)
         if path is not None and path.parent.name == ARTIFACTS:
             yield _Experiment(str(experiment_id), name, path, time)
 
@@ -272,7 +272,7 @@ def _has_column(connection: sqlite3.Connection, table: str, column: str) -> bool
     return any(row[1] == column for row in rows)
 
 
-def _local(location: str | None) -> Path | None:
+def local_path(location: str | None) -> Path | None:
     """Return the absolute path of artifacts on this machine; None for any other location."""
     if not location:
         return None

@@ -10,7 +10,6 @@ and it is tried again at longer intervals: its files may still be on their way.
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from sentiment.errors import InputError
 from sentiment.tracking.model_uri import SavedModel, find_model
-from sentiment.tracking.registered_name import CHAMPION
+from sentiment.tracking.registered_name import CHAMPION, alias_of
 from sweeps.serving.batching import BatchedClassifier
 from sweeps.serving.metrics import ServingMetrics
 from sweeps.serving.served_model import ServedModel, check_answers, load_served, model_name
@@ -30,9 +29,6 @@ CHECK_INTERVAL = 2.0
 """Seconds between two looks at the alias."""
 RETRY_INTERVAL = 30.0
 """Seconds until a version that failed is tried again."""
-
-_ALIAS = re.compile(r"[\w-]+|models:/[^/@]+@[^/@]+")
-_RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -66,9 +62,7 @@ class Alias:
 
 def is_alias(reference: str | None) -> bool:
     """Return whether a name of a model may come to mean another one."""
-    if reference is None:
-        return True
-    return not _RUN_ID.fullmatch(reference) and _ALIAS.fullmatch(reference) is not None
+    return alias_of(reference) is not None
 
 
 class Followed(Protocol):
