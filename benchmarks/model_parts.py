@@ -1,8 +1,8 @@
 """`python -m benchmarks.model_parts`: what the RNN, the n-grams and the refit bring to a model.
 
 One good configuration under several seeds, and naive-Bayes logistic regression beside it; the test
-accuracy of each part of the model, of their blend, and of the refit on train and validation.
-With `--dataset imdb --group-column film` the films of the test split are new.
+accuracy, or macro F1, of each part of the model, of their blend, and of the refit on train and
+validation. With `--dataset imdb --group-column film` the films of the test split are new.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from benchmarks import tables
 from sentiment import cli
 from sentiment.config import Config, parse_assignments
 from sentiment.inference.evaluation import split_log_probabilities, split_parts
+from sentiment.inference.metrics import Scores, score
 from sentiment.nn.devices import configure_threads
 from sentiment.training.prepared_data import PreparedData, prepare
 from sentiment.training.refit import refit_config, refit_data
@@ -41,12 +42,23 @@ SETTINGS = {
     "ngrams": 3,
 }
 PARTS = (NB_LOGISTIC, "n-grams", "RNN", "blend", "refit")
+METRICS = {"accuracy": "accuracy", "f1": "macro F1"}
+
+
+class Tested(NamedTuple):
+    """A part's scores on the test split, and which of its texts it gets right, bool (n,)."""
+
+    scores: Scores
+    hits: np.ndarray
 
 
 def main(argv: list[str] | None = None) -> None:
     """Train, and print the table."""
     parser = cli.Parser(prog="python -m benchmarks.model_parts", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="seeds of the RNN")
+    parser.add_argument(
+        "--metric", choices=METRICS, default="accuracy", help="what of the test split is shown"
+    )
     cli.add_set_argument(parser)
     cli.add_data_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object in the end")
@@ -57,23 +69,25 @@ def main(argv: list[str] | None = None) -> None:
     prepared = prepare(cli.data_config(args), [config], progress=print)
     dataset = prepared.dataset
     labels = dataset.splits["test"].labels
-    classical = fit_nb_logistic(dataset, config.text, 0).hits
-    hits: dict[str, list[np.ndarray]] = {NB_LOGISTIC: [classical]}
+    fitted = fit_nb_logistic(dataset, config.text, 0)
+    tested = {NB_LOGISTIC: [Tested(fitted.test, fitted.hits)]}
     for seed in range(args.seeds):
         for name, predicted in _train(prepared, config.replace(seed=seed)).items():
-            hits.setdefault(name, []).append(predicted.argmax(axis=1) == labels)
-        shown = {name: f"{found[-1].mean():.4f}" for name, found in hits.items()}
+            found = Tested(score(predicted, labels), predicted.argmax(axis=1) == labels)
+            tested.setdefault(name, []).append(found)
+        shown = {name: f"{_values(found, args.metric)[-1]:.4f}" for name, found in tested.items()}
         print(f"seed {seed}: {shown}", flush=True)
+    called = METRICS[args.metric]
     table = tables.markdown(
-        ["part", "test accuracy, a seed each", "mean", "standard deviation", "p against it"],
-        [_row(name, hits[name], classical) for name in PARTS if name in hits],
+        ["part", f"test {called}, a seed each", "mean", "standard deviation", "p against it"],
+        [_row(name, tested[name], args.metric, fitted.hits) for name in PARTS if name in tested],
     )
     print(table)
     if args.write:
         tables.replace(Path(args.write), f"model parts {dataset.name}", table)
     if args.json:
         result: dict[str, Any] = {
-            name: [float(each.mean()) for each in found] for name, found in hits.items()
+            name: _values(found, args.metric) for name, found in tested.items()
         }
         print(json.dumps({"dataset": dataset.name, "settings": config.flat(), "test": result}))
 
@@ -105,15 +119,21 @@ def trained(prepared: PreparedData, config: Config) -> Trainer:
     return trainer
 
 
-def _row(name: str, hits: list[np.ndarray], classical: np.ndarray) -> list[str]:
-    accuracies = [float(each.mean()) for each in hits]
-    spread = f"{statistics.stdev(accuracies):.4f}" if len(set(accuracies)) > 1 else ""
-    tested = hits[:1] if len(set(accuracies)) == 1 else hits
-    p_values = ", ".join(p_value_text(mcnemar(each, classical)) for each in tested)
-    shown = accuracies[:1] if len(set(accuracies)) == 1 else accuracies
-    each = ", ".join(f"{accuracy:.4f}" for accuracy in shown)
-    mean = f"{statistics.mean(accuracies):.4f}"
-    return [name, each, mean, spread, "" if name == NB_LOGISTIC else p_values]
+def _values(tested: list[Tested], metric: str) -> list[float]:
+    return [float(getattr(each.scores, metric)) for each in tested]
+
+
+def _row(name: str, tested: list[Tested], metric: str, classical: np.ndarray) -> list[str]:
+    values = _values(tested, metric)
+    differ = len(set(values)) > 1
+    shown = len(values) if differ else 1
+    each = ", ".join(f"{value:.4f}" for value in values[:shown])
+    spread = f"{statistics.stdev(values):.4f}" if differ else ""
+    # McNemar's test is of texts that are right or wrong, which macro F1 is not a mean of.
+    compared = metric == "accuracy" and name != NB_LOGISTIC
+    p_values = [mcnemar(one.hits, classical) for one in tested[:shown]] if compared else []
+    of_each = ", ".join(p_value_text(p) for p in p_values)
+    return [name, each, f"{statistics.mean(values):.4f}", spread, of_each]
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -19,10 +20,14 @@ SCHEDULERS = ("asha", "hyperband", "median", "fifo")
 PLACES = ("storage", "study_storage")
 """Settings that may hold credentials, which are not kept."""
 SEVERAL = ("further_objectives", "limit")
-UNNAMED = (*SEVERAL, "until_flat")
+UNNAMED = (*SEVERAL, "until_flat", "first_rung")
 """Settings that the file of a sweep without them does not name."""
 TRIALS = 50
 """Trials of a sweep for which `--trials` is not given."""
+DEFAULT_EPOCHS, ENOUGH_EXAMPLES, MOST_EPOCHS = 1.5, 8_000, 40
+"""Of a trial for which `--max-epochs` is not given: its epochs on many texts; on few ones as many
+as have so many training examples, with batches of 64 some 125 steps, after half of which most
+models of small data are still near chance; and the most, of very few texts."""
 FINALISTS, FINALISTS_FROM = 2, 20
 """Finalists where `--finalists` is not given, and the trials from which on there are any."""
 
@@ -57,6 +62,13 @@ def _flag(*flag: Any, **options: Any) -> dict[str, Flag]:
     return {"flag": Flag(*flag, **options)}
 
 
+def default_epochs(texts: int) -> float:
+    """Return the epochs of a trial on so many texts of train, where none are asked for."""
+    if DEFAULT_EPOCHS * texts >= ENOUGH_EXAMPLES:
+        return DEFAULT_EPOCHS
+    return float(min(math.ceil(ENOUGH_EXAMPLES / texts), MOST_EPOCHS))
+
+
 @dataclass(frozen=True)
 class SweepSettings:
     """The settings of one sweep; those without a flag here share theirs with other commands.
@@ -66,6 +78,9 @@ class SweepSettings:
         objective: the first `--objective`.
         further_objectives: the others, among `sweeps.objectives.METRICS`.
         limit: of further objectives, such as `latency=5ms`.
+        max_epochs: None until the data is known, see `default_epochs`.
+        first_rung: training examples before which trials of few texts are not compared; 0 in sweeps
+            of earlier versions, which compared them after a few batches.
         time_budget: seconds after which no trial starts, and running ones end at their next
             evaluation.
         retries: how often a trial that fails is tried again.
@@ -91,9 +106,16 @@ class SweepSettings:
         ),
     )
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    max_epochs: float = field(
-        default=1.5, metadata=_flag("search", "longest training of a trial, in epochs", "X")
+    max_epochs: float | None = field(
+        default=None,
+        metadata=_flag(
+            "search",
+            f"longest training of a trial, in epochs (default: {DEFAULT_EPOCHS:g}, or as many as "
+            f"have {ENOUGH_EXAMPLES:,} texts)",
+            "X",
+        ),
     )
+    first_rung: int = 0
     objective: Objective = field(
         default="valid/accuracy",
         metadata=_flag(
@@ -160,7 +182,11 @@ class SweepSettings:
     )
     warm_start: str | None = field(
         default=None,
-        metadata=_flag("search", "begin with what the trials of that sweep found", "SWEEP"),
+        metadata=_flag(
+            "search",
+            "begin with what that sweep found; on other data, with its best settings",
+            "SWEEP",
+        ),
     )
     enqueue: tuple[str, ...] = field(
         default=(),
@@ -331,7 +357,18 @@ class SweepSettings:
     @property
     def finalist_epochs(self) -> float:
         """Epochs of a finalist."""
-        return 2 * self.max_epochs if self.final_epochs is None else self.final_epochs
+        return 2 * self.trial_epochs if self.final_epochs is None else self.final_epochs
+
+    @property
+    def trial_epochs(self) -> float:
+        """Epochs of a trial that is not stopped.
+
+        Raises:
+            ValueError: they are left to the data, which is not known yet.
+        """
+        if self.max_epochs is None:
+            raise ValueError("the epochs of a trial are known once the data is")
+        return self.max_epochs
 
     def to_json(self) -> str:
         """Return the settings as JSON, for a later resume.

@@ -13,11 +13,10 @@ from sentiment.config import Config, ModelConfig
 from sentiment.data.batching import Batch, TextDataset
 from sentiment.nn.packed_rnn import GATES
 
-ACTIVATION_BYTES = 300 * 2**20
-"""Estimated memory of a batch's activations above which it goes through the model in parts."""
-LARGE_BYTES = ACTIVATION_BYTES // 2
-"""That of a batch after which free memory is given back at once: it takes no time beside such a
-step, and the holes that batches of differing lengths leave add up to as much as they need."""
+ACTIVATION_BYTES = {"rnn": 300 * 2**20, "gru": 300 * 2**20, "lstm": 150 * 2**20}
+"""Estimated memory of a batch's activations above which it goes through the model in parts. Of
+differing lengths the freed tensors leave holes as large again. An LSTM is as fast with parts of
+half the size, the others lose a tenth (docs/benchmarks.md)."""
 
 
 class BatchPlan:
@@ -83,7 +82,8 @@ def parts_of(
     """Part the index of a batch so that a part's activations fit; on a GPU it stays whole."""
     if device.type != "cpu":
         return [index]
-    count = math.ceil(activation_bytes(int(texts.lengths[index].sum()), model) / ACTIVATION_BYTES)
+    needed = activation_bytes(int(texts.lengths[index].sum()), model)
+    count = math.ceil(needed / ACTIVATION_BYTES[model.cell])
     return np.array_split(index, min(count, len(index)))
 
 

@@ -34,7 +34,7 @@ from sentiment.nn.devices import (
 from sentiment.objective import is_better
 from sentiment.pretraining.pretrained import PretrainedLayers
 from sentiment.training.adversarial import mean_norm, perturbation, tracked
-from sentiment.training.batch_plan import LARGE_BYTES, BatchPlan, activation_bytes
+from sentiment.training.batch_plan import BatchPlan
 from sentiment.training.evaluation import (
     Evaluation,
     RunningScores,
@@ -300,12 +300,10 @@ class Trainer:
         self.step += 1
         self.examples += len(index)
         running.count += len(index)
-        tokens = int(self.train_texts.lengths[index].sum())
-        running.tokens += tokens
+        running.tokens += int(self.train_texts.lengths[index].sum())
         if self.device.type == "cpu" or self.step % FINITE_CHECK_STEPS == 0:
             self._check_finite(running)
-        large = activation_bytes(tokens, self.config.model) > LARGE_BYTES
-        if large or self.step % RELEASE_STEPS == 0:
+        if self.step % RELEASE_STEPS == 0:
             release_memory()
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from sentiment.nn.devices import pick_precision
 from sentiment.recipes.recipe import Recipe, baseline_recipes
 from sentiment.tracking.store import check_writable, find_store, tracking_uri
 from sentiment.wording import counted
-from sweeps.config import SweepSettings
+from sweeps.config import ENOUGH_EXAMPLES, SweepSettings, default_epochs
 from sweeps.execution.ray_cluster import (
     asks_for_token,
     check_no_other,
@@ -29,12 +28,13 @@ from sweeps.execution.ray_cluster import (
 from sweeps.execution.ray_directory import choose_directory
 from sweeps.execution.resources import Node, Workers, describe_nodes, plan_workers
 from sweeps.pipeline.context import SweepContext, check_same_data
+from sweeps.pipeline.earlier_sweep import with_best_settings
 from sweeps.pipeline.notification import check_notify
 from sweeps.pipeline.record import name_in_use
 from sweeps.pipeline.resume import ResumedSweep
 from sweeps.registry.versions import check_model_name
 from sweeps.search.cost_model import TrialCost
-from sweeps.search.rungs import plan_rungs
+from sweeps.search.rungs import FIRST_RUNG, plan_rungs
 from sweeps.search.samplers import make_sampler
 from sweeps.search.study_location import StudyLocation
 from sweeps.space.space import SearchSpace
@@ -44,9 +44,8 @@ from sweeps.tracking.queries import sweep_run
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.workspace import STATE_FOLDER, Workspace
 
-FEW_EXAMPLES, ENOUGH_EXAMPLES = 4_000, 9_000
-"""Training examples of a trial below which a sweep warns, and those that it then proposes: with
-batches of 64 some 60 steps, after which most models of small data are near chance, and 140."""
+FEW_EXAMPLES = ENOUGH_EXAMPLES // 2
+"""Training examples of a trial below which a sweep warns."""
 
 
 def check(
@@ -103,6 +102,12 @@ def check(
     if resumed and resumed.dataset_fingerprint is not None:
         check_same_data(dataset, resumed.dataset_fingerprint, resumed.name)
     texts = dataset.splits["train"].texts
+    if resumed is None:
+        epochs = default_epochs(len(texts)) if settings.max_epochs is None else settings.max_epochs
+        settings = replace(settings, max_epochs=epochs, first_rung=FIRST_RUNG)
+        space, transferred = with_best_settings(space, settings, uri, dataset)
+        if transferred is not None:
+            notify(console, transferred)
     context = SweepContext(
         settings=settings,
         resumed=resumed,
@@ -115,7 +120,7 @@ def check(
         dataset=dataset,
         # What takes long on a GPU is the number of steps, hardly the size of a layer.
         cost=None if on_gpu else TrialCost(texts),
-        rungs=plan_rungs(settings.max_epochs, len(texts)),
+        rungs=plan_rungs(settings.trial_epochs, len(texts), settings.first_rung),
         dtype=dtype,
         recipes=_baseline_recipes(settings, dataset),
         studies=studies,
@@ -124,15 +129,16 @@ def check(
     )
     _check_configs(context)
     if resumed is None and context.rungs.budget < FEW_EXAMPLES:
-        notify(console, _few_examples(settings.max_epochs, len(texts)))
+        proposed = default_epochs(len(texts))
+        if settings.trial_epochs < proposed:
+            notify(console, _few_examples(settings.trial_epochs, len(texts), proposed))
     return context
 
 
-def _few_examples(epochs: float, texts: int) -> str:
+def _few_examples(epochs: float, texts: int, proposed: float) -> str:
     return (
         f"warning: {epochs:g} epochs of {counted(texts, 'text')} are few to learn from, so trials "
-        f"can hardly be told apart: give --max-epochs {math.ceil(ENOUGH_EXAMPLES / texts)} "
-        "--scheduler fifo"
+        f"can hardly be told apart: leave --max-epochs at its default of {proposed:g}"
     )
 
 

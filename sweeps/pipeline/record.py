@@ -77,7 +77,7 @@ def start_tracker(
         "dataset": context.dataset.name,
         "dataset_fingerprint": context.dataset.fingerprint,
         "trials": str(settings.trials),
-        "max_epochs": f"{settings.max_epochs:g}",
+        "max_epochs": f"{settings.trial_epochs:g}",
         "sampler": settings.sampler,
         "scheduler": settings.scheduler,
         "time_budget": parameter_text(settings.time_budget),

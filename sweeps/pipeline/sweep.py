@@ -18,6 +18,7 @@ from sweeps.console.summary import SweepResult, print_result, resume_command, st
 from sweeps.execution.ray_cluster import local_ray
 from sweeps.objectives import METRICS
 from sweeps.pipeline.context import SweepContext
+from sweeps.pipeline.earlier_sweep import past_trials
 from sweeps.pipeline.executor import Executor
 from sweeps.pipeline.notification import finished, send, unfinished
 from sweeps.pipeline.record import open_workspace, start_tracker, subject_of
@@ -29,7 +30,7 @@ from sweeps.pipeline.stages.conclusion import conclude, report
 from sweeps.pipeline.stages.ensemble import log_ensemble, select_members
 from sweeps.pipeline.stages.finalists import train_finalists
 from sweeps.pipeline.stages.refit import refit_runs
-from sweeps.pipeline.stages.search import past_trials, search
+from sweeps.pipeline.stages.search import search
 from sweeps.pipeline.stages.seed_replicates import replicate_seeds
 from sweeps.reporting import notes
 from sweeps.search.warm_start import PastTrial

@@ -273,8 +273,8 @@ def _searched(subject: Subject) -> list[str]:
     )
     parts = [
         "### What was searched",
-        f"By {settings.sampler}, seed {settings.seed}. A trial's budget is {settings.max_epochs:g} "
-        f"epochs, {rungs.budget:,} training examples; {stops}."
+        f"By {settings.sampler}, seed {settings.seed}. A trial's budget is "
+        f"{settings.trial_epochs:g} epochs, {rungs.budget:,} training examples; {stops}."
         + (
             ""
             if settings.time_budget is None

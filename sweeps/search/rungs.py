@@ -13,6 +13,8 @@ REDUCTION = 2
 FIRST_RUNG_EPOCHS = 0.4
 """The first rung is at this many epochs at the latest, well before one is over."""
 LEAST_HALVINGS = 3
+FIRST_RUNG = 1_000
+"""Training examples before which trials of few texts are not compared: sixteen steps."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,13 @@ def bracket_of(number: int, brackets: int) -> int:
     return min(zeros, brackets - 1)
 
 
-def plan_rungs(epochs: float, examples: int) -> Rungs:
+def plan_rungs(epochs: float, examples: int, first_rung: int = 0) -> Rungs:
     """Place the rungs of a budget of `epochs` over a train split of `examples` texts.
+
+    Args:
+        epochs: the budget.
+        examples: texts of an epoch.
+        first_rung: training examples before which no rung is, if three are behind.
 
     Raises:
         InputError: the budget is not above 0.
@@ -100,7 +107,10 @@ def plan_rungs(epochs: float, examples: int) -> Rungs:
     if not 0 < epochs < math.inf:
         raise InputError(f"--max-epochs {epochs:g}: give a number above 0, such as 1.5")
     halvings = LEAST_HALVINGS
-    while epochs / REDUCTION**halvings > FIRST_RUNG_EPOCHS:
+    while (
+        epochs / REDUCTION**halvings > FIRST_RUNG_EPOCHS
+        and epochs * examples / REDUCTION ** (halvings + 1) >= first_rung
+    ):
         halvings += 1
     parts = [REDUCTION**power for power in range(halvings, 0, -1)]
     return Rungs(

@@ -236,6 +236,26 @@ def best_trials(trials: Sequence[TrialRecord], objective: Objective) -> list[Tri
     return _ranked(trials, "trial", objective, best_key(objective))
 
 
+def differing_settings(
+    ranked: Sequence[TrialRecord], names: Sequence[str], count: int
+) -> list[TrialRecord]:
+    """Return the best trials that differ in more than numbers such as the learning rate.
+
+    Args:
+        ranked: trials, the best first.
+        names: hyperparameters of which any two that are returned differ in one.
+        count: how many are wanted; fewer are returned where there are not so many.
+    """
+    seen: set[tuple[str, ...]] = set()
+    found: list[TrialRecord] = []
+    for trial in ranked:
+        shape = tuple(repr(trial.parameters.get(name)) for name in names)
+        if shape not in seen and len(found) < count:
+            seen.add(shape)
+            found.append(trial)
+    return found
+
+
 def best_finalists(trials: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
     """Return the finalists that have a best checkpoint, the best on validation first.
 

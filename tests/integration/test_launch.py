@@ -556,6 +556,26 @@ def test_an_interrupted_confirmation_goes_on(tmp_path):
     assert parent.data.metrics["confirmation/seeds"] == 4
 
 
+def test_a_warm_start_from_other_data_tries_its_best_settings_first(
+    swept, tmp_path, monkeypatch, capsys
+):
+    rows = [f"film {'x' * i},{i % 2}" for i in range(60)]
+    (tmp_path / "own.csv").write_text("\n".join(["text,label", *rows]))
+    monkeypatch.chdir(swept.folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    arguments = ["--data", str(tmp_path / "own.csv"), "--trials", "6", "--warm-start", "first"]
+    assert main([*arguments, "--space", "space.yaml", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (told,) = [line for line in lines if line.startswith("warm start:")]
+    assert told.endswith("of first, on other data (rotten-tomatoes), are tried first")
+    best = max(swept.trials, key=lambda run: run.data.metrics["best/valid/accuracy"])
+    start = lines.index(next(line for line in lines if line.startswith("the first ")))
+    suggested = " ".join(lines[start + 1 : start + 4])
+    assert f"cell={best.data.params['cell']}" in suggested.split("001")[0]
+    with pytest.raises(InputError, match=r"other data .*none of them lie in this space"):
+        main([*arguments, "--dry-run", "--set", "batch_size=7"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -664,12 +684,15 @@ def test_dry_run_says_what_became_of_the_rows(tmp_path, monkeypatch, capsys):
         "lengths: the shortest texts have 5, 6, 7 characters, the longest 62, 63, 64\n",
     ):
         assert part in text
+    # So few texts are trained on for more epochs than many would be.
+    assert "budget: 1,680 training examples a trial" in text
+    assert "are few to learn from" not in text
+    assert main([*arguments, "--skip-incomplete", "--max-epochs", "1.5"]) == 0
     few = (
         "warning: 1.5 epochs of 42 texts are few to learn from, so trials can hardly be told apart:"
     )
-    assert f"{few} give --max-epochs 215 --scheduler fifo" in " ".join(text.split())
-    assert main([*arguments, "--skip-incomplete", "--max-epochs", "215"]) == 0
-    assert "are few to learn from" not in capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"{few} leave --max-epochs at its default of 40" in told
     assert [path.name for path in tmp_path.iterdir()] == ["own.csv"]
 
 

@@ -6,8 +6,6 @@ their differences are lost in noise (docs/decisions/0024-search-compares-rnns.md
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sentiment.config import Config
 from sentiment.training.prepared_data import prepare
 from sentiment.wording import counted
@@ -16,8 +14,8 @@ from sweeps.pipeline.estimate import Estimator, StagePlan
 from sweeps.pipeline.running import RunningSweep
 from sweeps.space.dimensions import FloatRange
 from sweeps.tracking.queries import (
-    TrialRecord,
     best_trials,
+    differing_settings,
     finalist_key,
     trial_number,
     within_limits,
@@ -79,23 +77,3 @@ def train_finalists(running: RunningSweep) -> None:
         if state.outcome == "completed":
             value = state.best[settings.objective]
             context.notify(f"  {state.key} {state.name}: {settings.objective} {value:.4f}")
-
-
-def differing_settings(
-    ranked: Sequence[TrialRecord], names: Sequence[str], count: int
-) -> list[TrialRecord]:
-    """Return the best trials that differ in more than numbers such as the learning rate.
-
-    Args:
-        ranked: trials, the best first.
-        names: hyperparameters of which two finalists must differ in one.
-        count: how many are wanted; fewer are returned where there are not so many.
-    """
-    seen: set[tuple[str, ...]] = set()
-    found: list[TrialRecord] = []
-    for trial in ranked:
-        shape = tuple(repr(trial.parameters.get(name)) for name in names)
-        if shape not in seen and len(found) < count:
-            seen.add(shape)
-            found.append(trial)
-    return found

@@ -5,12 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from sentiment.errors import InputError
-from sentiment.tracking.store import read_store
 from sentiment.wording import counted
 from sweeps.console.progress import Progress, ended_state
 from sweeps.execution.stoppers import TimeBudget
-from sweeps.pipeline.context import SweepContext, check_same_data
 from sweeps.pipeline.executor import TrialPlan
 from sweeps.pipeline.running import RunningSweep
 from sweeps.search.dominance import Dominance
@@ -20,30 +17,7 @@ from sweeps.search.prior_sampler import guided_trials
 from sweeps.search.schedulers import Resumable, make_scheduler
 from sweeps.search.study import enqueue_first, make_study, note_runs
 from sweeps.search.warm_start import PastTrial, warm_start
-from sweeps.tracking.queries import find_sweep, finished_trials
 from sweeps.trials.retry import RetryTracker
-
-
-def past_trials(context: SweepContext) -> list[PastTrial]:
-    """Return the trials of the sweep that `--warm-start` names; none without it.
-
-    Raises:
-        InputError: there is no such sweep, or it saw other data or another objective.
-    """
-    settings = context.settings
-    if settings.warm_start is None:
-        return []
-    client = read_store(context.uri)
-    experiment = client.get_experiment_by_name(settings.experiment)
-    ids = [experiment.experiment_id] if experiment else []
-    try:
-        sweep = find_sweep(client, ids, settings.warm_start)
-        seen = sweep.data.params.get("dataset_fingerprint")
-        if seen is not None:
-            check_same_data(context.dataset, seen, sweep.data.tags["sweep.name"])
-        return finished_trials(client, sweep, context.dataset.fingerprint, settings.objective)
-    except InputError as error:
-        raise InputError(f"--warm-start {settings.warm_start}: {error}") from None
 
 
 def search(running: RunningSweep, past: Sequence[PastTrial]) -> Flatness | None:
@@ -77,7 +51,7 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> Flatness | None:
         why = f" or without {' or '.join(objectives.further)}" if objectives.further else ""
         context.notify(f"warm start: {used} used, {added.skipped} outside the space{why}")
     base = {
-        "epochs": settings.max_epochs,
+        "epochs": settings.trial_epochs,
         **context.rungs.evaluations,
         "objective": settings.objective,
         "precision": settings.precision,

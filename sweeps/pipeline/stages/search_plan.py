@@ -13,8 +13,8 @@ from sentiment.nn.devices import precision_name
 from sentiment.wording import counted, duration
 from sweeps.console.summary import SEARCH_OVER
 from sweeps.pipeline.context import SweepContext
+from sweeps.pipeline.earlier_sweep import past_trials
 from sweeps.pipeline.estimate import Estimator, StagePlan
-from sweeps.pipeline.stages.search import past_trials
 from sweeps.reporting.leaderboard import setting_parts
 from sweeps.search.flatness import LEAST_TRIALS
 from sweeps.search.preview import first_suggestions

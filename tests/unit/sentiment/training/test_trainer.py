@@ -15,6 +15,7 @@ from sentiment.errors import InputError, TrainingError
 from sentiment.inference.metrics import score
 from sentiment.ngrams.fit import fit_ngrams
 from sentiment.nn.packed_rnn import has_bfloat16_lstm
+from sentiment.training.batch_plan import ACTIVATION_BYTES
 from sentiment.training.optim import make_optimizer, make_schedule
 from sentiment.training.trainer import Trainer
 
@@ -205,7 +206,7 @@ def test_the_scores_are_scikit_learns():
 def test_a_batch_in_parts_has_the_same_gradients(cell, monkeypatch):
     config = config_of(cell=cell, dropout=0, class_weights="balanced", epochs=2)
     whole = Trainer(config, corpus_of(3))
-    monkeypatch.setattr("sentiment.training.batch_plan.ACTIVATION_BYTES", 10_000)
+    monkeypatch.setitem(ACTIVATION_BYTES, cell, 10_000)
     parted = Trainer(config, corpus_of(3))
     index = parted.train_texts.epoch(16, seed=0, epoch=0)[0]
     parts = parted.plan.parts(index)

@@ -24,7 +24,11 @@ from sweeps.tracking.retention import Removed
 
 TEXTS = 1000
 SETTINGS = SweepSettings(
-    trials=30, data=DataConfig(dataset="rotten-tomatoes"), scheduler="fifo", time_budget=20
+    trials=30,
+    data=DataConfig(dataset="rotten-tomatoes"),
+    max_epochs=4.0,
+    scheduler="fifo",
+    time_budget=20,
 )
 TEST = {"test/accuracy": 0.7, "test/f1": 0.7, "test/loss": 0.6}
 

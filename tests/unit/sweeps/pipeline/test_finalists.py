@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeps.pipeline.stages.finalists import differing_settings
 from sweeps.tracking.queries import (
     TrialRecord,
     best_finalists,
     chosen_run,
+    differing_settings,
     refit_key,
     registered_run,
     trial_number,

@@ -8,7 +8,7 @@ from dataclasses import fields
 import pytest
 
 from sentiment.errors import InputError
-from sweeps.config import TRIALS, SweepSettings
+from sweeps.config import TRIALS, SweepSettings, default_epochs
 from sweeps.launch import _parser
 from sweeps.pipeline.flags import read_settings
 
@@ -24,10 +24,17 @@ def test_without_flags_the_settings_are_the_defaults(monkeypatch: pytest.MonkeyP
     assert settings_of() == SweepSettings(trials=TRIALS)
 
 
+@pytest.mark.parametrize(
+    ("texts", "epochs"), [(17_500, 1.5), (5_970, 1.5), (4_200, 2), (1_000, 8), (700, 12), (42, 40)]
+)
+def test_trials_of_few_texts_have_more_epochs(texts: int, epochs: float) -> None:
+    assert default_epochs(texts) == epochs
+
+
 def test_every_setting_can_be_given() -> None:
     flags = vars(_parser().parse_args([]))
     # Flags of their own: those of `DataConfig`, --set, and a second --objective.
-    apart = {"data", "overrides", "further_objectives"}
+    apart = {"data", "overrides", "further_objectives", "first_rung"}
     assert {setting.name for setting in fields(SweepSettings)} - apart <= set(flags)
 
 

@@ -34,7 +34,7 @@ def subject_of(choices: int = 3) -> Subject:
         name="many",
         run_id="a" * 32,
         experiment_id="1",
-        settings=SweepSettings(trials=2, data=DataConfig(data="many.csv")),
+        settings=SweepSettings(trials=2, data=DataConfig(data="many.csv"), max_epochs=1.0),
         dataset=Dataset("many.csv", LABELS, {"train": split, "valid": split}, "f" * 64),
         space=SearchSpace.from_mapping(
             {

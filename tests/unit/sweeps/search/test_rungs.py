@@ -34,3 +34,14 @@ def test_the_default_budget():
     assert (rungs.budget, rungs.evaluations_per_epoch) == (52_500, pytest.approx(4 / 3))
     with pytest.raises(InputError, match="--max-epochs"):
         plan_rungs(0, 10)
+
+
+def test_trials_of_few_texts_are_compared_after_some_steps():
+    # Of 1,000 texts; the sweeps of earlier versions had two rungs more before that.
+    rungs = plan_rungs(8, 1_000, first_rung=1_000)
+    assert rungs.milestones == (1_000, 2_000, 4_000)
+    assert rungs.evaluations_per_epoch == 0.5
+    assert plan_rungs(8, 1_000).milestones == (250, 500, 1_000, 2_000, 4_000)
+    # Three rungs there are in any case, and of many texts it changes nothing.
+    assert plan_rungs(1.5, 1_000, first_rung=1_000) == plan_rungs(1.5, 1_000)
+    assert plan_rungs(6, 17_500, first_rung=1_000) == plan_rungs(6, 17_500)
