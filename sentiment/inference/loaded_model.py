@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from sentiment.inference.ensemble import TextModel
-from sentiment.inference.explain import explain
 from sentiment.inference.prediction import Explanation, Prediction
 
 
@@ -59,4 +58,7 @@ class LoadedModel:
         """
         if not isinstance(text, str):
             raise TypeError(f"give one text, a string, not {type(text).__name__}")
+        # It imports SciPy's functions, which takes a fifth of a second and no prediction needs.
+        from sentiment.inference.explain import explain
+
         return explain(self.bundle, [text])[0]
