@@ -25,7 +25,6 @@ def main(argv: list[str] | None = None) -> None:
         "the data that is named.",
         common=(
             "--model",
-            "--model-name",
             "--split",
             "--dataset",
             "--data",
