@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import math
 import pickle
 import subprocess
@@ -8,9 +7,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -18,16 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
-from toy_search import BUDGET, METRIC, evaluation, quality, run_alone, search_over, study_in
+from toy_search import BUDGET, evaluation, quality, run_alone, search_over, study_in
 from toy_space import TOY
 
 from sentiment.errors import InputError
 from sweeps.config import SAMPLERS
 from sweeps.execution.stoppers import TimeBudget
 from sweeps.search.optuna_searcher import OptunaSearcher
-from sweeps.search.preview import first_suggestions
 from sweeps.search.study import make_study
-from sweeps.search.tpe import STARTUP_TRIALS
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.retry import RetryTracker
 
@@ -401,104 +396,6 @@ def test_a_killed_process_loses_nothing_it_told(storage):
     assert study.trials[1].intermediate_values == {100: 0.5}
     search = search_over(study, 4)
     assert [search.suggest(each)["trial"] for each in "abc"] == [1, 2, 3]
-
-
-# The real thing
-
-
-@pytest.fixture
-def local_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    import ray
-
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
-
-
-def toy_trainable(failing: int) -> type:
-    """Return a trainable that needs no import in the workers; a trial fails in its second step."""
-    from ray import tune
-
-    class Toy(tune.Trainable):
-        def setup(self, config: dict[str, Any]) -> None:
-            self.reset_config(config)
-
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self.settings, self.examples = new_config, 0
-            return True
-
-        def step(self) -> dict[str, Any]:
-            self.examples += 100
-            if self.settings["trial"] == failing and self.examples == 200:
-                raise RuntimeError("this one fails")
-            return {
-                "valid/accuracy": 0.9 - self.settings["dropout"] + self.examples / 1e5,
-                "examples": self.examples,
-                "finished": self.examples == 400,
-            }
-
-    return Toy
-
-
-@pytest.mark.timeout(120)
-def test_a_sweep_through_ray(local_ray, storage, tmp_path):
-    from ray.tune import CheckpointConfig, RunConfig, TuneConfig, Tuner
-    from ray.tune.schedulers import ASHAScheduler
-
-    study = study_in(storage)
-    search = search_over(study, 16)
-    start = first_suggestions(TOY, "tpe", 1234, STARTUP_TRIALS)
-    # The best of them is not stopped before it fails.
-    failing = min(range(STARTUP_TRIALS), key=lambda number: start[number]["dropout"])
-    results = Tuner(
-        toy_trainable(failing),
-        tune_config=TuneConfig(
-            search_alg=search,
-            num_samples=-1,
-            max_concurrent_trials=2,
-            reuse_actors=True,
-            scheduler=ASHAScheduler(
-                time_attr="examples",
-                metric=METRIC,
-                mode=search.mode,
-                max_t=BUDGET,
-                grace_period=100,
-                reduction_factor=2,
-            ),
-        ),
-        run_config=RunConfig(
-            name="toy",
-            storage_path=str(tmp_path / "ray"),
-            verbose=0,
-            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
-        ),
-    ).fit()
-
-    assert len(results) == 16
-    trials = study.trials
-    assert [trial.user_attrs["trial"] for trial in trials] == list(range(16))
-    states = Counter(trial.state for trial in trials)
-    assert states[TrialState.FAIL] == 1
-    assert trials[failing].state == TrialState.FAIL
-    assert trials[failing].intermediate_values.keys() == {100}
-    assert states[TrialState.COMPLETE] >= 1
-    assert states[TrialState.PRUNED] >= 1
-    assert set(states) == {TrialState.FAIL, TrialState.COMPLETE, TrialState.PRUNED}
-    for trial in trials:
-        steps = sorted(trial.intermediate_values)
-        assert steps == list(range(100, 100 * len(steps) + 1, 100))
-        for step in steps:
-            expected = 0.9 - trial.params["dropout"] + step / 1e5
-            assert trial.intermediate_values[step] == pytest.approx(expected)
-        if trial.state == TrialState.COMPLETE:
-            assert steps[-1] == BUDGET
-            assert trial.value == trial.intermediate_values[BUDGET]
-        elif trial.state == TrialState.PRUNED:
-            assert 100 <= steps[-1] < BUDGET
-            assert trial.value == trial.intermediate_values[steps[-1]]
-    assert list((tmp_path / "ray").rglob("searcher-state*")) == []
 
 
 # Trials that fail, and what is known of those that ended
