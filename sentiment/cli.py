@@ -370,7 +370,7 @@ def run(main: Callable[[list[str] | None], int | None]) -> NoReturn:
             print(redacted(traceback.format_exc()), end="", file=sys.stderr)
             status = 1
     # Python would look through all objects for cycles on its way out, which behind torch's import
-    # takes up to half a second.
+    # costs up to half a second.
     gc.freeze()
     sys.exit(status)
 

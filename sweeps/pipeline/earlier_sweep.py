@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from sentiment.data.datasets import Dataset
@@ -20,7 +21,6 @@ from sentiment.wording import counted
 from sweeps.config import SweepSettings
 from sweeps.pipeline.context import SweepContext
 from sweeps.search.warm_start import PastTrial
-from sweeps.space.dimensions import FloatRange
 from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import (
     TrialRecord,
@@ -44,10 +44,9 @@ def past_trials(context: SweepContext) -> list[PastTrial]:
     settings = context.settings
     if settings.warm_start is None:
         return []
-    sweep = _find(settings, context.uri)
+    client, sweep = _find(settings, context.uri)
     if saw_other_data(sweep, context.dataset):
         return []
-    client = read_store(context.uri)
     try:
         return finished_trials(client, sweep, context.dataset.fingerprint, settings.objective)
     except InputError as error:
@@ -74,13 +73,12 @@ def with_best_settings(
     """
     if settings.warm_start is None:
         return space, None
-    sweep = _find(settings, uri)
+    client, sweep = _find(settings, uri)
     if not saw_other_data(sweep, dataset):
         return space, None
     name, data = sweep.data.tags["sweep.name"], sweep.data.params.get("dataset")
     objective: Any = sweep.data.params.get("objective", settings.objective)
-    trials = trials_of(read_store(uri), sweep)
-    found = _best_within(space, best_trials(trials, objective))
+    found = _best_within(space, best_trials(trials_of(client, sweep), objective))
     if not found:
         raise _refused(
             settings,
@@ -102,20 +100,18 @@ def saw_other_data(sweep: Run, dataset: Dataset) -> bool:
 
 def _best_within(space: SearchSpace, ranked: Sequence[TrialRecord]) -> list[dict[str, Any]]:
     """Return the best settings that lie in a space and differ in more than numbers."""
-    names = [n for n, each in space.dimensions.items() if not isinstance(each, FloatRange)]
-    inside = [trial for trial in ranked if space.locate(trial.parameters)]
-    located = (
-        space.locate(trial.parameters) for trial in differing_settings(inside, names, TRANSFERRED)
-    )
-    return [each for each in located if each]
+    inside = {trial.run_id: space.locate(trial.parameters) for trial in ranked}
+    within = [trial for trial in ranked if inside[trial.run_id]]
+    best = differing_settings(within, space.discrete, TRANSFERRED)
+    return [located for trial in best if (located := inside[trial.run_id])]
 
 
-def _find(settings: SweepSettings, uri: str) -> Run:
+def _find(settings: SweepSettings, uri: str) -> tuple[MlflowClient, Run]:
     client = read_store(uri)
     experiment = client.get_experiment_by_name(settings.experiment)
     ids = [experiment.experiment_id] if experiment else []
     try:
-        return find_sweep(client, ids, settings.warm_start)
+        return client, find_sweep(client, ids, settings.warm_start)
     except InputError as error:
         raise _refused(settings, error) from None
 

@@ -21,6 +21,7 @@ from sweeps.space.conditions import parents_first, simplify
 from sweeps.space.dimensions import (
     Choice,
     Dimension,
+    FloatRange,
     Scalar,
     contains,
     distribution,
@@ -185,6 +186,11 @@ class SearchSpace:
             if is_active(dimension, taken):
                 taken[name] = suggest(dimension, name, trial)
         return {**self.fixed, **taken}
+
+    @property
+    def discrete(self) -> list[str]:
+        """Names of the searched hyperparameters that are choices or whole numbers."""
+        return [n for n, each in self.dimensions.items() if not isinstance(each, FloatRange)]
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Return Optuna's distribution of each searched hyperparameter."""

@@ -12,7 +12,6 @@ from sentiment.wording import counted
 from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.estimate import Estimator, StagePlan
 from sweeps.pipeline.running import RunningSweep
-from sweeps.space.dimensions import FloatRange
 from sweeps.tracking.queries import (
     best_trials,
     differing_settings,
@@ -49,8 +48,7 @@ def train_finalists(running: RunningSweep) -> None:
     settings = context.settings
     ranked = best_trials(running.trials(), settings.objective)
     ranked = within_limits(ranked, settings.objectives.limits)
-    names = [n for n, each in context.space.dimensions.items() if not isinstance(each, FloatRange)]
-    best = differing_settings(ranked, names, settings.finalist_count)
+    best = differing_settings(ranked, context.space.discrete, settings.finalist_count)
     if not best:
         return
     configs = {

@@ -1,4 +1,4 @@
-"""What every scheduler with every sampler must do, in Ray: also cut off, resumed and out of time.
+"""What every scheduler with every sampler must do in Ray: interrupted, resumed, out of time.
 
 Trainings are toys whose value follows from their settings; study, searcher, scheduler, rungs and
 Ray are the sweep's own.
@@ -101,7 +101,7 @@ class Killed(tune.Callback):
 
 
 class Search:
-    """One search, in a database: run, cut off and run again."""
+    """One search, in a database: run, interrupted and resumed."""
 
     def __init__(self, folder: Path, scheduler: str, sampler: str) -> None:
         self._folder, self._scheduler, self._sampler = folder, scheduler, sampler
@@ -185,7 +185,7 @@ def check_end(trial: FrozenTrial) -> None:
         for pair in PAIRS
     ],
 )
-def test_a_search_that_is_cut_off_has_all_its_trials_once(
+def test_an_interrupted_search_has_all_its_trials_once(
     scheduler: str, sampler: str, tmp_path: Path
 ) -> None:
     search = Search(tmp_path, scheduler, sampler)
@@ -204,7 +204,7 @@ def test_a_search_that_is_cut_off_has_all_its_trials_once(
     assert states[TrialState.COMPLETE] >= 1
     assert states[TrialState.FAIL] == 1
     assert (states[TrialState.PRUNED] == 0) == (scheduler == "fifo")
-    # What was cut off has the settings that it had.
+    # Interrupted trials keep their settings.
     assert [trial.params for trial in trials[: len(before)]] == [t.params for t in before]
     # A search that is over has nothing left to do.
     assert search.run() == trials
