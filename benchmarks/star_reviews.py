@@ -8,7 +8,6 @@ class.
 
 from __future__ import annotations
 
-import argparse
 import random
 import re
 import tarfile
@@ -29,7 +28,7 @@ _RARE = "4"
 
 def main(argv: list[str] | None = None) -> None:
     """Write the file."""
-    parser = argparse.ArgumentParser(
+    parser = cli.Parser(
         prog="python -m benchmarks.star_reviews", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("archive", type=Path, help="aclImdb-train.tar.gz")
