@@ -16,7 +16,7 @@ from sentiment.tracking.provenance import redacted
 from sweeps.objectives import FIRST, METRICS, Objectives
 
 SAMPLERS = ("tpe", "random", "gp", "cmaes", "nsga2")
-SCHEDULERS = ("asha", "hyperband", "median", "fifo")
+SCHEDULERS = ("asha", "hyperband", "median", "fifo", "pbt")
 PLACES = ("storage", "study_storage")
 """Settings that may hold credentials, which are not kept."""
 SEVERAL = ("further_objectives", "limit")
@@ -102,7 +102,9 @@ class SweepSettings:
     space: str | None = field(
         default=None,
         metadata=_flag(
-            "search", "search space: cpu, gpu or a YAML file (default: by device)", "FILE"
+            "search",
+            "search space: cpu, gpu, pbt or a YAML file (default: by device, or pbt's own)",
+            "FILE",
         ),
     )
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -147,7 +149,8 @@ class SweepSettings:
         default="asha",
         metadata=_flag(
             "search",
-            "asha, hyperband or median stops the weaker trials early, fifo stops none",
+            "asha, hyperband or median stops the weaker trials early, fifo stops none, pbt lets "
+            "them continue from the weights of the best",
             "NAME",
             choices=SCHEDULERS,
         ),

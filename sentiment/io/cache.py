@@ -116,15 +116,16 @@ def sha256_of(path: Path) -> str:
 
 def write_manifest(folder: Path) -> None:
     """Write the sizes and checksums of all of a folder's files beside them; see `is_intact`."""
+    manifest = folder / _MANIFEST
     files = {
         path.relative_to(folder).as_posix(): {
             "size": path.stat().st_size,
             "sha256": sha256_of(path),
         }
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path != manifest
     }
-    (folder / _MANIFEST).write_text(json.dumps(files, indent=1), encoding="utf-8")
+    manifest.write_text(json.dumps(files, indent=1), encoding="utf-8")
 
 
 def is_intact(folder: Path) -> bool:

@@ -7,6 +7,7 @@ manifest of sizes and checksums. One without a matching manifest is incomplete a
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sentiment.errors import InputError
 from sentiment.inference.bundle import Bundle
 from sentiment.io.cache import is_intact, write_manifest
 from sentiment.training.evaluation import TrainerState
+from sentiment.training.optim import rescale
 from sentiment.training.trainer import Trainer
 
 MODEL_FOLDER = "model"
@@ -67,6 +69,30 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> dict[str, Any]:
     state = TrainerState(described["progress"], load_file(folder / TENSORS_FILE))
     trainer.restore(state, Bundle.load(folder / MODEL_FOLDER).weights)
     return described["notes"]
+
+
+def adopt_checkpoint(source: Path, target: Path, config: Config, notes: dict[str, Any]) -> None:
+    """Copy a checkpoint, so that a training of other settings continues from it.
+
+    What may differ is the seed, and what a step reads anew: learning rate, weight decay, dropouts.
+    The learning rate keeps its place in the schedule.
+
+    Args:
+        source: a whole checkpoint, of the same data and precision.
+        target: a folder that isn't there.
+        config: of the training that is to continue.
+        notes: in place of those that the checkpoint has.
+    """
+    shutil.copytree(source, target)
+    path = target / PROGRESS_FILE
+    described = json.loads(path.read_text(encoding="utf-8"))
+    identity, progress = described["identity"], described["progress"]
+    before = Config.model_validate(identity["settings"]).training
+    rescale(progress["optimizer"], progress["schedule"], before, config.training)
+    identity["settings"] = config.model_dump(mode="json")
+    described["notes"] = notes
+    path.write_text(json.dumps(described), encoding="utf-8")
+    write_manifest(target)
 
 
 def _is_same(written: dict[str, Any], own: dict[str, Any]) -> bool:

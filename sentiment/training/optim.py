@@ -15,6 +15,12 @@ WARM_UP = 0.1
 """Share of the steps in which one-cycle's rate rises: short, so that early rungs can compare."""
 
 
+_RATES = {"lr", "initial_lr", "max_lr", "min_lr"}
+"""What of a group of parameters is proportional to the learning rate set; one-cycle has all."""
+_RATES_OF_GROUPS = {"base_lrs", "_last_lr"}
+"""The same of a schedule, a value for each group."""
+
+
 def make_optimizer(
     parameters: Iterable[torch.nn.Parameter], config: TrainingConfig
 ) -> torch.optim.Optimizer:
@@ -100,3 +106,26 @@ def restore_optimizer(
         for each in plain["groups"]
     ]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def rescale(
+    optimizer: dict[str, Any],
+    schedule: dict[str, Any],
+    before: TrainingConfig,
+    after: TrainingConfig,
+) -> None:
+    """Change learning rate and weight decay of a saved optimizer and schedule, in place.
+
+    Args:
+        optimizer: plain values of `flatten_optimizer`.
+        schedule: `state_dict` of what `make_schedule` returned.
+        before: the settings of both.
+        after: the settings that they shall have.
+    """
+    factor = after.learning_rate / before.learning_rate
+    for group in optimizer["groups"]:
+        group["weight_decay"] = after.weight_decay
+        for name in group.keys() & _RATES:
+            group[name] *= factor
+    for name in schedule.keys() & _RATES_OF_GROUPS:
+        schedule[name] = [factor * rate for rate in schedule[name]]

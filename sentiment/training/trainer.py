@@ -246,6 +246,8 @@ class Trainer:
         """
         progress, tensors = state.progress, state.tensors
         weights = {name: tensors[f"model.{name}"] for name in self._trained_weights()}
+        # Frozen ones follow from the seed, which may differ: see `checkpoint.adopt_checkpoint`.
+        weights |= {name: best_weights[name] for name in self._frozen}
         self.model.load_state_dict(weights, strict=False)
         restore_optimizer(self.optimizer, progress["optimizer"], tensors)
         self.schedule.load_state_dict(progress["schedule"])
@@ -265,9 +267,12 @@ class Trainer:
 
     def _trained_weights(self) -> dict[str, torch.Tensor]:
         """Return the model's weights but for frozen ones, which are as they were made."""
-        frozen = {name for name, one in self.model.named_parameters() if not one.requires_grad}
         every = self.model.state_dict()
-        return {name: value for name, value in every.items() if name not in frozen}
+        return {name: value for name, value in every.items() if name not in self._frozen}
+
+    @property
+    def _frozen(self) -> set[str]:
+        return {name for name, one in self.model.named_parameters() if not one.requires_grad}
 
     def _train_step(self, index: np.ndarray, parts: list[Batch], running: RunningScores) -> None:
         self.model.train()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
@@ -149,7 +150,7 @@ def line(progress: Progress) -> str:
     parts = [
         _clock(time.monotonic() - progress.started),
         f"{progress.ended}/{progress.total} trials ended",
-        f"{counts['running']} running",
+        *_at_work(counts),
         *count_parts(counts),
     ]
     best = progress.best()
@@ -162,6 +163,11 @@ def line(progress: Progress) -> str:
     return " | ".join(parts)
 
 
+def _at_work(counts: Counter[str]) -> list[str]:
+    waiting = counts["waiting"]
+    return [f"{counts['running']} running", *([f"{waiting} waiting"] if waiting else [])]
+
+
 def panel(progress: Progress, width: int = 80, height: int = 24) -> RenderableType:
     """Render the progress of a sweep.
 
@@ -171,7 +177,7 @@ def panel(progress: Progress, width: int = 80, height: int = 24) -> RenderableTy
         height: lines at most; what runs is listed as far as there is room.
     """
     counts = progress.counts
-    done = [f"{progress.ended}/{progress.total} trials ended", f"{counts['running']} running"]
+    done = [f"{progress.ended}/{progress.total} trials ended", *_at_work(counts)]
     lines = [Text(line, **_WRAPPED) for line in flowed([*done, *count_parts(counts)], width, "  ")]
     lines[0].stylize("bold", 0, len(done[0]))
     for text in lines:
@@ -189,7 +195,7 @@ def panel(progress: Progress, width: int = 80, height: int = 24) -> RenderableTy
         parts.append(Text.assemble(("best ", "bold green"), f"{value}  {_title(best)}", **_WRAPPED))
         settings = flowed(_settings(best, progress.searched), width, ", ")
         parts += [Text(line, style="dim", **_WRAPPED) for line in settings]
-    running = [trial for trial in progress.trials.values() if trial.outcome is None]
+    running = [trial for trial in progress.trials.values() if trial.runs]
     if running:
         # Besides them: the headings, in two lines at most, and one on those that are not shown.
         room = max(min(MOST_RUNNING, height - len(parts) - 3), 1)

@@ -38,6 +38,8 @@ class TrialState:
         finished: whether the full budget has been trained.
         evaluated: milliseconds since the epoch of the last evaluation.
         error: the traceback of a failure that ends the trial.
+        waits: whether it has ended its turn, and waits for the next one of its population.
+        takeovers: how often it has continued from another's weights.
     """
 
     key: int | str
@@ -56,6 +58,13 @@ class TrialState:
     finished: bool = False
     evaluated: int | None = None
     error: str | None = None
+    waits: bool = False
+    takeovers: int = 0
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is being trained."""
+        return self.outcome is None and not self.waits
 
 
 class Progress:
@@ -88,8 +97,11 @@ class Progress:
 
     @property
     def counts(self) -> Counter[str]:
-        """Trials by outcome, and how many are `running`."""
-        return Counter(trial.outcome or "running" for trial in self.trials.values())
+        """Trials by outcome, and how many are `running` or `waiting`."""
+        return Counter(
+            trial.outcome or ("running" if trial.runs else "waiting")
+            for trial in self.trials.values()
+        )
 
     @property
     def ended(self) -> int:
@@ -108,7 +120,7 @@ class Progress:
         return max(able, key=lambda trial: merit(name, trial.best[name]), default=None)
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds until the end; None before a trial has ended.
+        """Estimate the seconds until the end; None before a trial has ended, or all have begun.
 
         A running trial is taken to train its full budget at its pace so far. One that has not
         begun costs as much as the latest that ended, and the running ones that have had more
@@ -116,9 +128,12 @@ class Progress:
         """
         trials = list(self.trials.values())
         latest = [trial.seconds for trial in trials if trial.outcome is not None][-_LATEST:]
-        if not latest:
-            return None
         running = [trial for trial in trials if trial.outcome is None]
+        if not latest:
+            # All trials of a population end at last.
+            if len(trials) < self.total or not all(trial.epoch > 0 for trial in running):
+                return None
+            latest = [trial.seconds * trial.epochs / trial.epoch for trial in running]
         mean = sum(latest) / len(latest)
         costs = [*latest, *(trial.seconds for trial in running if trial.seconds > mean)]
         mean = sum(costs) / len(costs)

@@ -68,6 +68,7 @@ class TrackingCallback(tune.Callback):
         tags: Mapping[str, str] | None = None,
         pretrained: Mapping[str, str] | None = None,
         ran_out: Callable[[str], bool] = lambda trial_id: False,
+        has_ended_turn: Callable[[str], bool] = lambda trial_id: False,
     ) -> None:
         """Start with no trials.
 
@@ -85,6 +86,7 @@ class TrackingCallback(tune.Callback):
             tags: further tags of their runs.
             pretrained: names of the language models that trials start from; see `TrialRecorder`.
             ran_out: whether the time budget has ended a trial, by Ray's id of it.
+            has_ended_turn: whether a trial has stopped to start again, by Ray's id of this start.
         """
         self._recorder = TrialRecorder(
             tracker,
@@ -104,6 +106,7 @@ class TrackingCallback(tune.Callback):
         self._monitor = WorkerMonitor(watchdog or Watchdog())
         self._fail_fast = FailFastMonitor()
         self._ran_out = ran_out
+        self._has_ended_turn = has_ended_turn
         self.failure: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -163,6 +166,11 @@ class TrackingCallback(tune.Callback):
     ) -> None:
         """Record a trial that ran to its end, was stopped, ran out of time, or can't be trained."""
         self._monitor.end(trial)
+        if self._has_ended_turn(trial.trial_id):
+            self._recorder.state_of(trial.config).waits = True
+            self._fail_fast.end()
+            self._view.update()
+            return
         state = self._recorder.begin(trial.config)
         if state.error is not None:
             self._fail(state, state.error)

@@ -14,9 +14,17 @@ from sweeps.search.optuna_searcher import EndedTrial
 from sweeps.tracking.roles import PRETRAINING_TAG, Role
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.outcomes import Outcome
-from sweeps.trials.protocol import EXAMPLES, FINISHED, PRECISION, RECURRENCE
+from sweeps.trials.protocol import (
+    ADOPTED,
+    EXAMPLES,
+    FACTS,
+    FINISHED,
+    PRECISION,
+    RECURRENCE,
+    RESULTS,
+)
 from sweeps.trials.retry import RetryTracker
-from sweeps.trials.trainable import hyperparameters
+from sweeps.trials.trainable import CHECKPOINT, TAKEOVERS, hyperparameters
 
 RECORDED = (
     "train/loss",
@@ -82,9 +90,10 @@ class TrialRecorder:
         """Start the trial's run, unless that has happened; Ray skips it where a start fails."""
         key = self._key(config)
         state = self._progress.trials.get(key)
+        settings, taken = hyperparameters(config), config.get(TAKEOVERS)
         if state is None or state.outcome is not None:
-            settings = hyperparameters(config)
-            checked = Config.from_flat(settings)
+            # A run has the parameters that its trial began with: they can't change.
+            checked = Config.from_flat({**settings, **(taken["first"] if taken else {})})
             name = str(key) if self._role == "baseline" else describe(checked)
             if self._role == "confirmation":
                 name = f"confirmation {name} seed {checked.training.seed}"
@@ -95,6 +104,14 @@ class TrialRecorder:
             parameters = run_parameters(checked, self._dataset, self._fingerprint)
             tags = self._tags | self._names_of_pretraining(checked)
             self._tracker.start_trial(key, parameters, name, role=self._role, tags=tags)
+        state.waits = False
+        if taken and len(taken[TAKEOVERS]) > state.takeovers:
+            state.takeovers = len(taken[TAKEOVERS])
+            state.settings = settings
+            # Its own are gone; the first evaluation since then tells more.
+            state.checkpoint = config.get(CHECKPOINT, state.checkpoint)
+            state.best = dict(taken[TAKEOVERS][-1]["best"])
+            self._tracker.trial(key).log_takeovers(taken[TAKEOVERS])
         return state
 
     def _names_of_pretraining(self, config: Config) -> dict[str, str]:
@@ -156,8 +173,8 @@ class TrialRecorder:
         if state.checkpoint is not None:
             with (self._attempts.storage / state.checkpoint).on_disk() as folder:
                 notes = read_notes(folder)
-            for result in notes["results"]:
-                self.add_evaluation(state, {**result, "facts": notes["facts"]})
+            for result in notes[RESULTS][notes.get(ADOPTED, 0) :]:
+                self.add_evaluation(state, {**result, "facts": notes[FACTS]})
         error = None
         if trial.outcome == "failed":
             error = "the sweep was interrupted: the trial's other failures are beside this"

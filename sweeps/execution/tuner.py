@@ -19,7 +19,7 @@ from sentiment.training.prepared_data import PreparedData
 from sweeps.execution.callbacks import TrackingCallback
 from sweeps.execution.concurrency import DynamicConcurrencyLimiter
 from sweeps.execution.resources import Workers
-from sweeps.search.schedulers import Resumable
+from sweeps.search.schedulers import Staged
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.retry import folder_prefix
 from sweeps.trials.trainable import TrialWorker
@@ -77,7 +77,7 @@ def run_trials(
             gpu_memory=workers.memory_share,
             threads=workers.cpus,
             system_metrics=system_metrics,
-            rungs=scheduler.milestones if isinstance(scheduler, Resumable) else (),
+            rungs=scheduler.milestones if isinstance(scheduler, Staged) else (),
             **({"timed_texts": tuple(timed_texts)} if timed_texts else {}),
         ),
         {"cpu": workers.cpus, "gpu": workers.gpus},

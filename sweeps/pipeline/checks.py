@@ -34,7 +34,8 @@ from sweeps.pipeline.record import name_in_use
 from sweeps.pipeline.resume import ResumedSweep
 from sweeps.registry.versions import check_model_name
 from sweeps.search.cost_model import TrialCost
-from sweeps.search.rungs import FIRST_RUNG, plan_rungs
+from sweeps.search.population import PBT, check_population
+from sweeps.search.rungs import FIRST_RUNG, plan_rungs, plan_turns
 from sweeps.search.samplers import make_sampler
 from sweeps.search.study_location import StudyLocation
 from sweeps.space.space import SearchSpace
@@ -84,12 +85,15 @@ def check(
         concurrency=settings.concurrency,
     )
     on_gpu = workers.gpus > 0
-    name = settings.space or ("gpu" if on_gpu else "cpu")
+    population = settings.scheduler == PBT
+    name = settings.space or (PBT if population else "gpu" if on_gpu else "cpu")
     if resumed:
         space = resumed.space
     else:
         space = SearchSpace.load(name).fix(settings.overrides).enqueue(settings.enqueue)
         space = space.believe(settings.prior)
+    if population:
+        check_population(settings, space)
     make_sampler(settings.sampler, space, settings.seed)
     check_model_name(settings.model_name)
     check_notify(settings.notify)
@@ -120,7 +124,11 @@ def check(
         dataset=dataset,
         # What takes long on a GPU is the number of steps, hardly the size of a layer.
         cost=None if on_gpu else TrialCost(texts),
-        rungs=plan_rungs(settings.trial_epochs, len(texts), settings.first_rung),
+        rungs=(
+            plan_turns(settings.trial_epochs, len(texts))
+            if population
+            else plan_rungs(settings.trial_epochs, len(texts), settings.first_rung)
+        ),
         dtype=dtype,
         recipes=_baseline_recipes(settings, dataset),
         studies=studies,
@@ -177,6 +185,8 @@ def _machine_lines(
         space, why = "of the sweep", "it is resumed"
     elif settings.space:
         why = "as asked for"
+    elif settings.scheduler == PBT:
+        why = f"for --scheduler {PBT}"
     else:
         here = counted(gpus, "GPU is", "GPUs are")
         why = f"{here} here" if workers.gpus > 0 else "no GPU is used"

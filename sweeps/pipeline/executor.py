@@ -171,6 +171,7 @@ class Executor:
             tags=tags,
             pretrained=run_keys(self._prepared.pretrained),
             ran_out=optuna.ran_out if optuna else lambda _: False,
+            has_ended_turn=optuna.has_ended_turn if optuna else lambda _: False,
         )
         ended = optuna.ended() if optuna else []
         if ended:

@@ -184,7 +184,7 @@ class OptunaSearcher(StatelessSearcher):
         self._trials[trial_id] = trial
         self._reached[trial_id] = known
         self._note_run(trial)
-        config = self._config(number, self._space.suggest(trial))
+        config = self._config(trial, self._space.suggest(trial))
         return config if checkpoint is None else {**config, CHECKPOINT: checkpoint}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -226,14 +226,16 @@ class OptunaSearcher(StatelessSearcher):
         """Whether the time budget has ended a trial of Ray's."""
         return trial_id in self._out_of_time
 
+    def has_ended_turn(self, trial_id: str) -> bool:
+        """Whether a trial of Ray's has stopped to start again, as those of a population do."""
+        return False
+
     def ended(self) -> list[EndedTrial]:
         """Return the trials of this search that have ended, by number."""
         found = [
             EndedTrial(
                 number=trial.user_attrs[TRIAL_NUMBER],
-                config=self._config(
-                    trial.user_attrs[TRIAL_NUMBER], {**self._space.fixed, **trial.params}
-                ),
+                config=self._config(trial, {**self._space.fixed, **trial.params}),
                 outcome=_outcome_of(trial),
                 values=curve(reached, self._key),
                 evaluations=reached,
@@ -276,7 +278,9 @@ class OptunaSearcher(StatelessSearcher):
             self.flatness = judged
         return judged.is_flat
 
-    def _config(self, number: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def _config(self, trial: Trial | FrozenTrial, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a trial's configuration, by the settings that its parameters say."""
+        number = trial.user_attrs[TRIAL_NUMBER]
         return {**settings, **self._base, "trial": number, "seed": self._seed + number}
 
     def _tried_again(self, trial_id: str) -> bool:
@@ -322,11 +326,11 @@ class OptunaSearcher(StatelessSearcher):
         elif error or not reached:
             self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         elif finished:
-            self._study.tell(trial, self._values(reached), skip_if_finished=True)
+            self._study.tell(trial, self._values(trial, reached), skip_if_finished=True)
         else:
             self._study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
 
-    def _values(self, reached: Evaluations) -> list[float]:
+    def _values(self, trial: Trial, reached: Evaluations) -> list[float]:
         """Return a full trial's values: the first objective's best, the others' last."""
         best = min if self._mode == "min" else max
         last = reached[max(reached)]

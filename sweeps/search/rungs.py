@@ -15,6 +15,8 @@ FIRST_RUNG_EPOCHS = 0.4
 LEAST_HALVINGS = 3
 FIRST_RUNG = 1_000
 """Training examples before which trials of few texts are not compared: sixteen steps."""
+TURNS = 8
+"""Turns of a population, of equal length."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,13 @@ class Rungs:
         milestones: all comparisons, each at about `REDUCTION` times the one before.
         budget: the full budget of a trial.
         evaluations_per_epoch: so many that one is at every rung but the first.
+        early_evaluations: before these.
     """
 
     milestones: tuple[int, ...]
     budget: int
     evaluations_per_epoch: float
+    early_evaluations: int = 1
 
     @property
     def evaluations(self) -> dict[str, float | int]:
@@ -38,7 +42,10 @@ class Rungs:
         The first rung has a separate, early evaluation: evaluations at that interval throughout
         would take a quarter of a full trial's time.
         """
-        return {"evaluations_per_epoch": self.evaluations_per_epoch, "early_evaluations": 1}
+        return {
+            "evaluations_per_epoch": self.evaluations_per_epoch,
+            "early_evaluations": self.early_evaluations,
+        }
 
     @property
     def first(self) -> int:
@@ -55,7 +62,7 @@ class Rungs:
         Of the trials that reach a rung half continue to the next; the median stops half of them
         somewhere after the first.
         """
-        if scheduler == "fifo":
+        if scheduler in ("fifo", "pbt"):
             return float(self.budget)
         if scheduler == "median":
             return (self.first + self.budget) / 2
@@ -73,6 +80,11 @@ class Rungs:
         """Return what a scheduler does to the trials of a search, in a few words."""
         if scheduler == "fifo":
             return "none is stopped early"
+        if scheduler == "pbt":
+            return (
+                f"after every {self.first:,} examples the weakest quarter continue from the "
+                "weights of the best"
+            )
         if scheduler == "median":
             return (
                 f"from {self.first:,} examples on a trial ends whose best value is worse than the "
@@ -104,8 +116,7 @@ def plan_rungs(epochs: float, examples: int, first_rung: int = 0) -> Rungs:
     Raises:
         InputError: the budget is not above 0.
     """
-    if not 0 < epochs < math.inf:
-        raise InputError(f"--max-epochs {epochs:g}: give a number above 0, such as 1.5")
+    _check_epochs(epochs)
     halvings = LEAST_HALVINGS
     while (
         epochs / REDUCTION**halvings > FIRST_RUNG_EPOCHS
@@ -118,3 +129,25 @@ def plan_rungs(epochs: float, examples: int, first_rung: int = 0) -> Rungs:
         budget=math.ceil(epochs * examples),
         evaluations_per_epoch=parts[1] / epochs,
     )
+
+
+def plan_turns(epochs: float, examples: int) -> Rungs:
+    """Place the turns of a population, of a budget of `epochs` over `examples` texts.
+
+    Raises:
+        InputError: the budget is not above 0.
+    """
+    _check_epochs(epochs)
+    return Rungs(
+        milestones=tuple(
+            sorted({max(1, int(turn * epochs * examples / TURNS)) for turn in range(1, TURNS)})
+        ),
+        budget=math.ceil(epochs * examples),
+        evaluations_per_epoch=TURNS / epochs,
+        early_evaluations=0,
+    )
+
+
+def _check_epochs(epochs: float) -> None:
+    if not 0 < epochs < math.inf:
+        raise InputError(f"--max-epochs {epochs:g}: give a number above 0, such as 1.5")

@@ -5,7 +5,8 @@ Their resource is training examples, so that batch sizes and fractions of an epo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -29,6 +30,7 @@ KnownValues = Callable[[str], Mapping[int, float]]
 Spared = Callable[[str], bool]
 """Whether a trial, by Ray's id, is trained to its full budget in any case."""
 
+_MOST_WORKERS = 10_000
 MEDIAN_OF = 5
 """Other trials that must have come as far before the median stops one."""
 
@@ -196,8 +198,52 @@ class ResumableMedian(MedianStoppingRule):
             self._results.pop(trial, None)
 
 
+class PopulationTurns(FIFOScheduler):
+    """Ends each start of a trial of a population with its turn.
+
+    Ray's own PBT refuses a search algorithm, and keeps the population in snapshots that lag behind
+    the study. Here `sweeps.search.population_searcher.PopulationSearcher` decides what follows.
+    """
+
+    def __init__(
+        self, milestones: Sequence[int], known: KnownValues, end_turn: Callable[[str], None]
+    ) -> None:
+        """Start with no trials.
+
+        Args:
+            milestones: training examples at which turns end.
+            known: values of trials that have been trained before.
+            end_turn: called with Ray's id of a trial that stops, and will start again.
+        """
+        super().__init__()
+        self.milestones = tuple(milestones)
+        self._known = known
+        self._end_turn = end_turn
+        self._ends: dict[str, float] = {}
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Note where the turn of a trial ends."""
+        super().on_trial_add(tune_controller, trial)
+        if not self._ends:
+            # Between two turns no trial is pending, and Ray would end all workers but one.
+            cache = tune_controller._tune_controller._actor_cache
+            cache.increase_max(trial.placement_group_factory, by=_MOST_WORKERS)
+        reached = max(self._known(trial.trial_id), default=0)
+        left = [milestone for milestone in self.milestones if milestone > reached]
+        self._ends[trial.trial_id] = left[0] if left else math.inf
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Stop a trial at the end of its turn."""
+        if result[EXAMPLES] < self._ends[trial.trial_id]:
+            return TrialScheduler.CONTINUE
+        self._end_turn(trial.trial_id)
+        return TrialScheduler.STOP
+
+
 Resumable = ResumableASHA | ResumableMedian
 """A scheduler that stops trials: it has `milestones` and `restore_trials`."""
+Staged = Resumable | PopulationTurns
+"""A scheduler with `milestones`, at which a trial reports at once."""
 
 
 def make_scheduler(
@@ -211,7 +257,7 @@ def make_scheduler(
     """Make a scheduler.
 
     Args:
-        name: one of `sweeps.config.SCHEDULERS`.
+        name: one of `sweeps.config.SCHEDULERS` but pbt, which is `PopulationTurns`.
         rungs: where trials are compared.
         objective: what by.
         known: values of resumed trials.

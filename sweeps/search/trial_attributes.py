@@ -16,6 +16,8 @@ EVALUATIONS = "evaluations"
 They stand in place of intermediate values, which Optuna refuses where there are several, and at
 which its TPE fails.
 """
+POPULATION = "population"
+"""User attribute of a trial of a population: its last decided turn, and what it has taken over."""
 
 Evaluations = dict[int, dict[str, float]]
 """By training examples seen, the objectives that were known there, by their names."""

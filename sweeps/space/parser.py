@@ -48,7 +48,7 @@ from sweeps.space.enqueued import ENQUEUE, check_enqueued, fitting, parse_enqueu
 from sweeps.space.hyperparameters import NOT_RANGES, check_name, to_typed, types_of
 from sweeps.space.prior import PRIOR, Belief, check_prior, parse_prior
 
-SHIPPED: tuple[str, ...] = ("cpu", "gpu", "semi")
+SHIPPED: tuple[str, ...] = ("cpu", "gpu", "pbt", "semi")
 _SHIPPED_FOLDER = Path(__file__).parent
 
 # Each two values of two choices are checked against one another.

@@ -31,6 +31,7 @@ from sweeps.objectives import (
 )
 from sweeps.tracking.members import Member, read_members
 from sweeps.tracking.roles import ROLES
+from sweeps.tracking.takeovers import Takeover, read_takeovers
 from sweeps.trials.outcomes import RANKED
 
 if TYPE_CHECKING:
@@ -50,13 +51,14 @@ class TrialRecord:
         role: one of `sweeps.tracking.roles.ROLES`.
         name: the run's name.
         outcome: how it ended; None while it runs.
-        parameters: hyperparameters as values.
+        parameters: hyperparameters as values; of a trial that took some over, the last ones.
         dataset_fingerprint: the data that it saw.
         metrics: the last value of each.
         started: milliseconds since the epoch.
         ended: the same, or None.
         model_id: its logged model, if it has one that was not removed.
         members: of an ensemble.
+        takeovers: of a trial of a population.
     """
 
     key: int | str
@@ -71,6 +73,13 @@ class TrialRecord:
     ended: int | None
     model_id: str | None
     members: tuple[Member, ...] = ()
+    takeovers: tuple[Takeover, ...] = ()
+
+    @property
+    def has_inherited_best(self) -> bool:
+        """Whether its best checkpoint is one that it took over, which other settings led to."""
+        last = self.takeovers[-1].examples if self.takeovers else -1
+        return self.metrics.get("best/examples", 0) <= last
 
 
 def search_runs(
@@ -285,6 +294,7 @@ def _ranked(
         able,
         key=lambda trial: (
             -merit(objective, trial.metrics.get(name, trial.metrics[key])),
+            trial.has_inherited_best,
             trial.key,
         ),
     )
@@ -430,6 +440,7 @@ def trial_record(run: Run) -> TrialRecord:
     """Return what MLflow has of a trial, or of another run of a sweep."""
     tags = run.data.tags
     role = tags["sweep.role"]
+    taken = read_takeovers(tags)
     models = run.outputs.model_outputs if run.outputs else []
     if tags.get(MODEL_TAG) == REMOVED:
         models = []
@@ -440,13 +451,14 @@ def trial_record(run: Run) -> TrialRecord:
         name=run.info.run_name,
         # It is set just before the run is closed; until then a kill may come between.
         outcome=None if run.info.status == "RUNNING" else tags.get("sweep.outcome"),
-        parameters=hyperparameters(run.data.params),
+        parameters={**hyperparameters(run.data.params), **(taken[-1].settings if taken else {})},
         dataset_fingerprint=run.data.params.get("dataset_fingerprint"),
         metrics=run.data.metrics,
         started=run.info.start_time,
         ended=run.info.end_time,
         model_id=models[-1].model_id if models else None,
         members=read_members(run.data.params),
+        takeovers=taken,
     )
 
 

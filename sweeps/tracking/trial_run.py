@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 
@@ -16,6 +17,7 @@ from sweeps.tracking.counters import SweepCounters
 from sweeps.tracking.queries import TrialRecord
 from sweeps.tracking.roles import Role
 from sweeps.tracking.run_handle import RunHandle
+from sweeps.tracking.takeovers import TAKEOVERS_TAG, takeovers_tag
 from sweeps.tracking.writer import BatchWriter
 from sweeps.trials.outcomes import ENDED, STATUS, Outcome
 
@@ -152,6 +154,14 @@ class TrialRun(RunHandle):
         """
         self.log_text(redacted(error), f"failure-{count}.txt")
         self._write("log", {"tags": {"sweep.retries": str(count)}})
+
+    def log_takeovers(self, takeovers: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what a trial of a population has taken over from others so far.
+
+        Args:
+            takeovers: the fields of `Takeover` of each, by name.
+        """
+        self._write("log", {"tags": {TAKEOVERS_TAG: takeovers_tag(takeovers)}})
 
     def log_model(
         self, bundle: Path, metrics: Mapping[str, float], step: int, at: int | None = None

@@ -117,6 +117,18 @@ class Storage:
         finally:
             shutil.rmtree(copy, ignore_errors=True)
 
+    def put(self, folder: Path) -> None:
+        """Copy a folder of this machine here; what was here before goes.
+
+        Raises:
+            OSError: that can't be done.
+        """
+        self.remove()
+        self.filesystem.create_dir(self.path, recursive=True)
+        fs.copy_files(
+            str(folder), self.path, fs.LocalFileSystem(), self.filesystem, use_threads=False
+        )
+
     def remove(self) -> None:
         """Remove the folder and what is in it, if it is there."""
         if self.local is not None:

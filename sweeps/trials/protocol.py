@@ -18,6 +18,11 @@ FACTS = "facts"
 EARLIER = "earlier"
 """The evaluations before it that no result of this worker has had yet."""
 
+RESULTS = "results"
+"""In a checkpoint's notes: all evaluations so far."""
+ADOPTED = "adopted"
+"""The same: how many of them, the first ones, are those of another trial that was taken over."""
+
 
 def facts_of(result: Mapping[str, Any]) -> dict[str, float]:
     """Return what is known of a trial as a whole by a result, which Ray may have flattened."""

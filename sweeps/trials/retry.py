@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
-from sentiment.training.checkpoint import is_whole, read_notes
+from sentiment.config import Config
+from sentiment.training.checkpoint import adopt_checkpoint, is_whole, read_notes
 from sweeps.trials.checkpoint_storage import Storage
+from sweeps.trials.protocol import ADOPTED, RESULTS
 
 MOST_MOVES = 10
 """Nodes that a trial may lose before that counts as its own failure: it may be what ends them."""
@@ -107,6 +111,43 @@ class RetryTracker:
                         if is_whole(folder):
                             steps[f"{start}/{name}"] = read_notes(folder)["step"]
         return max(steps, key=lambda place: steps[place], default=None)
+
+    def take_over(self, number: int, donor: int, config: Config) -> dict[str, float] | None:
+        """Let a trial continue from another's newest checkpoint in place of its own.
+
+        Interrupted and called again, it does the same.
+
+        Args:
+            number: of the trial that continues.
+            donor: of the other one, which does not train meanwhile.
+            config: settings with which it continues.
+
+        Returns:
+            What the best model of that checkpoint reached, by metric; None where the other has no
+            whole checkpoint, and nothing changes.
+        """
+        place = self.newest(donor)
+        if place is None:
+            return None
+        earlier = self._starts(number)
+        start = f"{folder_prefix(number)}from-{place.replace('/', '-')}"
+        with (self.storage / place).on_disk() as own, tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch) / "checkpoint"
+            notes = read_notes(own)
+            notes = {**notes, ADOPTED: len(notes[RESULTS])}
+            adopt_checkpoint(own, copy, config, notes)
+            (self.storage / start / "checkpoint_000000").put(copy)
+        for each in earlier:
+            if each != start:
+                (self.storage / each).remove()
+        return dict(notes[RESULTS][-1]["best"])
+
+    def keep_newest(self, number: int) -> None:
+        """Delete the starts of a trial without its newest checkpoint."""
+        newest = self.newest(number)
+        for start in self._starts(number):
+            if newest is not None and not newest.startswith(f"{start}/"):
+                (self.storage / start).remove()
 
     def delete_checkpoints(self, number: int) -> None:
         """Delete what is left of all starts of a trial that has ended."""

@@ -26,6 +26,7 @@ from sentiment.training.trainer import Trainer
 from sweeps.objectives import LATENCY, METRICS
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.protocol import (
+    ADOPTED,
     EARLIER,
     EXAMPLES,
     FACTS,
@@ -33,13 +34,16 @@ from sweeps.trials.protocol import (
     FINISHED,
     PRECISION,
     RECURRENCE,
+    RESULTS,
 )
 from sweeps.trials.report_batching import ReportBatcher
 from sweeps.trials.system_metrics import SystemMetrics
 
 CHECKPOINT = "checkpoint"
 """A configuration's key: the checkpoint from which the trial resumes, within the storage."""
-OWN_KEYS = ("trial", CHECKPOINT)
+TAKEOVERS = "takeovers"
+"""The same: what the trial of a population has taken over, for the record."""
+OWN_KEYS = ("trial", CHECKPOINT, TAKEOVERS)
 """Keys of a trial's configuration that are no hyperparameters."""
 
 
@@ -90,6 +94,7 @@ class TrialWorker(tune.Trainable):
         self._evaluations: Generator[Evaluation, None, None] | None = None
         self._settings = config
         self._results: list[dict[str, Any]] = []
+        self._adopted = 0
         self._static_metrics: dict[str, Any] = {}
         self._seconds = self._cpu_seconds = 0.0
         self._reported = True
@@ -114,7 +119,12 @@ class TrialWorker(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the training as it is; Ray carries it to the sweep's storage."""
         assert self._trainer is not None, "no trial was started"
-        notes = {"results": self._results, "facts": self._static_metrics, FAILURE: self._failure}
+        notes = {
+            RESULTS: self._results,
+            ADOPTED: self._adopted,
+            FACTS: self._static_metrics,
+            FAILURE: self._failure,
+        }
         save_checkpoint(self._trainer, Path(checkpoint_dir), notes)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
@@ -123,15 +133,17 @@ class TrialWorker(tune.Trainable):
             self._start()
         assert self._trainer is not None
         notes = load_checkpoint(self._trainer, Path(checkpoint_dir))
-        self._results = notes["results"]
+        self._results = notes[RESULTS]
+        self._adopted = notes.get(ADOPTED, 0)
         self._failure = notes[FAILURE]
         self._static_metrics = {
-            **notes["facts"],
+            **notes[FACTS],
             "seconds/setup": self._static_metrics["seconds/setup"],
         }
         self._seconds += self._results[-1]["seconds/total"]
         self._cpu_seconds += self._results[-1]["seconds/cpu"]
-        self._reported = False
+        # The last evaluation of another trial is not this one's.
+        self._reported = len(self._results) == self._adopted
         # Each evaluation is reported alone: a repeated failure must not lose unreported ones.
         self._pace = ReportBatcher(together=False)
 
@@ -165,6 +177,7 @@ class TrialWorker(tune.Trainable):
         trainer = Trainer(settings, corpus, vectors, device, self._threads, branch, start)
         self._trainer = trainer
         self._results = []
+        self._adopted = 0
         self._reported = True
         self._pace = ReportBatcher(self._rungs)
         self._seconds = time.perf_counter() - started
@@ -180,7 +193,7 @@ class TrialWorker(tune.Trainable):
         """Return the next result, or once more the one that a checkpoint ended with."""
         if not self._reported:
             self._reported = True
-            earlier = self._results[:-1]
+            earlier = self._results[self._adopted : -1]
         else:
             gathered = [] if self._failure else self._pace.gather(self._try)
             if not gathered:

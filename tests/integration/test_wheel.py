@@ -71,6 +71,7 @@ def test_it_holds_what_is_no_module_too(wheel: Path) -> None:
         "sentiment/recipes/bilstm-1.yaml",
         "sweeps/space/cpu.yaml",
         "sweeps/space/gpu.yaml",
+        "sweeps/space/pbt.yaml",
         "sentiment/ngrams/fit.py",
         "sweeps/pipeline/stages/finalists.py",
     ):

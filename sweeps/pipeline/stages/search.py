@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from sentiment.wording import counted
 from sweeps.console.progress import Progress, ended_state
@@ -13,8 +14,10 @@ from sweeps.pipeline.running import RunningSweep
 from sweeps.search.dominance import Dominance
 from sweeps.search.flatness import GAIN, NOISE, Flatness, FlatnessRule
 from sweeps.search.optuna_searcher import OptunaSearcher
+from sweeps.search.population import PBT
+from sweeps.search.population_searcher import PopulationSearcher
 from sweeps.search.prior_sampler import guided_trials
-from sweeps.search.schedulers import Resumable, make_scheduler
+from sweeps.search.schedulers import PopulationTurns, Resumable, make_scheduler
 from sweeps.search.study import enqueue_first, make_study, note_runs
 from sweeps.search.warm_start import PastTrial, warm_start
 from sweeps.trials.retry import RetryTracker
@@ -74,20 +77,28 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> Flatness | None:
         flat = FlatnessRule(settings.objective, len(context.dataset.splits["valid"].texts))
     searchers: list[OptunaSearcher] = []
 
+    def time_budget(searcher: OptunaSearcher) -> TimeBudget | None:
+        return None if deadline is None else TimeBudget(deadline, searcher)
+
     def plan(attempts: RetryTracker) -> TrialPlan:
-        searcher = OptunaSearcher(
-            study,
-            space,
-            metric=settings.objective,
-            max_trials=trials,
-            budget=context.rungs.budget,
-            seed=settings.seed,
-            base=base,
-            attempts=attempts,
-            run_of=tracker.known_run,
-            objectives=objectives,
-            until_flat=flat,
-        )
+        options: dict[str, Any] = {
+            "metric": settings.objective,
+            "max_trials": trials,
+            "budget": context.rungs.budget,
+            "seed": settings.seed,
+            "base": base,
+            "attempts": attempts,
+            "run_of": tracker.known_run,
+            "objectives": objectives,
+            "until_flat": flat,
+        }
+        if settings.scheduler == PBT:
+            milestones = context.rungs.milestones
+            population = PopulationSearcher(study, space, milestones=milestones, **options)
+            searchers.append(population)
+            turns = PopulationTurns(milestones, population.known_values, population.end_turn)
+            return TrialPlan(population, turns, time_budget(population))
+        searcher = OptunaSearcher(study, space, **options)
         searchers.append(searcher)
         several = bool(objectives.further)
         scheduler = make_scheduler(
@@ -101,8 +112,7 @@ def search(running: RunningSweep, past: Sequence[PastTrial]) -> Flatness | None:
         if isinstance(scheduler, Resumable):
             over = searcher.ended()
             scheduler.restore_trials(trial for trial in over if trial.outcome != "failed")
-        stopper = None if deadline is None else TimeBudget(deadline, searcher)
-        return TrialPlan(searcher, scheduler, stopper)
+        return TrialPlan(searcher, scheduler, time_budget(searcher))
 
     running.executor.run(plan, progress, "trial")
     tracker.flush()

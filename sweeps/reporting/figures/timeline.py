@@ -51,6 +51,8 @@ def timeline(record: SweepData) -> ReportFigure:
             bar.set_label("the winner")
         named |= set() if is_winner else {outcome}
         figure.add_tooltips(bar, [tooltip(record, trial)])
+        taken = [(each.at - origin) / unit for each in trial.takeovers]
+        axes.plot(taken, [lane] * len(taken), "|", color=GROUND, ms=13, mew=2)
         if length > 0.018 * whole:
             axes.text(
                 start + length / unit / 2, lane, str(trial.key), ha="center", va="center",
@@ -61,7 +63,14 @@ def timeline(record: SweepData) -> ReportFigure:
         f"{count} at once at most, busy for {busy:.0%} of the time between the first start and "
         "the last end. Lanes follow from the times of the runs."
     )
-    axes.set_yticks(range(count), [f"worker {lane + 1}" for lane in range(count)])
+    takes_turns = any(trial.takeovers for trial in ended)
+    if takes_turns:
+        figure.notes.append(
+            "Trials of a population take turns, so there are more lanes than workers. A gap in a "
+            "bar: there the trial took over the weights of another."
+        )
+    lane_name = "lane" if takes_turns else "worker"
+    axes.set_yticks(range(count), [f"{lane_name} {lane + 1}" for lane in range(count)])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"{name} since the first trial started")

@@ -15,6 +15,7 @@ from sentiment.inference.bundle import Bundle
 from sentiment.training.checkpoint import (
     MODEL_FOLDER,
     TENSORS_FILE,
+    adopt_checkpoint,
     is_whole,
     load_checkpoint,
     read_notes,
@@ -129,3 +130,58 @@ def test_one_of_other_settings_or_data_is_refused(cut_off):
     folder, _ = cut_off
     with pytest.raises(InputError, match="of other settings or other data"):
         load_checkpoint(Trainer(config_of(freeze_embedding=True, seed=9), CORPUS, VECTORS), folder)
+
+
+def test_frozen_vectors_are_adopted_with_the_rest(tmp_path):
+    settings = {"freeze_embedding": True, "embedding": "random"}
+    donor = Trainer(config_of(seed=1, **settings), CORPUS)
+    next(donor.evaluations())
+    save_checkpoint(donor, tmp_path / "donor", {})
+    config = config_of(seed=2, **settings)
+    adopt_checkpoint(tmp_path / "donor", tmp_path / "adopted", config, {})
+    trainer = Trainer(config, CORPUS)
+    vectors = donor.model.embedding.weight
+    assert not torch.equal(trainer.model.embedding.weight, vectors)
+    load_checkpoint(trainer, tmp_path / "adopted")
+    torch.testing.assert_close(trainer.model.embedding.weight, vectors, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle", "cosine"])
+def test_a_training_continues_from_a_checkpoint_of_other_settings(tmp_path, schedule):
+    donor = Trainer(config_of(schedule=schedule, learning_rate=2e-3, seed=1), CORPUS, VECTORS)
+    next(donor.evaluations())
+    save_checkpoint(donor, tmp_path / "donor", {"of": "the donor"})
+    changed = {"learning_rate": 5e-3, "weight_decay": 0.01, "dropout": 0.1, "seed": 2}
+    config = config_of(schedule=schedule, **changed)
+    adopt_checkpoint(tmp_path / "donor", tmp_path / "adopted", config, {"of": "both"})
+    assert is_whole(tmp_path / "adopted") and is_whole(tmp_path / "donor")
+    trainer = Trainer(config, CORPUS, VECTORS)
+    fresh = Trainer(config, CORPUS, VECTORS)
+    assert load_checkpoint(trainer, tmp_path / "adopted") == {"of": "both"}
+    for name, value in donor.model.state_dict().items():
+        torch.testing.assert_close(trainer.model.state_dict()[name], value, rtol=0, atol=0)
+    assert (trainer.step, trainer.best_metrics) == (donor.step, donor.best_metrics)
+    for _ in range(donor.step):
+        fresh.optimizer.step()
+        fresh.schedule.step()
+    while trainer.step < trainer.plan.steps - 2:  # the same rate as from the first step on
+        rates = [group["lr"] for group in trainer.optimizer.param_groups]
+        assert rates == pytest.approx([group["lr"] for group in fresh.optimizer.param_groups])
+        assert all(group["weight_decay"] == 0.01 for group in trainer.optimizer.param_groups)
+        for each in (trainer, fresh):
+            each.optimizer.step()
+            each.schedule.step()
+            each.step += 1
+
+
+def test_a_checkpoint_that_is_adopted_unchanged_continues_to_the_bit(tmp_path):
+    config = config_of()
+    whole = Trainer(config, CORPUS, VECTORS)
+    evaluations = whole.evaluations()
+    next(evaluations)
+    save_checkpoint(whole, tmp_path / "one", {})
+    adopt_checkpoint(tmp_path / "one", tmp_path / "other", config, {})
+    expected = told(evaluations)
+    again = Trainer(config, CORPUS, VECTORS)
+    load_checkpoint(again, tmp_path / "other")
+    assert told(again.evaluations()) == expected

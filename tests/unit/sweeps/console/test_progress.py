@@ -43,6 +43,20 @@ def test_counts_and_best():
     assert progress.best().key == 0
 
 
+def test_a_population_waits_and_its_time_left_is_known_before_any_has_ended():
+    progress = Progress(4, 2, "valid/accuracy")
+    for key in range(4):
+        progress.trials[key] = TrialState(key, "gru", {}, epochs=1.5, waits=key > 1)
+    assert progress.seconds_left() is None
+    for trial in progress.trials.values():
+        trial.epoch, trial.seconds = 0.5, 4.0
+    assert progress.counts == {"running": 2, "waiting": 2}
+    assert "0/4 trials ended | 2 running | 2 waiting" in line(progress)
+    assert progress.seconds_left() == pytest.approx(4 * 8.0 / 2)
+    progress.total = 5
+    assert progress.seconds_left() is None
+
+
 def test_time_left_follows_from_the_trials_that_ended():
     progress = progress_of()
     mean = 15.0

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sentiment.errors import InputError
-from sweeps.search.rungs import plan_rungs
+from sweeps.search.rungs import TURNS, plan_rungs, plan_turns
 
 
 @given(epochs=st.floats(0.05, 200), examples=st.integers(10, 100_000))
@@ -45,3 +45,20 @@ def test_trials_of_few_texts_are_compared_after_some_steps():
     # Three rungs there are in any case, and of many texts it changes nothing.
     assert plan_rungs(1.5, 1_000, first_rung=1_000) == plan_rungs(1.5, 1_000)
     assert plan_rungs(6, 17_500, first_rung=1_000) == plan_rungs(6, 17_500)
+
+
+def test_turns_of_a_population_are_of_equal_length():
+    rungs = plan_turns(1.5, 1_000)
+    assert rungs.milestones == (187, 375, 562, 750, 937, 1_125, 1_312)
+    assert (rungs.budget, len(rungs.milestones)) == (1_500, TURNS - 1)
+    assert rungs.evaluations == {"evaluations_per_epoch": TURNS / 1.5, "early_evaluations": 0}
+    assert rungs.mean_examples("pbt") == 1_500
+    assert rungs.describe("pbt") == (
+        "after every 187 examples the weakest quarter continue from the weights of the best"
+    )
+    with pytest.raises(InputError, match="--max-epochs 0"):
+        plan_turns(0, 1_000)
+
+
+def test_turns_of_very_few_texts_are_a_text_at_least():
+    assert plan_turns(1, 3).milestones == (1, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +12,15 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from sweeps.config import SCHEDULERS
 from sweeps.search.optuna_searcher import EndedTrial
+from sweeps.search.population import PBT
 from sweeps.search.rungs import bracket_of, plan_rungs
-from sweeps.search.schedulers import MEDIAN_OF, ResumableASHA, ResumableMedian, make_scheduler
+from sweeps.search.schedulers import (
+    MEDIAN_OF,
+    PopulationTurns,
+    ResumableASHA,
+    ResumableMedian,
+    make_scheduler,
+)
 
 RUNGS = plan_rungs(2, 800)  # at 200, 400 and 800 of 1,600 examples
 
@@ -46,7 +54,8 @@ def train(scheduler: TrialScheduler, number: int, values: Mapping[int, float]) -
 
 
 def test_every_name_has_a_scheduler() -> None:
-    kinds = {name: type(make_scheduler(name, RUNGS, "valid/loss")) for name in SCHEDULERS}
+    names = [name for name in SCHEDULERS if name != PBT]
+    kinds = {name: type(make_scheduler(name, RUNGS, "valid/loss")) for name in names}
     assert kinds == {
         "asha": ResumableASHA,
         "hyperband": ResumableASHA,
@@ -160,3 +169,34 @@ def test_the_mean_of_examples_follows_from_the_rungs() -> None:
     assert RUNGS.mean_examples("asha") == first
     assert RUNGS.mean_examples("hyperband") == (2 * first + second + third) / 4
     assert RUNGS.mean_examples("median") == (200 + 1600) / 2
+
+
+def test_a_turn_of_a_population_ends_at_its_milestone() -> None:
+    ended: list[str] = []
+    reached = {"trial-0": {}, "trial-1": {210: 0.5}}
+    cache = MaxOfCache()
+    controller = SimpleNamespace(_tune_controller=SimpleNamespace(_actor_cache=cache))
+    scheduler = PopulationTurns([200, 400], reached.__getitem__, ended.append)
+    first, second, last = trial_of(0), trial_of(1), trial_of(2)
+    reached["trial-2"] = {200: 0.5, 410: 0.6}
+    for trial in (first, second, last):
+        trial.placement_group_factory = "a core"
+        scheduler.on_trial_add(controller, trial)
+    assert cache.kept > 1000  # once
+    assert scheduler.on_trial_result(None, first, result_of(190, 0.5)) == "CONTINUE"
+    assert scheduler.on_trial_result(None, first, result_of(205, 0.5)) == "STOP"
+    assert scheduler.on_trial_result(None, second, result_of(390, 0.5)) == "CONTINUE"
+    assert scheduler.on_trial_result(None, second, result_of(400, 0.5)) == "STOP"
+    assert scheduler.on_trial_result(None, last, result_of(599, 0.5)) == "CONTINUE"
+    assert ended == ["trial-0", "trial-1"]
+
+
+class MaxOfCache:
+    """How many idle workers Ray keeps."""
+
+    def __init__(self) -> None:
+        self.kept = 0
+
+    def increase_max(self, key: str, by: int) -> None:
+        assert self.kept == 0
+        self.kept += by

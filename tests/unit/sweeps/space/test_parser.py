@@ -197,7 +197,7 @@ def test_a_wrong_file_is_refused_in_one_line(space_file, text, says):
 
 
 def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"--space .*none.yaml: no such file.*cpu, gpu, semi"):
+    with pytest.raises(InputError, match=r"--space .*none.yaml: no such file.*cpu, gpu, pbt, semi"):
         SearchSpace.load(tmp_path / "none.yaml")
     with pytest.raises(InputError, match="is a directory"):
         SearchSpace.load(tmp_path)

@@ -74,6 +74,21 @@ def test_what_is_written_is_read_by_whoever_knows_the_address(storage):
     assert not storage.exists()
 
 
+def test_a_folder_is_put_in_place_of_what_was_there(storage, tmp_path):
+    folder = tmp_path / "folder"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "weights").write_bytes(b"\x00\x01")
+    (folder / "notes").write_text("é")
+    (storage / "00001-a").write("earlier", "gone")
+    (storage / "00001-a").put(folder)
+    (storage / "00001-a").put(folder)
+    with (storage / "00001-a").on_disk() as copy:
+        found = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+        assert found == {"model/weights", "notes"}
+        assert (copy / "model" / "weights").read_bytes() == b"\x00\x01"
+    assert (folder / "notes").read_text() == "é"
+
+
 def test_a_relative_path_is_the_same_from_everywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     storage = Storage("here") / "there"

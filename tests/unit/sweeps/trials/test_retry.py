@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import pytest
+from toy_corpus import config_of, corpus_of
 
 from sentiment.config import Config
 from sentiment.data.datasets import DataConfig
-from sentiment.training.checkpoint import save_checkpoint
+from sentiment.training.checkpoint import load_checkpoint, save_checkpoint
 from sentiment.training.prepared_data import prepare
 from sentiment.training.trainer import Trainer
 from sweeps.trials import retry as module
 from sweeps.trials.checkpoint_storage import Storage
+from sweeps.trials.protocol import ADOPTED, RESULTS
 from sweeps.trials.retry import RetryTracker
 
 
@@ -55,6 +57,36 @@ def test_only_what_fewer_at_once_would_help_calls_for_fewer(tmp_path, error, out
     attempts.allow_concurrency_reduction(False)
     assert not attempts.fail(0)
     assert attempts.memory_error is None
+
+
+def test_a_trial_continues_from_anothers_checkpoint(tmp_path):
+    settings = {"cell": "gru", "hidden_dim": 4, "embedding_dim": 4, "epochs": 2, "seed": 1}
+    donor = Trainer(config_of(**settings), corpus_of())
+    next(donor.evaluations())
+    one, two = ({"best": {"valid/accuracy": value}} for value in (0.5, 0.6))
+    starts = {"00000-aa": [one], "00000-bb": [one, two], "00001-cc": [one]}
+    for name, results in starts.items():
+        place = tmp_path / name / "checkpoint_000000"
+        place.mkdir(parents=True)
+        save_checkpoint(donor, place, {RESULTS: results, ADOPTED: 0})
+        donor.step += 1 if name == "00000-aa" else 0
+    attempts = RetryTracker(Storage(tmp_path))
+    changed = config_of(**{**settings, "learning_rate": 0.001, "seed": 2})
+    for _ in range(2):  # interrupted and called again
+        assert attempts.take_over(1, 0, changed) == two["best"]
+        assert attempts.newest(1) == ("00001-from-00000-bb-checkpoint_000000/checkpoint_000000")
+    assert Storage(tmp_path).names() == [
+        "00000-aa", "00000-bb", "00001-from-00000-bb-checkpoint_000000"
+    ]  # fmt: skip
+    trainer = Trainer(changed, corpus_of())
+    notes = load_checkpoint(trainer, tmp_path / attempts.newest(1))
+    assert (notes[RESULTS], notes[ADOPTED]) == ([one, two], 2)
+    assert trainer.step == donor.step
+    attempts.keep_newest(0)
+    assert "00000-aa" not in Storage(tmp_path).names()
+    assert attempts.newest(0) == "00000-bb/checkpoint_000000"
+    assert attempts.take_over(1, 7, changed) is None
+    assert attempts.newest(1) is not None
 
 
 def test_it_goes_on_from_the_newest_whole_checkpoint_of_all_its_starts(tmp_path):
