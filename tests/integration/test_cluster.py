@@ -18,6 +18,7 @@ from services import mlflow_server, postgresql, ray_cluster
 
 import sentiment
 from sentiment.io.cache import cache_root
+from sweeps.tracking.takeovers import TAKEOVERS_TAG
 
 SPACE = """
 cell: {choice: [rnn, gru, lstm]}
@@ -121,8 +122,8 @@ def hidden(tmp_path):
     return [tmp_path, packages / "sentiment", packages / "sweeps", cache]
 
 
-def finish(process) -> str:
-    output, _ = process.communicate(timeout=400)
+def finish(process, seconds: float = 400) -> str:
+    output, _ = process.communicate(timeout=seconds)
     assert process.returncode == 0, output
     return output
 
@@ -181,3 +182,26 @@ def test_a_sweep_goes_on_from_another_machine(team, hidden, tmp_path, tmp_path_f
         (parent,) = team.runs("beside", "sweep")
         assert parent.data.tags["sweep.state"] == "finished"
         assert len(team.runs("beside")) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("scheduler", ["hyperband", "median", "pbt"])
+def test_three_nodes_of_32_workers_train_under_each_scheduler(
+    scheduler, team, hidden, tmp_path, tmp_path_factory
+):
+    nodes = tmp_path_factory.mktemp("nodes")
+    with ray_cluster(nodes, hidden, nodes=3, cores=11) as cluster:
+        space = "pbt" if scheduler == "pbt" else "space.yaml"
+        arguments = ["--dataset", "rotten-tomatoes", "--space", space, "--max-epochs", "0.6"]
+        arguments += ["--trials", "36", "--concurrency", "32", "--finalists", "0", "--no-baseline"]
+        arguments += ["--set", "embedding=random", "--scheduler", scheduler, "--name", scheduler]
+        output = finish(team.launch(cluster, tmp_path / "here", *arguments), seconds=1000)
+        assert "32 at once, 1 CPU thread each, of 33 cores" in output
+        team.check_whole(scheduler, 36)
+        tags = [run.data.tags for run in team.runs(scheduler)]
+        if scheduler == "pbt":
+            assert {each["sweep.outcome"] for each in tags} == {"completed"}
+            assert sum(TAKEOVERS_TAG in each for each in tags) >= 9
+        else:
+            assert "stopped_early" in {each["sweep.outcome"] for each in tags}

@@ -156,7 +156,7 @@ class Cluster:
     ended like a machine that loses its power. The head trains nothing.
     """
 
-    def __init__(self, folder: Path, hidden: Sequence[Path]) -> None:
+    def __init__(self, folder: Path, hidden: Sequence[Path], cores: int = 1) -> None:
         """Start the head.
 
         `nodes` are the processes that hold a node each, the head's first.
@@ -164,7 +164,9 @@ class Cluster:
         Args:
             folder: for logs.
             hidden: folders that nodes other than the head find empty.
+            cores: that each of these nodes says it has.
         """
+        self._cores = cores
         self._folder = folder
         self._hidden = list(hidden)
         self.nodes: list[subprocess.Popen[bytes]] = []
@@ -186,10 +188,11 @@ class Cluster:
         wait_until(lambda: answers(port), head, self._log(head))
 
     def add_node(self) -> subprocess.Popen[bytes]:
-        """Start one more node, with one core; it joins within seconds."""
+        """Start one more node; it joins within seconds."""
         number = len(self.nodes) + 1
         return self._start(
-            *(f"--address={self.address}", f"--node-ip-address=127.0.0.{number}", "--num-cpus=1"),
+            *(f"--address={self.address}", f"--node-ip-address=127.0.0.{number}"),
+            f"--num-cpus={self._cores}",
             hidden=self._hidden,
         )
 
@@ -229,11 +232,13 @@ class Cluster:
 
 
 @contextmanager
-def ray_cluster(folder: Path, hidden: Sequence[Path], nodes: int) -> Iterator[Cluster]:
+def ray_cluster(
+    folder: Path, hidden: Sequence[Path], nodes: int, cores: int = 1
+) -> Iterator[Cluster]:
     """Run a cluster of a head and some nodes that train."""
     if os.getuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
         pytest.skip("nodes with mounts of their own need root's rights")
-    cluster = Cluster(folder, hidden)
+    cluster = Cluster(folder, hidden, cores)
     try:
         for _ in range(nodes):
             cluster.add_node()
