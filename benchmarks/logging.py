@@ -23,7 +23,7 @@ from sentiment.training.prepared_data import PreparedData, prepare
 from sweeps.console.live_view import Silent
 from sweeps.console.progress import Progress
 from sweeps.execution.callbacks import TrackingCallback
-from sweeps.execution.ray_cluster import local_ray
+from sweeps.execution.local_ray import local_ray
 from sweeps.execution.resources import Workers
 from sweeps.execution.tuner import run_trials, without_texts
 from sweeps.search.list_searcher import ListSearcher

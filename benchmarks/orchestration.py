@@ -1,13 +1,17 @@
 """`python -m benchmarks.orchestration`: what the sweep costs beside the training.
 
-Two figures: how soon a reused worker trains the next trial, and which share of the cores' time
-between the first trial's start and the last one's end was spent in training.
+Three figures: how soon a reused worker trains the next trial, which share of the cores' time
+between the first trial's start and the last one's end was spent in training, and what a command
+takes before the first trial and after the last one.
 """
 
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import tempfile
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,7 @@ from sentiment.training.prepared_data import prepare
 from sweeps.console.live_view import Silent
 from sweeps.console.progress import Progress
 from sweeps.execution.callbacks import TrackingCallback
-from sweeps.execution.ray_cluster import local_ray
+from sweeps.execution.local_ray import local_ray
 from sweeps.execution.resources import Workers
 from sweeps.execution.tuner import run_trials, without_texts
 from sweeps.search.list_searcher import ListSearcher
@@ -41,12 +45,20 @@ def main(argv: list[str] | None = None) -> None:
         description="Measure what orchestration costs.",
     )
     parser.add_argument("--sweep", metavar="NAME", help="read the cores' use from this sweep")
+    parser.add_argument("--commands", type=int, help="measure start and end of so many commands")
     parser.add_argument("--repeats", type=int, default=6, help="runs of the same trial")
     parser.add_argument("--dataset", default="imdb-25k", help="data of the repeated trial")
     args = parser.parse_args(argv)
     if args.sweep:
         use = core_use(args.sweep)
         print(f"cores used by training: {use:.3f} of their time")
+        return
+    if args.commands:
+        measured = [start_and_end(args.dataset) for _ in range(args.commands)]
+        for number, (start, end) in enumerate(measured):
+            print(f"command {number}: {start:.1f} s to the first trial, {end:.1f} s after the last")
+        start, end = (statistics.median(each) for each in zip(*measured, strict=True))
+        print(f"median: {start:.1f} s to the first trial, {end:.1f} s after the last")
         return
     gaps = restarts(args.dataset, args.repeats)
     print(
@@ -66,6 +78,34 @@ def core_use(sweep: str) -> float:
     first = min(trial.started for trial in trials)
     last = max(trial.ended or 0 for trial in trials)
     return seconds / (cores * (last - first) / 1000)
+
+
+def start_and_end(dataset: str) -> tuple[float, float]:
+    """Run a short sweep; return its seconds to the first trial's start, and after the last end."""
+    settings = ["cell=gru", "hidden_dim=32", "layers=1", "bidirectional=false", "embedding=random"]
+    with tempfile.TemporaryDirectory() as scratch:
+        store = f"sqlite:///{scratch}/mlflow.db"
+        # The first command makes the store's tables.
+        open_store(store)
+        began = time.time()
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "sweeps.launch", "--dataset", dataset, "--trials", "2"),
+                *("--max-epochs", "0.5", "--scheduler", "fifo", "--finalists", "0"),
+                *("--no-baseline", "--name", "short", "--tracking-uri", store, "--quiet"),
+                *("--set", *settings),
+            ],
+            cwd=scratch,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        ended = time.time()
+        client = read_store(store)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        trials = trials_of(client, find_sweep(client, experiments, "short"))
+    first = min(trial.started for trial in trials) / 1000
+    last = max(trial.ended or 0 for trial in trials) / 1000
+    return first - began, ended - last
 
 
 class _Watch(TrackingCallback):

@@ -34,7 +34,7 @@ from sweeps.config import SAMPLERS
 from sweeps.console.live_view import Silent
 from sweeps.console.progress import Progress
 from sweeps.execution.callbacks import TrackingCallback
-from sweeps.execution.ray_cluster import local_ray
+from sweeps.execution.local_ray import local_ray
 from sweeps.execution.resources import Workers
 from sweeps.execution.tuner import run_trials
 from sweeps.search.optuna_searcher import OptunaSearcher

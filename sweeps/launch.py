@@ -11,6 +11,7 @@ from sentiment import cli
 from sentiment.errors import InputError, first_line
 from sentiment.tracking.http import check_reachable, is_server
 from sentiment.tracking.provenance import redacted
+from sweeps.config import SweepSettings
 from sweeps.pipeline.flags import add_flags, read_settings
 
 COMMON = (
@@ -40,7 +41,25 @@ def main(argv: list[str] | None = None) -> int:
     store = args.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if is_server(store):
         check_reachable(store)  # before the imports, which take seconds
+    # Where they are made already, Ray starts when it is needed.
+    if "mlflow" in sys.modules or settings.address is not None or args.dry_run:
+        return _launch(parser, args, settings)
+    # Beside the imports.
+    from sweeps.execution.local_ray import end_ahead, start_ahead
 
+    start_ahead(
+        settings.trials, settings.cpus_per_trial, settings.gpus_per_trial, settings.concurrency
+    )
+    try:
+        return _launch(parser, args, settings)
+    finally:
+        end_ahead()
+
+
+def _launch(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, settings: SweepSettings
+) -> int:
+    """Run the sweep, or print its plan."""
     from mlflow.exceptions import MlflowException
 
     from sweeps.errors import SweepError

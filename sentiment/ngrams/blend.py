@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import log_expit, log_softmax
 
 
@@ -49,6 +48,8 @@ def fit_blend(recurrent: np.ndarray, ngrams: np.ndarray, labels: np.ndarray) -> 
         ngrams: (n, K) those of the n-grams.
         labels: int64 (n,).
     """
+    from scipy.optimize import minimize  # takes a quarter of a second, in each worker too
+
     parts = np.stack([recurrent, ngrams]).astype(np.float64)
     rows = np.arange(len(labels))
 

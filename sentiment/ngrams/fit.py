@@ -20,7 +20,6 @@ from typing import NamedTuple
 import numpy as np
 from safetensors.torch import load_file, save_file
 from scipy import sparse
-from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 from threadpoolctl import threadpool_limits
 
@@ -244,6 +243,8 @@ class _Problem:
             gradient = self.scale * (self.features.T @ (slope / length)) + penalty * change
             value = -log_expit(margins).mean() + penalty / 2 * (change @ change)
             return float(value), np.append(gradient, slope.sum())
+
+        from scipy.optimize import minimize
 
         found = minimize(
             loss,

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy.stats import binomtest
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,8 @@ class Paired:
         If they do, either is as likely to be the one that is right where only one is (McNemar
         1947, Psychometrika 12, 153-157).
         """
+        from scipy.stats import binomtest  # trials need not wait for it: `sweeps.pipeline.imports`
+
         differing = self.only_first + self.only_second
         return float(binomtest(self.only_first, differing).pvalue) if differing else 1.0
 
@@ -111,6 +112,8 @@ def wilson(hits: int, count: int, confidence: float = 0.95) -> tuple[float, floa
     Raises:
         ValueError: there is nothing to count.
     """
+    from scipy.stats import binomtest
+
     result = binomtest(hits, count)
     low, high = result.proportion_ci(confidence, method="wilson")
     return float(low), float(high)

@@ -1,38 +1,32 @@
-"""Ray itself: one of our own on this machine, or a cluster that is there already."""
+"""A Ray cluster that is there already: joining it, its nodes, and the disk that they share."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import sweeps.execution.ray_env  # noqa: F401 - before Ray
 
 # isort: split
 import ray
-from ray._private import ray_constants
-from ray.exceptions import OutOfDiskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sentiment.errors import InputError, first_line
 from sentiment.installation import PACKAGE
 from sentiment.wording import duration
 from sweeps.errors import SweepError
-from sweeps.execution.ray_directory import choose_directory, full, full_store, used_by_ray
-from sweeps.execution.ray_token import own_token
+from sweeps.execution.local_ray import QUIET, check_no_other, silence
 from sweeps.execution.resources import Node, Workers
 from sweeps.signals import interruptible
 from sweeps.trials.checkpoint_storage import Storage
 
 CODE = [str(PACKAGE), str(Path(__file__).parents[1])]
 """The folders of this project's packages, for the nodes of a cluster."""
-_RAY_STARTS = 3  # it gives itself 30 seconds, which a machine with much to do may exceed
 _ANSWER_SECONDS = 5.0
 _CHECK_SECONDS = 120.0
 _NODES_SECONDS = 2.0
@@ -42,78 +36,6 @@ _FOR_WORKERS = (
     "SENTIMENT_COMPILED",
 )
 """Variables that a cluster's workers don't get from this process by themselves."""
-_QUIET: dict[str, Any] = {
-    "configure_logging": True,
-    "logging_level": logging.CRITICAL,
-    "log_to_driver": False,
-}
-
-
-@contextlib.contextmanager
-def local_ray(workers: Workers, gpus: int) -> Iterator[None]:
-    """Start Ray on this machine with room for just these workers, and stop it at the end.
-
-    Raises:
-        InputError: this process runs a Ray already, or there is no folder for Ray's files.
-        SweepError: Ray does not start, tried three times, or the disk of its files is full.
-    """
-    check_no_other()
-    _silence()
-    directory = choose_directory()
-    with used_by_ray(directory), own_token():
-        _start(workers, gpus, directory)
-        try:
-            with _until_the_end():
-                yield
-        except OutOfDiskError as error:
-            raise full_store(directory) from error
-
-
-def check_no_other() -> None:
-    """Make sure that this process does not run a Ray of its caller's, which is not ours to end.
-
-    Raises:
-        InputError: it does.
-    """
-    if ray.is_initialized():
-        raise InputError(
-            "Ray runs in this process already, and a sweep starts its own: call ray.shutdown() "
-            "before, or run the sweep in another process"
-        )
-
-
-def _start(workers: Workers, gpus: int, directory: Path) -> None:
-    for left in reversed(range(_RAY_STARTS)):
-        try:
-            _init_on_loopback(
-                # Not a cluster that happens to run here.
-                address="local",
-                num_cpus=workers.count * workers.cpus,
-                num_gpus=gpus if workers.gpus else 0,
-                include_dashboard=False,
-                **_QUIET,
-            )
-            return
-        except Exception as error:
-            ray.shutdown()
-            if full_now := full(directory):
-                raise full_now from error
-            if not left:
-                raise SweepError(f"Ray does not start: {_first_line(error)}") from error
-
-
-def _init_on_loopback(**options: Any) -> None:
-    """Start Ray so that no other machine reaches its processes.
-
-    They listen on all addresses unless the node's is 127.0.0.1, which Ray takes by itself where it
-    makes no clusters (macOS, Windows) and replaces by another, even if it is given, where it does.
-    """
-    makes_clusters = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        ray.init(**options)
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = makes_clusters
 
 
 @contextlib.contextmanager
@@ -130,7 +52,7 @@ def joined_ray(address: str) -> Iterator[None]:
             runs a Ray already.
     """
     check_no_other()
-    _silence()
+    silence()
     if address != "auto":
         _check_answers(address)
     quiet = {name: value for name, value in os.environ.items() if name in _FOR_WORKERS}
@@ -142,7 +64,7 @@ def joined_ray(address: str) -> Iterator[None]:
                 "excludes": ["**/__pycache__/"],
                 "env_vars": quiet,
             },
-            **_QUIET,
+            **QUIET,
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         ray.shutdown()
@@ -150,24 +72,12 @@ def joined_ray(address: str) -> Iterator[None]:
             f"--address {address}: {_first_line(error)}; run this on a node of a running cluster "
             "(ray start --head makes one, ray start --address=HOST:PORT joins it)"
         ) from None
-    with _until_the_end():
-        yield
-
-
-@contextlib.contextmanager
-def _until_the_end() -> Iterator[None]:
     try:
         # Ray ends the process at SIGTERM with its own status; here it is handled as Control-C.
         with interruptible():
             yield
     finally:
         ray.shutdown()
-
-
-def _silence() -> None:
-    # A trial's failure is logged and recorded by us; Ray would print its traceback three times.
-    for name in ("ray", "ray.tune", "ray.air", "ray.train"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _check_answers(address: str) -> None:

@@ -19,12 +19,8 @@ from sentiment.recipes.recipe import Recipe, baseline_recipes
 from sentiment.tracking.store import check_writable, find_store, tracking_uri
 from sentiment.wording import counted
 from sweeps.config import ENOUGH_EXAMPLES, SweepSettings, default_epochs
-from sweeps.execution.ray_cluster import (
-    asks_for_token,
-    check_no_other,
-    check_storage,
-    cluster_nodes,
-)
+from sweeps.execution.local_ray import check_no_other
+from sweeps.execution.ray_cluster import asks_for_token, check_storage, cluster_nodes
 from sweeps.execution.ray_directory import choose_directory
 from sweeps.execution.resources import Node, Workers, describe_nodes, plan_workers
 from sweeps.pipeline.context import SweepContext, check_same_data

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from sentiment.config import TextConfig
@@ -98,6 +96,9 @@ def record(
 
 def fit_tfidf(dataset: Dataset, seed: int) -> FittedBaseline:
     """Fit TF-IDF of words and pairs of words; validation chooses the regularization."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
     train, valid, test = (dataset.splits[name] for name in ("train", "valid", "test"))
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2), min_df=_min_count(dataset), sublinear_tf=True, dtype=np.float32
@@ -152,6 +153,8 @@ def _against_others(
     *others: sparse.csr_array,
 ) -> list[np.ndarray]:
     """Return the logits of one class against the others, for each of some further features."""
+    from sklearn.linear_model import LogisticRegression
+
     ratio = sparse.diags_array(log_count_ratio(features, positive))
     model = LogisticRegression(C=strength, max_iter=100, random_state=seed)
     model.fit(features @ ratio, positive)

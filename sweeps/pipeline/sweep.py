@@ -15,11 +15,12 @@ from sentiment.tracking.store import open_store
 from sentiment.training.prepared_data import PreparedData, prepare
 from sentiment.wording import counted
 from sweeps.console.summary import SweepResult, print_result, resume_command, start_line
-from sweeps.execution.ray_cluster import local_ray
+from sweeps.execution.local_ray import join_ending, local_ray
 from sweeps.objectives import METRICS
 from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.earlier_sweep import past_trials
 from sweeps.pipeline.executor import Executor
+from sweeps.pipeline.imports import import_ahead
 from sweeps.pipeline.notification import finished, send, unfinished
 from sweeps.pipeline.record import open_workspace, start_tracker, subject_of
 from sweeps.pipeline.running import RunningSweep
@@ -66,12 +67,15 @@ def run(context: SweepContext) -> SweepResult:
                 return _run_recorded(context, tracker, workspace, prepared, past, warnings)
         finally:
             workspace.release()
+            join_ending()
 
 
 def _run_stages(running: RunningSweep, past: Sequence[PastTrial]) -> tuple[SweepResult, Choice]:
     """Run the stages of a sweep, from the search to the end of its record."""
     context = running.context
-    with nullcontext() if context.joins_cluster else local_ray(context.workers, context.gpus):
+    own_ray = local_ray(context.workers, context.gpus, context.settings.trials)
+    with nullcontext() if context.joins_cluster else own_ray as own:
+        import_ahead()
         flatness = search(running, past)
         train_finalists(running)
         selection = select_members(running)
@@ -81,6 +85,8 @@ def _run_stages(running: RunningSweep, past: Sequence[PastTrial]) -> tuple[Sweep
         comparison = compare_classical(running, choice)
         confirmation = replicate_seeds(running, choice, comparison)
         train_baselines(running)
+        if own is not None:
+            own.end()
     return conclude(running, choice, comparison, confirmation, flatness), choice
 
 

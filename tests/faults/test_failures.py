@@ -24,7 +24,7 @@ from sweeps.console.live_view import Silent
 from sweeps.console.progress import Progress
 from sweeps.execution import tuner
 from sweeps.execution.callbacks import TrackingCallback
-from sweeps.execution.ray_cluster import local_ray
+from sweeps.execution.local_ray import local_ray
 from sweeps.execution.resources import Workers
 from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.rungs import plan_rungs

@@ -223,7 +223,7 @@ def test_data_that_fits_neither_into_memory_nor_on_the_disk(short_folder: Path) 
         import subprocess
         from sweeps.errors import SweepError
         from sweeps.execution.resources import Workers
-        from sweeps.execution.ray_cluster import local_ray
+        from sweeps.execution.local_ray import local_ray
         from sweeps.execution import ray_directory
         import ray
 

@@ -440,7 +440,7 @@ def test_launch_tells_of_a_report_that_fails(swept, monkeypatch, caplog):
     def broken(*arguments):
         raise ValueError("no ink")
 
-    monkeypatch.setattr("sweeps.pipeline.stages.conclusion.publish", broken)
+    monkeypatch.setattr("sweeps.reporting.publish.publish", broken)
     said = []
     settings = SweepSettings(trials=1, experiment="mine")
     context = SimpleNamespace(settings=settings, dataset=None, notify=said.append)

@@ -21,7 +21,6 @@ from sweeps.pipeline.context import SweepContext
 from sweeps.pipeline.running import RunningSweep
 from sweeps.pipeline.stages.choice import Choice
 from sweeps.reporting import notes
-from sweeps.reporting.publish import publish, where
 from sweeps.search.flatness import Flatness
 from sweeps.tracking.queries import leaderboard
 from sweeps.tracking.retention import keep_best_models
@@ -98,6 +97,8 @@ def report(
     """
     settings = context.settings
     try:
+        from sweeps.reporting.publish import publish, where
+
         with several_tries():
             run = client.get_run(run_id)
             record = read_sweep(client, run)
