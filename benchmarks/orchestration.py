@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from mlflow.entities import Run
 from ray.tune.experiment import Trial
 
 from sentiment import cli
@@ -32,7 +33,7 @@ from sweeps.execution.tuner import run_trials, without_texts
 from sweeps.search.list_searcher import ListSearcher
 from sweeps.search.rungs import plan_rungs
 from sweeps.search.schedulers import make_scheduler
-from sweeps.tracking.queries import find_sweep, trials_of
+from sweeps.tracking.queries import TrialRecord, find_sweep, trials_of
 from sweeps.tracking.tracker import SweepTracker
 from sweeps.trials.checkpoint_storage import Storage
 from sweeps.trials.retry import RetryTracker
@@ -69,15 +70,11 @@ def main(argv: list[str] | None = None) -> None:
 
 def core_use(sweep: str) -> float:
     """Return the trials' CPU seconds over cores times the wall time that they spanned."""
-    client = read_store(tracking_uri())
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    run = find_sweep(client, experiments, sweep)
-    trials = [trial for trial in trials_of(client, run) if trial.role == "trial"]
+    run, trials = _recorded(tracking_uri(), sweep)
     cores = int(run.data.params["cores"])
     seconds = sum(trial.metrics.get("seconds/cpu", 0.0) for trial in trials)
-    first = min(trial.started for trial in trials)
-    last = max(trial.ended or 0 for trial in trials)
-    return seconds / (cores * (last - first) / 1000)
+    first, last = _span(trials)
+    return seconds / (cores * (last - first))
 
 
 def start_and_end(dataset: str) -> tuple[float, float]:
@@ -100,12 +97,23 @@ def start_and_end(dataset: str) -> tuple[float, float]:
             stdout=subprocess.DEVNULL,
         )
         ended = time.time()
-        client = read_store(store)
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        trials = trials_of(client, find_sweep(client, experiments, "short"))
-    first = min(trial.started for trial in trials) / 1000
-    last = max(trial.ended or 0 for trial in trials) / 1000
+        _, trials = _recorded(store, "short")
+    first, last = _span(trials)
     return first - began, ended - last
+
+
+def _recorded(store: str, sweep: str) -> tuple[Run, list[TrialRecord]]:
+    """Return the run of a sweep, and the trials of its search."""
+    client = read_store(store)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    run = find_sweep(client, experiments, sweep)
+    return run, [trial for trial in trials_of(client, run) if trial.role == "trial"]
+
+
+def _span(trials: list[TrialRecord]) -> tuple[float, float]:
+    """Return when the first trial started and the last one ended, in seconds since the epoch."""
+    first = min(trial.started for trial in trials)
+    return first / 1000, max(trial.ended or 0 for trial in trials) / 1000
 
 
 class _Watch(TrackingCallback):

@@ -267,8 +267,8 @@ class Trainer:
 
     def _trained_weights(self) -> dict[str, torch.Tensor]:
         """Return the model's weights but for frozen ones, which are as they were made."""
-        every = self.model.state_dict()
-        return {name: value for name, value in every.items() if name not in self._frozen}
+        every, frozen = self.model.state_dict(), self._frozen
+        return {name: value for name, value in every.items() if name not in frozen}
 
     @property
     def _frozen(self) -> set[str]:

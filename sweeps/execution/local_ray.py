@@ -28,6 +28,7 @@ from sweeps.execution.ray_directory import choose_directory, full, full_store, u
 from sweeps.execution.ray_token import own_token
 from sweeps.execution.resources import Node, Workers, plan_workers
 from sweeps.signals import interruptible
+from sweeps.trials.protocol import WORKERS_READY
 
 QUIET: dict[str, Any] = {
     "configure_logging": True,
@@ -38,7 +39,6 @@ QUIET: dict[str, Any] = {
 _RAY_STARTS = 3  # it gives itself 30 seconds, which a machine with much to do may exceed
 _PRELOADED = "sweeps.trials.preloaded"
 _PRELOAD, _PRESTART = "RAY_preload_python_modules", "RAY_prestart_worker_first_driver"
-_READY = "SWEEPS_WORKERS_READY"  # that module's `READY`, which is not to be imported here
 _LONGEST_WAIT = 15.0  # seconds; a trial that finds no worker ready gets a new one
 _MOMENT = 0.05
 _MOST_PRELOADED = 64
@@ -139,7 +139,7 @@ class LocalRay:
         """Return what Ray's processes find in their environment."""
         if not self._preloaded:
             return {_PRESTART: "0"}
-        variables = {_PRESTART: "1", _PRELOAD: _PRELOADED, _READY: str(self._ready)}
+        variables = {_PRESTART: "1", _PRELOAD: _PRELOADED, WORKERS_READY: str(self._ready)}
         # Before its first job a worker finds a checkout that is not installed by this alone.
         root = PACKAGE.parent
         if root.name not in ("site-packages", "dist-packages"):
@@ -192,7 +192,6 @@ def local_ray(workers: Workers, gpus: int, trials: int | None = None) -> Iterato
         own = own or LocalRay(workers, gpus, trials)
         own.is_taken = True
         own.wait()
-        # Where another Ray of this process has set it, its handler ends the process at SIGTERM.
         with interruptible(), _environment_of_ray():
             yield own
     except OutOfDiskError as error:

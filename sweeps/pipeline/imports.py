@@ -24,7 +24,7 @@ def import_ahead() -> threading.Thread:
 
 
 def _import() -> None:
-    # Whoever needs one that can't be imported says so.
+    # The function that needs a module raises the error of its import.
     with suppress(Exception):
         for name in LATER:
             importlib.import_module(name)

@@ -1,7 +1,7 @@
 """Population based training behind Ray Tune: trials in turns, and what they take over between them.
 
 Each turn of a trial is a start of its own, from its newest checkpoint, so that a population of any
-size shares the workers there are, and goes on after an interruption as a retried trial does.
+size shares the workers there are, and continues after an interruption as a retried trial does.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ class PopulationSearcher(OptunaSearcher):
         *,
         milestones: Sequence[int],
         attempts: RetryTracker,
-        seed: int,
         **options: Any,
     ) -> None:
         """Take up the population where the study left it.
@@ -53,18 +52,16 @@ class PopulationSearcher(OptunaSearcher):
             space: what to search, all of it among `EXPLORED`.
             milestones: training examples at which turns end; the last turn ends with the budget.
             attempts: finds the checkpoints, and copies them.
-            seed: as for `OptunaSearcher`.
-            options: its further arguments.
+            options: further arguments of `OptunaSearcher`.
         """
-        super().__init__(study, space, attempts=attempts, seed=seed, **options)
+        super().__init__(study, space, attempts=attempts, **options)
         self._population_attempts = attempts
         self._milestones = tuple(milestones)
-        self._population_seed = seed
         self._turn_ended: set[str] = set()
         self._waiting: list[tuple[Trial, Evaluations]] = []
         in_turn: list[tuple[Trial, Evaluations]] = []
         ended = [(self._turns(reached), _decided(trial)) for trial, reached in self._interrupted]
-        # Where one is decided and another is not, the decision was cut off: none has gone on.
+        # Where one is decided and another is not, the decision was interrupted: none has continued.
         undecided = {turns for turns, decided in ended if turns > decided}
         for each, (turns, _) in zip(self._interrupted, ended, strict=True):
             (self._waiting if turns in undecided else in_turn).append(each)
@@ -130,7 +127,7 @@ class PopulationSearcher(OptunaSearcher):
             configs,
             self._space.distributions(),
             maximize=self._mode == "max",
-            seed=self._population_seed,
+            seed=self._seed,
             turn=turn,
         )
         for number, (trial, known) in members.items():

@@ -7,11 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import sweeps.trials.trainable  # noqa: F401 - takes a worker seconds
+from sweeps.trials.protocol import WORKERS_READY
 
-READY = "SWEEPS_WORKERS_READY"
-"""Environment variable: the folder in which each worker makes an empty file."""
-
-if os.environ.get(READY):
+if os.environ.get(WORKERS_READY):
     # A worker that can't say so is as good; nobody waits for it long.
     with suppress(OSError):
-        Path(os.environ[READY], str(os.getpid())).touch()
+        Path(os.environ[WORKERS_READY], str(os.getpid())).touch()

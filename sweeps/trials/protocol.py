@@ -23,6 +23,9 @@ RESULTS = "results"
 ADOPTED = "adopted"
 """The same: how many of them, the first ones, are those of another trial that was taken over."""
 
+WORKERS_READY = "SWEEPS_WORKERS_READY"
+"""Environment variable: the folder in which each idle worker that is ready makes an empty file."""
+
 
 def facts_of(result: Mapping[str, Any]) -> dict[str, float]:
     """Return what is known of a trial as a whole by a result, which Ray may have flattened."""

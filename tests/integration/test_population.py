@@ -7,15 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
-from launched import launch
-from optuna.study import load_study
+from launched import launch, recorded
 from optuna.trial import TrialState
 
 from sentiment.tracking.model_uri import MODEL_TAG
 from sentiment.tracking.store import open_store
 from sweeps.reporting.publish import REPORT_FILE
 from sweeps.search.rungs import TURNS
-from sweeps.tracking.queries import artifact_text, find_sweep, intermediate_values, trials_of
+from sweeps.tracking.queries import artifact_text, intermediate_values
 from sweeps.tracking.takeovers import TAKEOVERS_TAG
 
 TRIALS = 5
@@ -41,13 +40,9 @@ def test_a_population_is_recorded_as_it_was_trained(killed: bool, tmp_path: Path
     assert search.returncode == 0, told
     assert json.loads(output)["sweep"] == "night"
 
-    client, experiment = open_store(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    parent = find_sweep(client, [experiment], "night")
-    trials = trials_of(client, parent)
+    client, parent, trials, study = recorded(tmp_path, "night")
     assert [trial.key for trial in trials] == list(range(TRIALS))
     assert {trial.outcome for trial in trials} == {"completed"}
-    storage = f"sqlite:///{tmp_path / '.sweeps' / 'night' / 'study.db'}"
-    study = load_study(study_name="night", storage=storage)
     assert len(study.trials) == TRIALS
     taken = 0
     for trial, told_trial in zip(trials, study.trials, strict=True):

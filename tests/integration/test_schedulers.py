@@ -8,12 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from launched import ended, launch
-from optuna.study import load_study
+from launched import ended, launch, recorded
 from optuna.trial import TrialState
-
-from sentiment.tracking.store import open_store
-from sweeps.tracking.queries import find_sweep, trials_of
 
 TRIALS = 12
 SEARCH = [
@@ -40,14 +36,9 @@ def test_a_search_stops_trials_and_is_resumed(scheduler: str, tmp_path: Path) ->
     assert search.returncode == 0, told
     assert json.loads(output)["sweep"] == "night"
 
-    client, experiment = open_store(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    parent = find_sweep(client, [experiment], "night")
+    client, parent, trials, study = recorded(tmp_path, "night")
     assert parent.data.params["scheduler"] == scheduler
-    trials = trials_of(client, parent)
     assert [trial.key for trial in trials] == list(range(TRIALS))
-    study = load_study(
-        study_name="night", storage=f"sqlite:///{tmp_path / '.sweeps' / 'night' / 'study.db'}"
-    )
     states = [trial.state for trial in study.trials]
     assert len(states) == TRIALS
     stopped = {trial.key for trial in trials if trial.outcome == "stopped_early"}

@@ -47,7 +47,7 @@ SPACE = SearchSpace.from_mapping(
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
-    """The search is cut off."""
+    """The search is interrupted."""
 
 
 class RayTrial:
@@ -96,7 +96,7 @@ class Population:
         )
 
     def run(self, interrupted_after: int = 0) -> list[FrozenTrial]:
-        """Train until the search is over, or is cut off after so many evaluations."""
+        """Train until the search is over, or is interrupted after so many evaluations."""
         search = self.search()
         scheduler = PopulationTurns(RUNGS.milestones, search.known_values, search.end_turn)
         controller, places = Controller(), random.Random(interrupted_after)
