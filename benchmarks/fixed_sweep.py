@@ -11,18 +11,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from ray.tune.experiment import Trial
 
 from sentiment import cli
 from sentiment.config import Config
 from sentiment.data.datasets import DataConfig
+from sentiment.nn.devices import pick_precision, precision_name
 from sentiment.tracking.dataset_input import dataset_input
 from sentiment.tracking.store import open_store
 from sentiment.training.prepared_data import prepare
 from sweeps.console.live_view import Silent
 from sweeps.console.progress import Progress
 from sweeps.execution.callbacks import TrackingCallback
-from sweeps.execution.local_ray import local_ray
+from sweeps.execution.local_ray import local_ray, start_ahead
 from sweeps.execution.resources import Workers
 from sweeps.execution.tuner import run_trials, without_texts
 from sweeps.search.list_searcher import ListSearcher
@@ -46,8 +48,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
     args = parser.parse_args(argv)
     plan = json.loads(args.plan.read_text(encoding="utf-8"))
+    # As the command does, but that its imports are made already.
+    start_ahead(len(plan["configurations"]), 1, 0.0, plan["workers"])
     result = sweep(plan, args.result.parent, args.scheduler, args.precision)
     args.result.write_text(json.dumps(result), encoding="utf-8")
+
+
+_CPU = torch.device("cpu")
 
 
 class _Clock(TrackingCallback):
@@ -88,7 +95,7 @@ def sweep(plan: dict[str, Any], folder: Path, scheduler: str, precision: str) ->
         "fixed",
         objective="valid/accuracy",
         parameters={"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint},
-        precision=precision,
+        precision=precision_name(pick_precision(configs[0].training.precision, _CPU)),
         space_yaml="{}",
         inputs=[dataset_input(dataset, data)],
         folder=folder,

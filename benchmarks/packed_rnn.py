@@ -24,7 +24,6 @@ from sentiment.data.packed_layout import PackedLayout
 from sentiment.errors import InputError
 from sentiment.nn import rnn_choice
 from sentiment.nn.devices import configure_threads, has_fast_bfloat16
-from sentiment.nn.matmul import has_reduced_products
 from sentiment.nn.packed_rnn import GATES, PackedRNN
 from sentiment.nn.rnn_choice import Compiled, compiled
 
@@ -42,15 +41,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=270, help="tokens of a sequence, about")
     parser.add_argument("--shapes", action="store_true", help="many shapes against torch packed")
     parser.add_argument("--compiled", action="store_true", help="compiled against the other way")
-    parser.add_argument("--reduced", action="store_true", help="compiled, products in bfloat16")
+    parser.add_argument("--bfloat16", action="store_true", help="the same, products in bfloat16")
     parser.add_argument("--write", metavar="FILE", help="Markdown file whose table is replaced")
     args = parser.parse_args(argv)
     configure_threads(1)
     torch.manual_seed(0)
     if args.shapes:
         name, table = "packed-shapes", shapes(args.cells, args.rounds)
-    elif args.reduced:
-        name = "reduced-rnn"
+    elif args.bfloat16:
+        name = "bfloat16-rnn"
         table = in_bfloat16(args.cells, args.hidden, args.rounds, args.batch, args.tokens)
     elif args.compiled:
         name, table = "compiled-rnn", both_ways(args.cells, args.hidden, args.rounds, args.batch)
@@ -125,7 +124,7 @@ def shapes(cells: list[str], rounds: int) -> str:
 
 def both_ways(cells: list[str], hidden: list[int], rounds: int, batch: int) -> str:
     """Measure a layer compiled and otherwise; return the table."""
-    found, reason = compiled()
+    found, reason = compiled(torch.float32)
     if found is None:
         raise InputError(f"recurrent layers are not compiled here: {reason}")
     layout = _review_lengths(batch)
@@ -154,21 +153,22 @@ def both_ways(cells: list[str], hidden: list[int], rounds: int, batch: int) -> s
 
 def in_bfloat16(cells: list[str], hidden: list[int], rounds: int, batch: int, tokens: int) -> str:
     """Measure a layer's ways in bfloat16 and the compiled one in float32; return the table."""
-    found, reason = compiled()
-    if found is None or not has_reduced_products():
-        raise InputError(reason or "this CPU has no AMX, which products in bfloat16 need")
+    for dtype in (torch.float32, torch.bfloat16):
+        found, reason = compiled(dtype)
+        if found is None:
+            raise InputError(f"recurrent layers are not compiled here: {reason}")
     layout = _like_lengths(batch, tokens)
     header = [
         "layer", "directions", "bfloat16 otherwise, tokens/s", "compiled in float32",
-        "compiled, products in bfloat16", "over the better of both",
+        "compiled in bfloat16", "over the better of both",
     ]  # fmt: skip
     rows = []
     for cell, units, directions in itertools.product(cells, hidden, (1, 2)):
-        reduced = ours(cell, units, layout, torch.bfloat16, directions)
+        bfloat16 = ours(cell, units, layout, torch.bfloat16, directions)
         sides = {
-            "otherwise": by(Compiled(None, ""), reduced),
+            "otherwise": by(Compiled(None, ""), bfloat16),
             "float32": ours(cell, units, layout, None, directions),
-            "reduced": reduced,
+            "bfloat16": bfloat16,
         }
         seconds = alternate(sides, rounds)
         better = min(seconds["otherwise"], seconds["float32"])
@@ -176,7 +176,7 @@ def in_bfloat16(cells: list[str], hidden: list[int], rounds: int, batch: int, to
         rows.append(
             [
                 f"{cell.upper()} {units}", str(directions), *speeds,
-                f"{better / seconds['reduced']:.2f}",
+                f"{better / seconds['bfloat16']:.2f}",
             ]
         )  # fmt: skip
         print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
@@ -201,7 +201,7 @@ def by(way: Compiled, run: Run) -> Run:
     """Have a layer run compiled, or without that by the loops in Python."""
 
     def run_by() -> None:
-        with mock.patch.object(rnn_choice, "compiled", lambda: way):
+        with mock.patch.object(rnn_choice, "compiled", lambda dtype: way):
             run()
 
     return run_by

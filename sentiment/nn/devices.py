@@ -12,7 +12,7 @@ from sentiment.config import Precision
 from sentiment.errors import InputError
 from sentiment.nn.matmul import bfloat16_speedup
 from sentiment.nn.packed_rnn import GATES, has_bfloat16_lstm
-from sentiment.nn.rnn_choice import compiled, compiled_for
+from sentiment.nn.rnn_choice import compiled_for
 from sentiment.wording import counted
 
 # Of glibc's malloc.h.
@@ -29,10 +29,6 @@ FAST_SPEEDUP = 1.2
 RELEASE_STEPS = 25
 """Steps of a training between two calls of `release_memory`: batches differ in length, so the holes
 in kept memory grow with every step."""
-
-WIDEST_IN_FLOAT32 = {"rnn": 128, "gru": 128, "lstm": 32}
-"""Units up to which compiled layers, in float32, are faster than the other way in bfloat16 without
-AMX (docs/benchmarks.md)."""
 
 
 def configure_threads(threads: int = 1) -> None:
@@ -123,13 +119,11 @@ def recurrent_precision(
 
 
 def _is_faster_in_float32(cell: str, hidden: int) -> bool:
-    """Return whether recurrent layers are fastest in float32 on this CPU."""
+    """Return whether recurrent layers are fastest in float32 though the CPU is fast in bfloat16."""
     if compiled_for(cell, hidden, torch.bfloat16) is not None:
         return False
-    if cell != "lstm" and GATES[cell] * hidden * hidden < SMALLEST_REDUCED:
-        return True
-    has_amx = torch.cpu.get_capabilities().get("amx_bf16")
-    return hidden <= WIDEST_IN_FLOAT32[cell] and not has_amx and compiled().layers is not None
+    small = cell != "lstm" and GATES[cell] * hidden * hidden < SMALLEST_REDUCED
+    return small or compiled_for(cell, hidden, torch.float32) is not None
 
 
 def precision_name(dtype: torch.dtype) -> str:

@@ -3,9 +3,7 @@
 torch takes MKL for products in float32. On CPUs of other makers MKL keeps to narrower vector
 instructions than oneDNN, which comes with torch as well, and has half its speed. torch's only
 switch to oneDNN for these products lets it round to bfloat16 too, which oneDNN does where the CPU
-has AMX and nowhere else: so for products in float32 the switch is used only where one shows that
-nothing is rounded, and where AMX is, it gives compiled layers products in bfloat16 of float32
-tensors.
+has AMX and nowhere else: so the switch is used only where one shows that nothing is rounded.
 A call of oneDNN costs some 10 microseconds more, so small products stay with MKL.
 
 Shapes: M rows, K columns of the operand, N columns of the result, D directions.
@@ -28,19 +26,15 @@ SMALL_OPERATIONS = 4e6
 _SPEED_ROUNDS = 12
 
 
-def product(
-    rows: Tensor, matrix: Tensor, out: Tensor | None = None, *, reduced: bool = False
-) -> Tensor:
+def product(rows: Tensor, matrix: Tensor, out: Tensor | None = None) -> Tensor:
     """Return rows (M, K) @ matrix (K, N), in `out` (M, N) if that is given.
 
     Args:
         rows: float32, or of the matrix's precision.
         matrix: the other factor.
         out: where to write.
-        reduced: whether factors in float32 may be rounded to bfloat16; sums are in float32. It
-            takes effect where `has_reduced_products`.
     """
-    with _kernel(_is_large(len(rows), matrix) and (reduced or _by_onednn(matrix))):
+    with _kernel(_is_large(len(rows), matrix) and _by_onednn(matrix)):
         return torch.mm(rows, matrix, out=out)
 
 
@@ -51,6 +45,19 @@ def affine(rows: Tensor, matrix: Tensor, bias: Tensor, out: Tensor) -> None:
             torch.addmm(bias, rows, matrix, out=out)
         else:
             torch.add(rows @ matrix, bias, out=out)
+
+
+def padded_rows(rows: int, dtype: torch.dtype) -> int:
+    """Return how many rows a factor should have in place of so many; zeros behind change nothing.
+
+    With AMX, oneDNN compiles a product for each shape anew, for 1 to 20 milliseconds, and nearly
+    every batch has a number of rows of its own. Rounded up, there are four of them between a number
+    and its double.
+    """
+    if dtype != torch.bfloat16 or not _compiles_shapes():
+        return rows
+    step = max(32, 2 ** (rows.bit_length() - 3))
+    return -(-rows // step) * step
 
 
 @cache
@@ -139,10 +146,8 @@ def _kernel(onednn: bool) -> Iterator[None]:
 
 
 @cache
-def has_reduced_products() -> bool:
-    """Return whether AMX multiplies float32 tensors here, rounded to bfloat16."""
-    amx = torch.cpu.get_capabilities().get("amx_bf16")
-    return bool(amx) and torch.backends.mkldnn.is_available() and 1e-5 < _rounding() < 1e-2
+def _compiles_shapes() -> bool:
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 @cache

@@ -1,7 +1,7 @@
-"""The library of `recurrence.c`, compiled once a machine by the compiler at hand.
+"""The libraries of `recurrence.c`, each compiled once a machine by the compiler at hand.
 
-It lies in the project's cache under a fingerprint of all that its code depends on: the source, the
-compiler and its version, the options, and the CPU, whose own instructions it uses.
+They lie in the project's cache under a fingerprint of all that the code depends on: the source, the
+compiler and its version, the options, and the CPU, whose own instructions they use.
 """
 
 from __future__ import annotations
@@ -40,20 +40,24 @@ class NotCompiledError(Exception):
     """There is no library; the message says why."""
 
 
-def load_library() -> ctypes.CDLL:
-    """Return the library, compiled now if this machine's cache does not have it.
+def load_library(*defined: str) -> ctypes.CDLL:
+    """Return a library, compiled now if this machine's cache does not have it.
 
     Several processes may ask at once: one compiles. A file that is not as it was written is
     compiled again. One of another user's is not loaded.
+
+    Args:
+        defined: macros of the source that are to be defined.
 
     Raises:
         NotCompiledError: there is no compiler or source, it fails, the cache can't be written, or
             what was compiled can't be loaded or is another user's.
     """
     compiler = find_compiler()
+    options = (*OPTIONS, *(f"-D{macro}" for macro in defined))
 
     def build(folder: Path) -> None:
-        _run([*compiler, *OPTIONS, str(SOURCE), "-o", str(folder / _LIBRARY)])
+        _run([*compiler, *options, str(SOURCE), "-o", str(folder / _LIBRARY)])
         if not (folder / _LIBRARY).exists():
             raise NotCompiledError(f"{shlex.join(compiler)} wrote nothing")
 
@@ -62,7 +66,7 @@ def load_library() -> ctypes.CDLL:
             {
                 "source": SOURCE.read_text(encoding="utf-8"),
                 "compiler": [*compiler, _run([*compiler, "--version"])],
-                "options": OPTIONS,
+                "options": options,
                 "cpu": _cpu(),
             }
         )

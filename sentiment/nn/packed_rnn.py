@@ -139,8 +139,7 @@ class PackedRNN(nn.Module):
         library = self._library(inputs)
         if library is not None:
             order = layout.reversed_index if self.directions == 2 else None
-            reduced = self.compute_dtype == torch.bfloat16
-            return library.layer(self.cell, inputs, layout.sizes, order, weights, reduced)
+            return library.layer(self.cell, inputs, layout.sizes, order, weights)
         few = self._takes_torchs_packed(inputs, layout)
         if few or self.cell == "lstm" or inputs.device.type != "cpu":
             way = self._packed if few else self._padded

@@ -14,19 +14,17 @@ from torch import Tensor
 from sentiment.data.packed_layout import PackedLayout
 from sentiment.nn import rnn_cpu
 from sentiment.nn.compiled_rnn import CompiledRNN
-from sentiment.nn.matmul import has_reduced_products
 from sentiment.nn.native_library import NotCompiledError, load_library
 
 SWITCH = "SENTIMENT_COMPILED"
 """Environment variable: where it is 0, nothing that is compiled here is taken."""
-TOLERANCE = 1e-5
-"""Largest difference from what is taken otherwise, relative to a tensor's largest value."""
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 4e-2}
+"""Largest difference from what float32 gives otherwise, relative to a tensor's largest value."""
 WIDEST = {"rnn": 256, "gru": 256, "lstm": 256}
-"""Hidden units up to which the compiled layers are faster: see docs/benchmarks.md."""
+"""Hidden units up to which the compiled layers are the faster way in float32: docs/benchmarks.md.
+In bfloat16 they are at every width."""
 WIDEST_OF_THREADS = {"rnn": 128, "gru": 128, "lstm": 64}
 """Those up to which they are where torch has several threads, of which they use one."""
-WIDEST_REDUCED = {"rnn": 256, "gru": 256, "lstm": 64}
-"""Those up to which they are with products in bfloat16, where AMX makes these."""
 
 _logger = logging.getLogger(__name__)
 
@@ -39,20 +37,21 @@ class Compiled(NamedTuple):
 
 
 @cache
-def compiled() -> Compiled:
-    """Return the compiled layers if this machine has them; found out once a process.
+def compiled(dtype: torch.dtype) -> Compiled:
+    """Return the compiled layers of a precision, float32 or bfloat16, if this machine has them.
 
-    The first process of a machine that asks compiles them, which takes some seconds.
+    That is found out once a process. The first process of a machine that asks compiles them, which
+    takes some seconds.
     """
     try:
         if os.environ.get(SWITCH) == "0":
             raise NotCompiledError(f"{SWITCH}=0")
-        layers = CompiledRNN(load_library())
+        layers = _load(dtype)
         difference = largest_difference(layers)
-        if not difference < TOLERANCE:
+        if not difference < TOLERANCE[dtype]:
             raise NotCompiledError(f"the compiled layers are wrong by {difference:.1e}")
     except NotCompiledError as error:
-        _logger.info("recurrent layers are not compiled: %s", error)
+        _logger.info("recurrent layers in %s are not compiled: %s", _name(dtype), error)
         return Compiled(None, str(error))
     return Compiled(layers, "")
 
@@ -66,16 +65,18 @@ def compiled_for(cell: str, hidden: int, dtype: torch.dtype) -> CompiledRNN | No
         dtype: precision of its products; inputs and weights are in float32.
     """
     widest = (WIDEST if torch.get_num_threads() == 1 else WIDEST_OF_THREADS)[cell]
-    if dtype == torch.bfloat16 and has_reduced_products():
-        widest = min(widest, WIDEST_REDUCED[cell])
-    elif dtype != torch.float32:
-        return None
-    return compiled().layers if hidden <= widest else None
+    if dtype == torch.bfloat16 or (dtype == torch.float32 and hidden <= widest):
+        return compiled(dtype).layers
+    return None
 
 
-def recurrence() -> str:
-    """Return how this process runs recurrent layers on the CPU: `compiled`, or `python: why`."""
-    layers, reason = compiled()
+def recurrence(precision: str = "float32") -> str:
+    """Return how this process runs recurrent layers on the CPU: `compiled`, or `python: why`.
+
+    Args:
+        precision: of their products, `float32` or `bfloat16`.
+    """
+    layers, reason = compiled(torch.bfloat16 if precision == "bfloat16" else torch.float32)
     return "python: " + reason[:200] if layers is None else "compiled"
 
 
@@ -89,6 +90,18 @@ def largest_difference(layers: CompiledRNN) -> float:
     # The first caller may be in inference mode.
     with torch.inference_mode(False), torch.enable_grad():
         return _largest_difference(layers)
+
+
+def _load(dtype: torch.dtype) -> CompiledRNN:
+    if dtype == torch.float32:
+        return CompiledRNN(load_library())
+    if not torch.cpu.get_capabilities().get("avx512_bf16"):
+        raise NotCompiledError("this CPU has no products in bfloat16")
+    return CompiledRNN(load_library("BFLOAT16"), dtype)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _largest_difference(layers: CompiledRNN) -> float:

@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-ROWS = 512
-"""Positions at once: their logits stay in a core's cache."""
+ROWS, _ROUND = 512, 128
+"""Positions at once: their logits stay in a core's cache. The last are filled up to a multiple."""
 _NEVER = -1e30
 
 
@@ -71,16 +72,18 @@ class _SampledCrossEntropy(torch.autograd.Function):
         own_vectors = embedding[targets]
         own_logits = (predictions * own_vectors).sum(1) + bias[targets]
 
-        read = predictions.to(dtype)
+        # Products of few shapes, as for `padded_rows`: zeros fill up the last part.
+        padding = -count % _ROUND if predictions.device.type == "cpu" else 0
+        read = functional.pad(predictions.to(dtype), (0, 0, 0, padding))
         gradient = torch.empty_like(predictions)
         of_words = torch.zeros(words.shape, device=words.device)
         of_shift = torch.zeros_like(shift)
         own_error = torch.empty_like(own_logits)
         loss = own_logits.new_zeros(())
         for start in range(0, count, ROWS):
-            rows = slice(start, start + ROWS)
+            part, rows = read[start : start + ROWS], slice(start, min(start + ROWS, count))
             own = own_logits[rows]
-            logits = (read[rows] @ words.T).float().add_(shift)
+            logits = (part @ words.T)[: len(own)].float().add_(shift)
             hit = torch.nonzero(own_place[rows] >= 0).squeeze(1)
             logits[hit, own_place[rows][hit]] = _NEVER
             largest = torch.maximum(logits.amax(1), own)
@@ -90,9 +93,9 @@ class _SampledCrossEntropy(torch.autograd.Function):
             loss += (torch.log(total) + largest - own).sum()
             shares.div_(total.unsqueeze(1))
             own_error[rows] = own_share / total - 1
-            reduced = shares.to(dtype)
-            gradient[rows] = (reduced @ words).float()
-            of_words += (reduced.T @ read[rows]).float()
+            reduced = functional.pad(shares.to(dtype), (0, 0, 0, len(part) - len(own)))
+            gradient[rows] = (reduced @ words)[: len(own)].float()
+            of_words += (reduced.T @ part).float()
             of_shift += shares.sum(0)
 
         error = own_error.unsqueeze(1)

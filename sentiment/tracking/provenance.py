@@ -65,7 +65,7 @@ def provenance_tags(precision: str) -> dict[str, str]:
         "provenance.cpus": str(os.cpu_count()),
         "provenance.gpu": ", ".join(gpu_models()) or "none",
         PRECISION_TAG: precision,
-        RECURRENCE_TAG: recurrence(),
+        RECURRENCE_TAG: recurrence(precision),
     }
     revision = code_revision()
     if revision is not None:

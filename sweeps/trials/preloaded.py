@@ -1,4 +1,7 @@
-"""What Ray's idle workers import before there is a trial for them; they say when that is done."""
+"""What Ray's idle workers do before there is a trial for them; they say when that is done.
+
+They import what it needs, and compile the recurrent layers or check them.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,15 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import torch
+
 import sweeps.trials.trainable  # noqa: F401 - takes a worker seconds
+from sentiment.nn.devices import configure_threads, pick_precision, precision_name
+from sentiment.nn.rnn_choice import recurrence
 from sweeps.trials.protocol import WORKERS_READY
 
+configure_threads(1)
+recurrence(precision_name(pick_precision("auto", torch.device("cpu"))))
 if os.environ.get(WORKERS_READY):
     # A worker that can't say so is as good; nobody waits for it long.
     with suppress(OSError):

@@ -245,7 +245,7 @@ class TrialWorker(tune.Trainable):
             EXAMPLES: evaluation.examples,
             FINISHED: evaluation.finished,
             PRECISION: self._trainer.precision,
-            RECURRENCE: recurrence(),
+            RECURRENCE: recurrence(self._trainer.precision),
             "seconds/total": self._seconds,
             "seconds/cpu": self._cpu_seconds,
             "best": {**self._trainer.best_metrics, EXAMPLES: self._trainer.best_examples},

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from unittest import mock
 
 import pytest
+import torch
 
 from sentiment.nn import rnn_choice
 
@@ -16,9 +17,12 @@ WAYS = ("compiled", "python")
 @contextmanager
 def taken(way: str) -> Iterator[None]:
     """Have layers run in one of `WAYS`; a test of the other is skipped without a C compiler."""
-    layers, reason = rnn_choice.compiled()
-    if way == "compiled" and layers is None:
-        pytest.skip(f"recurrent layers are not compiled here: {reason}")
-    chosen = rnn_choice.Compiled(layers if way == "compiled" else None, reason)
-    with mock.patch.object(rnn_choice, "compiled", lambda: chosen):
+    if way == "compiled":
+        layers, reason = rnn_choice.compiled(torch.float32)
+        if layers is None:
+            pytest.skip(f"recurrent layers are not compiled here: {reason}")
+        yield
+        return
+    none = rnn_choice.Compiled(None, "a test has them not")
+    with mock.patch.object(rnn_choice, "compiled", lambda dtype: none):
         yield

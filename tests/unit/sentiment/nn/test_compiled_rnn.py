@@ -7,7 +7,7 @@ import torch
 from recurrence import taken
 
 from sentiment.data.packed_layout import PackedLayout
-from sentiment.nn import rnn_choice, rnn_cpu
+from sentiment.nn import native_library, rnn_choice, rnn_cpu
 from sentiment.nn.compiled_rnn import CompiledRNN
 from sentiment.nn.native_library import NotCompiledError
 from sentiment.nn.packed_rnn import GATES, PackedRNN
@@ -15,10 +15,29 @@ from sentiment.nn.packed_rnn import GATES, PackedRNN
 
 @pytest.fixture
 def layers():
-    found, reason = rnn_choice.compiled()
+    found, reason = rnn_choice.compiled(torch.float32)
     if found is None:
         pytest.skip(reason)
     return found
+
+
+@pytest.fixture(scope="module", params=["tiles", "pairs"])
+def in_bfloat16(request, tmp_path_factory):
+    """The layers in bfloat16, by AMX's tiles and without them."""
+    capabilities = torch.cpu.get_capabilities()
+    needed = "amx_bf16" if request.param == "tiles" else "avx512_bf16"
+    if not capabilities.get(needed):
+        pytest.skip(f"this CPU has no {needed}")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "pairs":
+            options = (*native_library.OPTIONS, "-mno-amx-bf16", "-mno-amx-tile")
+            patch.setattr(native_library, "OPTIONS", options)
+        try:
+            library = native_library.load_library("BFLOAT16")
+        except NotCompiledError as error:
+            pytest.skip(str(error))
+    assert bool(library.use_tiles()) == (request.param == "tiles")
+    return CompiledRNN(library, torch.bfloat16)
 
 
 def case(cell, lengths, size, hidden, directions):
@@ -88,7 +107,77 @@ def test_outputs_and_gradients_are_those_of_the_other_way(layers, cell, directio
     )
     for value, expected in pairs:
         assert value.shape == expected.shape
-        assert (value - expected).abs().max() < rnn_choice.TOLERANCE / 3 * expected.abs().max()
+        scale = expected.abs().max()
+        assert (value - expected).abs().max() < rnn_choice.TOLERANCE[torch.float32] / 3 * scale
+
+
+@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("hidden", [1, 5, 16, 17, 32, 47, 64, 100, 256])
+def test_in_bfloat16_they_differ_by_roundings(in_bfloat16, cell, directions, hidden):
+    layout, inputs, weights, gradient = case(cell, LENGTHS, 4, hidden, directions)
+    ours = by_library(in_bfloat16, cell, layout, inputs, weights)
+    theirs = otherwise(cell, layout, inputs, weights)
+    pairs = zip(
+        with_gradients(ours, inputs, weights, gradient),
+        with_gradients(theirs, inputs, weights, gradient),
+        strict=True,
+    )
+    for value, expected in pairs:
+        assert value.shape == expected.shape
+        assert value.dtype == torch.float32
+        error = (value - expected) / expected.abs().max()
+        # A float of bfloat16 has 8 bits: what is added up over 18 steps loses few of them.
+        assert error.abs().max() < 3e-2
+        assert error.numel() < 100 or error.square().mean().sqrt() < 6e-3
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (31, 3), (32, 2), (70, 33), (128, 64)])
+def test_a_matrix_whose_rows_are_apart_is_transposed(in_bfloat16, shape):
+    torch.manual_seed(0)
+    rows, columns = shape
+    wide = torch.randn(rows, columns + 5).bfloat16()
+    for matrix in (wide[:, 2 : columns + 2], wide[:, :columns].contiguous()):
+        transposed = in_bfloat16.transposed(matrix)
+        assert transposed.is_contiguous()
+        assert torch.equal(transposed, matrix.t())
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_in_bfloat16_the_same_is_computed_again_to_the_bit(in_bfloat16, cell):
+    layout, inputs, weights, gradient = case(cell, [40] * 33 + [9, 9, 8, 4, 1], 4, 96, 2)
+    first, second = (
+        with_gradients(
+            by_library(in_bfloat16, cell, layout, inputs, weights), inputs, weights, gradient
+        )
+        for _ in range(2)
+    )
+    assert all(map(torch.equal, first, second))
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_in_bfloat16_a_sequence_has_the_same_states_alone_and_in_a_batch(in_bfloat16, cell):
+    lengths = [60, 41, 41, 40, 33, 12, 9, 3, 1]
+    layout, inputs, weights, _ = case(cell, lengths, 6, 48, 2)
+    with torch.no_grad():
+        together = by_library(in_bfloat16, cell, layout, inputs, weights)
+        for sequence, length in enumerate(lengths):
+            rows = layout.sequence == sequence
+            own = PackedLayout.of(torch.tensor([length]))
+            alone = by_library(in_bfloat16, cell, own, inputs[rows], weights)
+            torch.testing.assert_close(alone, together[rows], rtol=0, atol=2e-2)
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_in_bfloat16_what_is_not_a_number_stays_so(in_bfloat16, cell):
+    layout, inputs, weights, gradient = case(cell, [3, 3, 2], 4, 20, 1)
+    changed = inputs.detach().clone()
+    changed[1] = torch.nan
+    changed.requires_grad_()
+    states = by_library(in_bfloat16, cell, layout, changed, weights)
+    assert states[[1, 4, 7]].isnan().all()
+    (of_inputs,) = torch.autograd.grad(states, changed, gradient)
+    assert of_inputs[[1, 4, 7]].isnan().all()
 
 
 @pytest.mark.parametrize("cell", GATES)

@@ -19,6 +19,13 @@ from sentiment.nn.rnn_choice import Compiled
 CPU = torch.device("cpu")
 
 
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 def test_devices_by_name():
     assert pick_device("cpu") == CPU
     assert pick_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
@@ -55,25 +62,24 @@ def test_the_speed_of_products_is_measured_once():
     assert bfloat16_speedup() == bfloat16_speedup()
 
 
-def loops_are(monkeypatch, compiled, amx):
-    """Have the layers compiled or not, and AMX there or not."""
-    found = Compiled(object() if compiled else None, "")
-    monkeypatch.setattr("sentiment.nn.devices.compiled", lambda: found)
-    monkeypatch.setattr(rnn_choice, "compiled", lambda: found)
-    monkeypatch.setattr(rnn_choice, "has_reduced_products", lambda: amx)
-    of_cpu = {**torch.cpu.get_capabilities(), "amx_bf16": amx}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: of_cpu)
+def layers_are_compiled(monkeypatch, *dtypes):
+    """Have the layers compiled in these precisions, and the CPU fast in bfloat16."""
+
+    def compiled(dtype):
+        return Compiled(object() if dtype in dtypes else None, "")
+
+    monkeypatch.setattr(rnn_choice, "compiled", compiled)
+    monkeypatch.setattr("sentiment.nn.devices.has_fast_bfloat16", lambda device: True)
+    monkeypatch.setattr("sentiment.nn.devices.has_bfloat16_lstm", lambda: True)
 
 
-@pytest.mark.parametrize(("compiled", "amx"), [(False, False), (False, True)])
-def test_small_loops_stay_in_float32_unless_told(monkeypatch, compiled, amx):
-    loops_are(monkeypatch, compiled, amx)
-    fast = torch.bfloat16 if has_fast_bfloat16(CPU) else torch.float32
+def test_small_loops_stay_in_float32_unless_told(monkeypatch):
+    layers_are_compiled(monkeypatch)
     assert recurrent_precision("auto", CPU, "rnn", 64) == torch.float32
     assert recurrent_precision("auto", CPU, "gru", 64) == torch.float32
-    assert recurrent_precision("auto", CPU, "rnn", 128) == fast
-    assert recurrent_precision("auto", CPU, "gru", 128) == fast
-    assert recurrent_precision("auto", CPU, "lstm", 32) == fast
+    assert recurrent_precision("auto", CPU, "rnn", 128) == torch.bfloat16
+    assert recurrent_precision("auto", CPU, "gru", 128) == torch.bfloat16
+    assert recurrent_precision("auto", CPU, "lstm", 32) == torch.bfloat16
     assert recurrent_precision("bfloat16", CPU, "rnn", 8) == torch.bfloat16
     assert recurrent_precision("auto", torch.device("cuda"), "rnn", 8) == pick_precision(
         "auto", torch.device("cuda")
@@ -81,24 +87,22 @@ def test_small_loops_stay_in_float32_unless_told(monkeypatch, compiled, amx):
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-def test_compiled_layers_have_products_in_bfloat16_with_amx(monkeypatch, cell):
-    loops_are(monkeypatch, compiled=True, amx=True)
-    monkeypatch.setattr("sentiment.nn.devices.has_fast_bfloat16", lambda device: True)
-    assert recurrent_precision("auto", CPU, cell, 32) == torch.bfloat16
-    assert recurrent_precision("auto", CPU, cell, 256) == torch.bfloat16
+def test_layers_compiled_in_bfloat16_are_taken_where_the_cpu_is_fast_in_it(monkeypatch, cell):
+    layers_are_compiled(monkeypatch, torch.float32, torch.bfloat16)
+    assert recurrent_precision("auto", CPU, cell, 8) == torch.bfloat16
+    assert recurrent_precision("auto", CPU, cell, 1_024) == torch.bfloat16
     assert recurrent_precision("float32", CPU, cell, 32) == torch.float32
+    monkeypatch.setattr("sentiment.nn.devices.has_fast_bfloat16", lambda device: False)
+    assert recurrent_precision("auto", CPU, cell, 32) == torch.float32
 
 
-def test_compiled_layers_of_middling_widths_stay_in_float32_without_amx(monkeypatch):
-    loops_are(monkeypatch, compiled=True, amx=False)
-    fast = pick_precision("auto", CPU)
-    for cell in ("rnn", "gru"):
-        assert recurrent_precision("auto", CPU, cell, 128) == torch.float32
-        assert recurrent_precision("auto", CPU, cell, 256) == fast
-        assert recurrent_precision("bfloat16", CPU, cell, 128) == torch.bfloat16
-    assert recurrent_precision("auto", CPU, "lstm", 32) == torch.float32
-    assert recurrent_precision("auto", CPU, "lstm", 64) == fast
-    assert recurrent_precision("auto", CPU, "lstm", 128) == fast
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_layers_compiled_in_float32_alone_stay_in_it_unless_told(monkeypatch, threads, cell):
+    layers_are_compiled(monkeypatch, torch.float32)
+    threads(1)
+    assert recurrent_precision("auto", CPU, cell, 256) == torch.float32
+    assert recurrent_precision("auto", CPU, cell, 257) == torch.bfloat16
+    assert recurrent_precision("bfloat16", CPU, cell, 128) == torch.bfloat16
 
 
 @pytest.mark.parametrize("there", [True, False])

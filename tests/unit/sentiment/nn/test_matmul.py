@@ -7,7 +7,7 @@ from sentiment.nn.matmul import (
     SMALL_OPERATIONS,
     StepProducts,
     affine,
-    has_reduced_products,
+    padded_rows,
     product,
 )
 
@@ -29,15 +29,21 @@ def test_products_in_float32_are_exact_to_its_precision(shape):
     assert 1e-4 * scale < (out[:, 0].double() - exact - bias).abs().max() < 2e-2 * scale
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_reduced_products_round_the_factors_of_large_ones_where_amx_is(shape):
-    torch.manual_seed(0)
-    rows, inner, columns = shape
-    left, right = torch.randn(rows, inner), torch.randn(inner, columns)
-    exact = left.double() @ right.double()
-    error = (product(left, right, reduced=True).double() - exact).abs().max() / exact.abs().max()
-    rounded = has_reduced_products() and 2 * rows * inner * columns >= SMALL_OPERATIONS
-    assert 1e-4 < error < 1e-2 if rounded else error < 1e-6
+@pytest.mark.parametrize("amx", [True, False])
+def test_rows_of_products_in_bfloat16_take_few_numbers_with_amx(monkeypatch, amx):
+    monkeypatch.setattr("sentiment.nn.matmul._compiles_shapes", lambda: amx)
+    numbers = range(1, 20_001)
+    padded = [padded_rows(number, torch.bfloat16) for number in numbers]
+    if not amx:
+        assert padded == list(numbers)
+        return
+    assert all(
+        number <= more < 1.25 * number + 32 for number, more in zip(numbers, padded, strict=True)
+    )
+    assert padded[1_288] == 1_536
+    assert len({more for more in padded if 1_024 < more <= 2_048}) == 4
+    assert len(set(padded)) < 40
+    assert [padded_rows(number, torch.float32) for number in numbers] == list(numbers)
 
 
 def test_sizes_lie_on_both_sides_of_the_choice():
