@@ -98,7 +98,7 @@ def test_every_flag_is_one_of_a_command(page: Path) -> None:
         flag
         for code in shown(page)
         if not _OTHER_PROGRAM.match(code)
-        for flag in re.findall(r"(?<![\w-])(--[a-z][a-z-]*)", code)
+        for flag in re.findall(r"(?<![\w-])(--[a-z][a-z0-9-]*)", code)
     }
     assert flags - known - OTHER_FLAGS == set()
 

@@ -24,7 +24,7 @@ COMMANDS = (
     "sweeps.serve",
     "sweeps.ui",
 )
-_FLAG = re.compile(r"^  (?:-h, )?(--[a-z-]+)", re.MULTILINE)
+_FLAG = re.compile(r"^  (?:-h, )?(--[a-z0-9-]+)", re.MULTILINE)
 SCREEN = (80, 24)
 
 
