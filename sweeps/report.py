@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 COMPARISON_FILE = "comparison.html"
 """In the current folder: the page that compares sweeps or runs, unless `--output` names another."""
 
+TOP = 20
+"""Trials that are printed, unless `--top` says otherwise."""
+
 LIVE_HOST, LIVE_PORT = "127.0.0.1", 8010
 """Where `--live` listens, unless `--host` and `--port` say otherwise."""
 
@@ -37,9 +40,11 @@ _STOP_SECONDS = 2
 def main(argv: list[str] | None = None) -> None:
     """Print a leaderboard or a comparison, and make the page."""
     args = _parser().parse_args(argv)
-    if args.top < 1:
+    if args.top is not None and args.top < 1:
         raise InputError(f"--top {args.top}: give 1 or more")
     _check_live(args)
+    if args.top is None:
+        args.top = TOP
 
     from rich.console import Console
 
@@ -85,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "what", nargs="*", metavar="X", help="a sweep's name, or else a run's id (default: newest)"
     )
-    parser.add_argument("--top", type=int, default=20, metavar="N", help="trials that are printed")
+    parser.add_argument(
+        "--top", type=int, metavar="N", help=f"trials that are printed (default: {TOP})"
+    )
     parser.add_argument(
         "--output",
         type=Path,
@@ -127,7 +134,8 @@ def _check_live(args: argparse.Namespace) -> None:
         return
     if len(args.what) > 1:
         raise InputError("--live follows one sweep: name one, or none for the newest")
-    if args.output or args.no_page or args.split != "valid" or _data(args) is not None:
+    printed = args.top is not None or args.output or args.no_page
+    if printed or args.split != "valid" or _data(args) is not None:
         raise InputError("--live takes only --port, --host and the store's flags")
 
 

@@ -116,6 +116,7 @@ def test_ended_sweep_leads_to_its_report(swept: Any) -> None:
     [
         (["--port", "8010"], "--port and --host are for --live: give that too"),
         (["--live", "a", "b"], "--live follows one sweep: name one, or none for the newest"),
+        (["--live", "--top", "5"], "--live takes only --port, --host and the store's flags"),
         (
             ["--live", "--no-page"],
             "--live takes only --port, --host and the store's flags",
