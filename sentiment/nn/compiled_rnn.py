@@ -42,8 +42,10 @@ class CompiledRNN:
             self.lstm_forward = library.lstm_forward
             self.lstm_backward = library.lstm_backward
             self._room_floats = library.room_floats
+            self.by_tiles = False
+            """Whether step by step products are made by AMX."""
             if dtype == torch.bfloat16:
-                library.use_tiles()
+                self.by_tiles = bool(library.use_tiles())
                 self._transpose = library.transpose
         except AttributeError as error:
             raise NotCompiledError(str(error)) from error
@@ -326,7 +328,7 @@ def _factor(library: CompiledRNN, rows: Tensor) -> Tensor:
     """Return rows as the large products take them: in their precision, and their number."""
     count = padded_rows(len(rows), library.dtype)
     if count == len(rows):
-        return rows.to(library.dtype)
+        return rows.to(library.dtype).contiguous()
     factor = rows.new_empty(count, rows.shape[1], dtype=library.dtype)
     factor[: len(rows)] = rows
     _fill_up(len(rows), factor)

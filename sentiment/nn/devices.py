@@ -110,12 +110,12 @@ def recurrent_precision(
         cell: rnn, gru or lstm.
         hidden: its units.
     """
-    if device.type == "cpu":
-        if precision == "auto" and _is_faster_in_float32(cell, hidden):
-            return torch.float32
-        if cell == "lstm" and not has_bfloat16_lstm():
-            return torch.float32
-    return pick_precision(precision, device)
+    picked = pick_precision(precision, device)
+    if device.type != "cpu" or picked == torch.float32:
+        return picked
+    stays = precision == "auto" and _is_faster_in_float32(cell, hidden)
+    lacks = cell == "lstm" and not has_bfloat16_lstm()
+    return torch.float32 if stays or lacks else picked
 
 
 def _is_faster_in_float32(cell: str, hidden: int) -> bool:

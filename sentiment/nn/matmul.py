@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 SMALL_OPERATIONS = 4e6
 """Products of fewer floating point operations (2 M K N) stay with MKL."""
@@ -58,6 +59,11 @@ def padded_rows(rows: int, dtype: torch.dtype) -> int:
         return rows
     step = max(32, 2 ** (rows.bit_length() - 3))
     return -(-rows // step) * step
+
+
+def filled_up(rows: Tensor, count: int) -> Tensor:
+    """Return rows (M, K), and zeros behind them up to a count of rows."""
+    return rows if count == len(rows) else functional.pad(rows, (0, 0, 0, count - len(rows)))
 
 
 @cache

@@ -7,10 +7,11 @@
    Compiled twice. As it is, all is float32: a tile of the recurrent product, ROWS sequences by some
    vectors of units, stays in registers over the whole sum and ends with the element-wise operations
    of its cell. With BFLOAT16 defined, what goes into products or is kept for the backward pass, an
-   `item` here, is bfloat16: matrices, gates, deltas, an LSTM's cells, the states before. The CPU
-   multiplies those in pairs (AVX512-BF16) or in tiles (AMX), a block by a few vectors of units at a
-   time, before its element-wise operations. Sums, biases, states, their gradients, the cell that
-   goes from step to step and all element-wise operations stay float32.
+   `item` here, is bfloat16: matrices, gates, deltas, an LSTM's cells, what a GRU's reset gate
+   scales, the states before. The CPU multiplies those in pairs (AVX512-BF16) or in tiles (AMX), a
+   block by a few vectors of units at a time, before its element-wise operations. Sums, biases,
+   states, their gradients, the cell that goes from step to step and all that is element-wise stay
+   float32.
 
    Shapes: T steps, N rows in packed order, D directions (1 or 2), H hidden units. Arrays are
    contiguous but for `gates` and `deltas` where a stride, items between their rows, is given.
@@ -186,10 +187,11 @@ static void pack(item *panels, const item *matrix, int64_t hidden, int64_t depth
         }
 }
 
-/* Items of the panels of any of these functions, and floats of all the room that it needs. */
+/* The most items of the panels of any of these functions, and floats of all the room that it
+   needs. */
 static int64_t panel_items(int64_t hidden) {
     const int64_t pair = PAIR * LANES;
-    return filled(LSTM * hidden) * ((hidden + pair - 1) / pair * pair);
+    return LSTM * filled(hidden) * ((hidden + pair - 1) / pair * pair);
 }
 
 int64_t room_floats(int64_t hidden) {
@@ -251,6 +253,8 @@ INLINE void tile_products(int64_t count, int vectors, int64_t depth, const item 
     const item *lower = rows + 16 * stride;
     float *lower_sums = sums + 16 * vectors * LANES;
     const int both = count > 16;
+    /* The tiles' instructions do not tell the compiler which memory they read. */
+    __asm__ volatile("" ::: "memory");
 #pragma GCC unroll 4
     for (int j = 0; j < vectors; j += 2) {
         const item *weights = panel + j * 2 * LANES;
@@ -283,8 +287,8 @@ INLINE void tile_products(int64_t count, int vectors, int64_t depth, const item 
 }
 #endif
 
-/* Transpose a matrix (rows, columns) whose rows are `stride` items apart: `to` (columns, rows). Of 32
-   rows two columns at a time are gathered, as pairs, which makes whole lines of the cache. */
+/* Transpose a matrix (rows, columns) whose rows are `stride` items apart: `to` (columns, rows). Two
+   columns of 32 rows at a time are gathered, as pairs, which makes whole lines of the cache. */
 void transpose(int64_t rows, int64_t columns, int64_t stride, const item *from, item *to) {
     const int64_t whole = rows / 32 * 32, even = columns / 2 * 2;
     const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
@@ -965,9 +969,9 @@ INLINE void lstm_deltas(int64_t r0, int64_t end, int64_t u, int width, const str
         store(sums + g * h + u, load(sums + g * h + u, width) + sum[g], width);
 }
 
-/* Run the LSTM backward. `deltas` (N, D, 4H) become the gradients of the sums within i, f, g, o, and
-   are added to `sums` (D, 4H). `before` (N, D, H) becomes the state before each row's step. `room`
-   is for `room_floats(H)`. */
+/* Run the LSTM backward. `deltas` (N, D, 4H) become the gradients of the sums within i, f, g, o,
+   and are added to `sums` (D, 4H). `before` (N, D, H) becomes the state before each row's step.
+   `room` is for `room_floats(H)`. */
 void lstm_backward(int64_t steps, const int64_t *sizes, int64_t directions, int64_t hidden,
                    const int64_t *order, int64_t gate_stride, int64_t delta_stride,
                    const item *matrices, const float *gradient, const item *gates,

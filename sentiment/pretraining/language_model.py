@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sentiment.data.batching import Batch
 from sentiment.data.packed_layout import PackedLayout
 from sentiment.data.vocabulary import PAD_ID, SPECIALS
 from sentiment.nn.dropout import dropout
-from sentiment.nn.matmul import padded_rows
+from sentiment.nn.matmul import filled_up, padded_rows
 from sentiment.nn.packed_rnn import PackedRNN, gather
 
 
@@ -76,7 +75,7 @@ class LanguageModel(nn.Module):
         dtype = self.recurrent.compute_dtype
         rows = len(outputs)
         if outputs.device.type == "cpu" and dtype is not None:
-            outputs = functional.pad(outputs, (0, 0, 0, padded_rows(rows, dtype) - rows))
+            outputs = filled_up(outputs, padded_rows(rows, dtype))
         with torch.autocast(outputs.device.type, dtype=dtype, enabled=dtype is not None):
             projected: Tensor = self.projection(outputs)
         return projected[:rows].float()

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-ROWS, _ROUND = 512, 128
-"""Positions at once: their logits stay in a core's cache. The last are filled up to a multiple."""
+from sentiment.nn.matmul import filled_up, padded_rows
+
+ROWS = 512
+"""Positions at once: their logits stay in a core's cache."""
 _NEVER = -1e30
 
 
@@ -72,9 +73,9 @@ class _SampledCrossEntropy(torch.autograd.Function):
         own_vectors = embedding[targets]
         own_logits = (predictions * own_vectors).sum(1) + bias[targets]
 
-        # Products of few shapes, as for `padded_rows`: zeros fill up the last part.
-        padding = -count % _ROUND if predictions.device.type == "cpu" else 0
-        read = functional.pad(predictions.to(dtype), (0, 0, 0, padding))
+        last = count % ROWS
+        filled = padded_rows(last, dtype) if predictions.device.type == "cpu" else last
+        read = filled_up(predictions.to(dtype), count - last + filled)
         gradient = torch.empty_like(predictions)
         of_words = torch.zeros(words.shape, device=words.device)
         of_shift = torch.zeros_like(shift)
@@ -93,7 +94,7 @@ class _SampledCrossEntropy(torch.autograd.Function):
             loss += (torch.log(total) + largest - own).sum()
             shares.div_(total.unsqueeze(1))
             own_error[rows] = own_share / total - 1
-            reduced = functional.pad(shares.to(dtype), (0, 0, 0, len(part) - len(own)))
+            reduced = filled_up(shares.to(dtype), len(part))
             gradient[rows] = (reduced @ words)[: len(own)].float()
             of_words += (reduced.T @ part).float()
             of_shift += shares.sum(0)

@@ -103,10 +103,10 @@ class Trainer:
         self.corpus = corpus
         self.ngrams = ngrams
         self.device = torch.device(device)
+        configure_threads(threads)
         self.dtype = recurrent_precision(
             config.training.precision, self.device, config.model.cell, config.model.hidden_dim
         )
-        configure_threads(threads)
         training = config.training
         torch.manual_seed(training.seed)
         classes = len(corpus.label_names)
