@@ -18,6 +18,7 @@ import sweeps.execution.ray_env  # noqa: F401 - before Ray
 # isort: split
 import ray
 from ray._private import ray_constants
+from ray._private.worker import global_worker
 from ray.exceptions import OutOfDiskError
 
 from sentiment.errors import InputError, first_line
@@ -128,7 +129,7 @@ class LocalRay:
                     self._up.set()
                     self._over.wait()
                 finally:
-                    ray.shutdown()
+                    _shut_down()
         except Exception as error:  # noqa: BLE001 - `wait` raises it where it is asked for
             self._error = error
         finally:
@@ -163,12 +164,38 @@ class LocalRay:
                 )
                 return
             except Exception as error:
-                ray.shutdown()
+                _shut_down()
                 if full_now := full(self.directory):
                     raise full_now from error
                 if not left:
                     reason = first_line(error).rstrip(".")
                     raise SweepError(f"Ray does not start: {reason}") from error
+
+
+class _EndingWorker:
+    """Stands for Ray's core worker while one thread ends it, which alone still reaches it.
+
+    What frees an object reference tells the core worker, and one that has ended ends the process at
+    once, without a word.
+    """
+
+    def __init__(self, worker: Any) -> None:
+        self._worker, self._thread = worker, threading.get_ident()
+
+    def __getattr__(self, name: str) -> Any:
+        ours = threading.get_ident() == self._thread
+        return getattr(self._worker, name) if ours else _nothing
+
+
+def _nothing(*given: object, **named: object) -> None:
+    pass
+
+
+def _shut_down() -> None:
+    """End Ray, though other threads may free what refers to its objects meanwhile."""
+    if hasattr(global_worker, "core_worker"):
+        global_worker.core_worker = _EndingWorker(global_worker.core_worker)
+    ray.shutdown()
 
 
 @contextmanager

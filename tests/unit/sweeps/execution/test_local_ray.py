@@ -173,6 +173,28 @@ def test_rays_processes_end_with_this_one_however_it_ends() -> None:
     assert alive == []
 
 
+FREES = """
+import time
+from sweeps.execution.local_ray import LocalRay
+from sweeps.execution.resources import Workers
+import ray
+own = LocalRay(Workers(1, 1, 0.0), gpus=0)
+own.wait()
+references = [ray.put(number) for number in range(20_000)]
+own.end()
+while own._thread.is_alive():
+    references.pop()
+    time.sleep(0.0005)
+own.join()
+print("ended", len(references) < 20_000)
+"""
+
+
+def test_references_may_be_freed_while_ray_ends_beside() -> None:
+    done = subprocess.run([sys.executable, "-c", FREES], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "ended True\n"), done.stderr
+
+
 def test_a_ray_that_a_sweep_uses_is_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
