@@ -129,7 +129,7 @@ class LocalRay:
                     self._up.set()
                     self._over.wait()
                 finally:
-                    _shut_down()
+                    shut_down()
         except Exception as error:  # noqa: BLE001 - `wait` raises it where it is asked for
             self._error = error
         finally:
@@ -164,7 +164,7 @@ class LocalRay:
                 )
                 return
             except Exception as error:
-                _shut_down()
+                shut_down()
                 if full_now := full(self.directory):
                     raise full_now from error
                 if not left:
@@ -191,7 +191,7 @@ def _nothing(*given: object, **named: object) -> None:
     pass
 
 
-def _shut_down() -> None:
+def shut_down() -> None:
     """End Ray, though other threads may free what refers to its objects meanwhile."""
     if hasattr(global_worker, "core_worker"):
         global_worker.core_worker = _EndingWorker(global_worker.core_worker)

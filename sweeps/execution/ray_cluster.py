@@ -20,7 +20,7 @@ from sentiment.errors import InputError, first_line
 from sentiment.installation import PACKAGE
 from sentiment.wording import duration
 from sweeps.errors import SweepError
-from sweeps.execution.local_ray import QUIET, check_no_other, silence
+from sweeps.execution.local_ray import QUIET, check_no_other, shut_down, silence
 from sweeps.execution.resources import Node, Workers
 from sweeps.signals import interruptible
 from sweeps.trials.checkpoint_storage import Storage
@@ -67,7 +67,7 @@ def joined_ray(address: str) -> Iterator[None]:
             **QUIET,
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        ray.shutdown()
+        shut_down()
         raise InputError(
             f"--address {address}: {_first_line(error)}; run this on a node of a running cluster "
             "(ray start --head makes one, ray start --address=HOST:PORT joins it)"
@@ -77,7 +77,7 @@ def joined_ray(address: str) -> Iterator[None]:
         with interruptible():
             yield
     finally:
-        ray.shutdown()
+        shut_down()
 
 
 def _check_answers(address: str) -> None:
