@@ -17,7 +17,8 @@ from ray.tune.experiment import Trial
 from sentiment import cli
 from sentiment.config import Config
 from sentiment.data.datasets import DataConfig
-from sentiment.nn.devices import pick_precision, precision_name
+from sentiment.nn.devices import pick_precision
+from sentiment.nn.matmul import precision_name
 from sentiment.tracking.dataset_input import dataset_input
 from sentiment.tracking.store import open_store
 from sentiment.training.prepared_data import prepare
@@ -54,9 +55,6 @@ def main(argv: list[str] | None = None) -> None:
     args.result.write_text(json.dumps(result), encoding="utf-8")
 
 
-_CPU = torch.device("cpu")
-
-
 class _Clock(TrackingCallback):
     """Keeps when trials started and ended."""
 
@@ -88,6 +86,7 @@ def sweep(plan: dict[str, Any], folder: Path, scheduler: str, precision: str) ->
     halving = scheduler == "asha"
     evaluations = rungs.evaluations if halving else {"evaluations_per_epoch": 1.0}
     workers = Workers(plan["workers"], 1, 0.0)
+    dtype = pick_precision(configs[0].training.precision, torch.device("cpu"))
     client, experiment = open_store(f"sqlite:///{folder.absolute()}/mlflow.db")
     tracker = SweepTracker.start(
         client,
@@ -95,7 +94,7 @@ def sweep(plan: dict[str, Any], folder: Path, scheduler: str, precision: str) ->
         "fixed",
         objective="valid/accuracy",
         parameters={"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint},
-        precision=precision_name(pick_precision(configs[0].training.precision, _CPU)),
+        precision=precision_name(dtype),
         space_yaml="{}",
         inputs=[dataset_input(dataset, data)],
         folder=folder,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sentiment.nn.matmul import padded_rows, product
+from sentiment.nn.matmul import filled_up, padded_rows, product, zero_from
 from sentiment.nn.native_library import NotCompiledError
 
 
@@ -155,7 +155,7 @@ class _RNN(torch.autograd.Function):
         deltas = _rows_apart(inputs, directions * hidden)
         sums = states.new_zeros(directions, hidden)
         before = inputs.new_empty(len(inputs), directions, hidden)
-        _fill_up(rows, deltas, before)
+        zero_from(rows, deltas, before)
         given = gradient.contiguous(), states, deltas, sums, before
         ctx.library.call(
             ctx.library.rnn_backward, ctx.sizes, order, weights, *given, strided=[deltas]
@@ -274,7 +274,7 @@ def _gated_backward(
     deltas = _rows_apart(gates, directions * 4 * hidden)
     sums = states.new_zeros(directions, 4 * hidden)
     before = gates.new_empty(len(gates), directions, hidden)
-    _fill_up(rows, deltas, before)
+    zero_from(rows, deltas, before)
     given = gradient.contiguous(), gates, kept, states, deltas, sums, before
     weights = _by_direction(tensors)
     ctx.library.call(run, ctx.sizes, order, weights, *given, strided=[gates, deltas])
@@ -327,17 +327,7 @@ def _weight_gradient(library: CompiledRNN, rows: Tensor, deltas: Tensor) -> Tens
 def _factor(library: CompiledRNN, rows: Tensor) -> Tensor:
     """Return rows as the large products take them: in their precision, and their number."""
     count = padded_rows(len(rows), library.dtype)
-    if count == len(rows):
-        return rows.to(library.dtype).contiguous()
-    factor = rows.new_empty(count, rows.shape[1], dtype=library.dtype)
-    factor[: len(rows)] = rows
-    _fill_up(len(rows), factor)
-    return factor
-
-
-def _fill_up(rows: int, *factors: Tensor) -> None:
-    for factor in factors:
-        factor[rows:].zero_()
+    return filled_up(rows, count, library.dtype).contiguous()
 
 
 def _rows_apart(like: Tensor, width: int) -> Tensor:

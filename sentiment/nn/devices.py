@@ -124,8 +124,3 @@ def _is_faster_in_float32(cell: str, hidden: int) -> bool:
         return False
     small = cell != "lstm" and GATES[cell] * hidden * hidden < SMALLEST_REDUCED
     return small or compiled_for(cell, hidden, torch.float32) is not None
-
-
-def precision_name(dtype: torch.dtype) -> str:
-    """Return a precision's name as the settings have it."""
-    return str(dtype).removeprefix("torch.")

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 SMALL_OPERATIONS = 4e6
 """Products of fewer floating point operations (2 M K N) stay with MKL."""
@@ -48,6 +47,11 @@ def affine(rows: Tensor, matrix: Tensor, bias: Tensor, out: Tensor) -> None:
             torch.add(rows @ matrix, bias, out=out)
 
 
+def precision_name(dtype: torch.dtype) -> str:
+    """Return a precision's name as the settings have it."""
+    return str(dtype).removeprefix("torch.")
+
+
 def padded_rows(rows: int, dtype: torch.dtype) -> int:
     """Return how many rows a factor should have in place of so many; zeros behind change nothing.
 
@@ -61,9 +65,26 @@ def padded_rows(rows: int, dtype: torch.dtype) -> int:
     return -(-rows // step) * step
 
 
-def filled_up(rows: Tensor, count: int) -> Tensor:
-    """Return rows (M, K), and zeros behind them up to a count of rows."""
-    return rows if count == len(rows) else functional.pad(rows, (0, 0, 0, count - len(rows)))
+def filled_up(rows: Tensor, count: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Return rows (M, K) in a precision, and zeros behind them up to a count of rows.
+
+    Args:
+        rows: what is to be a factor.
+        count: rows of the result, see `padded_rows`.
+        dtype: of the result; that of the rows if not given.
+    """
+    if count == len(rows):
+        return rows.to(dtype or rows.dtype)
+    result = rows.new_empty(count, rows.shape[1], dtype=dtype)
+    zero_from(len(rows), result)
+    result[: len(rows)] = rows
+    return result
+
+
+def zero_from(row: int, *factors: Tensor) -> None:
+    """Set the rows of factors to zero from one on."""
+    for factor in factors:
+        factor[row:].zero_()
 
 
 @cache

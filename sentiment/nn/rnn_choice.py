@@ -14,6 +14,7 @@ from torch import Tensor
 from sentiment.data.packed_layout import PackedLayout
 from sentiment.nn import rnn_cpu
 from sentiment.nn.compiled_rnn import CompiledRNN
+from sentiment.nn.matmul import precision_name
 from sentiment.nn.native_library import NotCompiledError, load_library
 
 SWITCH = "SENTIMENT_COMPILED"
@@ -51,7 +52,7 @@ def compiled(dtype: torch.dtype) -> Compiled:
         if not difference < TOLERANCE[dtype]:
             raise NotCompiledError(f"the compiled layers are wrong by {difference:.1e}")
     except NotCompiledError as error:
-        _logger.info("recurrent layers in %s are not compiled: %s", _name(dtype), error)
+        _logger.info("recurrent layers in %s are not compiled: %s", precision_name(dtype), error)
         return Compiled(None, str(error))
     return Compiled(layers, "")
 
@@ -102,10 +103,6 @@ def _load(dtype: torch.dtype) -> CompiledRNN:
     if torch.cpu.get_capabilities().get("amx_bf16") and not layers.by_tiles:
         raise NotCompiledError("AMX can't be used: the compiler or the kernel has none")
     return layers
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def _largest_difference(layers: CompiledRNN) -> float:

@@ -19,9 +19,9 @@ from sentiment.io.cache import cached, is_cached
 from sentiment.nn.devices import (
     configure_threads,
     pick_device,
-    precision_name,
     recurrent_precision,
 )
+from sentiment.nn.matmul import precision_name
 from sentiment.pretraining.language_model import LanguageModel
 from sentiment.pretraining.lm_training import LanguageModelTraining
 from sentiment.pretraining.partial import PartialPretraining

@@ -27,10 +27,10 @@ from sentiment.nn.classifier import Classifier
 from sentiment.nn.devices import (
     RELEASE_STEPS,
     configure_threads,
-    precision_name,
     recurrent_precision,
     release_memory,
 )
+from sentiment.nn.matmul import precision_name
 from sentiment.objective import is_better
 from sentiment.pretraining.pretrained import PretrainedLayers
 from sentiment.training.adversarial import mean_norm, perturbation, tracked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlflow import MlflowClient
 
 from sentiment.errors import InputError
-from sentiment.nn.devices import precision_name
+from sentiment.nn.matmul import precision_name
 from sentiment.tracking.dataset_input import dataset_input
 from sentiment.tracking.runs import parameter_text
 from sweeps.pipeline.context import SweepContext

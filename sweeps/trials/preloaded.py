@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 
 import sweeps.trials.trainable  # noqa: F401 - takes a worker seconds
-from sentiment.nn.devices import configure_threads, pick_precision, precision_name
-from sentiment.nn.rnn_choice import recurrence
+from sentiment.nn.devices import configure_threads, pick_precision
+from sentiment.nn.rnn_choice import compiled
 from sweeps.trials.protocol import WORKERS_READY
 
 configure_threads(1)
-recurrence(precision_name(pick_precision("auto", torch.device("cpu"))))
+compiled(pick_precision("auto", torch.device("cpu")))
 if os.environ.get(WORKERS_READY):
     # A worker that can't say so is as good; nobody waits for it long.
     with suppress(OSError):

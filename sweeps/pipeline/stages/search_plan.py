@@ -9,7 +9,7 @@ from optuna import load_study
 from optuna.trial import FrozenTrial
 
 from sentiment.data.summary import described
-from sentiment.nn.devices import precision_name
+from sentiment.nn.matmul import precision_name
 from sentiment.wording import counted, duration
 from sweeps.console.summary import SEARCH_OVER
 from sweeps.pipeline.context import SweepContext

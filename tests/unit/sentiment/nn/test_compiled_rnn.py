@@ -4,7 +4,7 @@ import ctypes
 
 import pytest
 import torch
-from recurrence import taken
+from recurrence import layers_of, taken
 
 from sentiment.data.packed_layout import PackedLayout
 from sentiment.nn import native_library, rnn_choice, rnn_cpu
@@ -15,10 +15,7 @@ from sentiment.nn.packed_rnn import GATES, PackedRNN
 
 @pytest.fixture
 def layers():
-    found, reason = rnn_choice.compiled(torch.float32)
-    if found is None:
-        pytest.skip(reason)
-    return found
+    return layers_of(torch.float32)
 
 
 @pytest.fixture(scope="module", params=["tiles", "pairs"])
@@ -77,6 +74,21 @@ def with_gradients(outputs, inputs, weights, gradient):
     return [outputs.detach(), *torch.autograd.grad(outputs, leaves, gradient)]
 
 
+def compared(layers, cell, hidden, directions):
+    """Outputs and gradients of a layer of many sequences, each with what the other way gives."""
+    layout, inputs, weights, gradient = case(cell, LENGTHS, 4, hidden, directions)
+    ours = by_library(layers, cell, layout, inputs, weights)
+    theirs = otherwise(cell, layout, inputs, weights)
+    pairs = zip(
+        with_gradients(ours, inputs, weights, gradient),
+        with_gradients(theirs, inputs, weights, gradient),
+        strict=True,
+    )
+    for value, expected in pairs:
+        assert value.shape == expected.shape
+        yield value, expected
+
+
 # Whole tiles and every rest of one, sequences of a second and third block, steps of a single row.
 LENGTHS = [
     *[18] * 2,
@@ -100,16 +112,7 @@ LENGTHS = [
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("hidden", [1, 5, 16, 17, 32, 47, 64, 100, 128])
 def test_outputs_and_gradients_are_those_of_the_other_way(layers, cell, directions, hidden):
-    layout, inputs, weights, gradient = case(cell, LENGTHS, 4, hidden, directions)
-    ours = by_library(layers, cell, layout, inputs, weights)
-    theirs = otherwise(cell, layout, inputs, weights)
-    pairs = zip(
-        with_gradients(ours, inputs, weights, gradient),
-        with_gradients(theirs, inputs, weights, gradient),
-        strict=True,
-    )
-    for value, expected in pairs:
-        assert value.shape == expected.shape
+    for value, expected in compared(layers, cell, hidden, directions):
         scale = expected.abs().max()
         assert (value - expected).abs().max() < rnn_choice.TOLERANCE[torch.float32] / 3 * scale
 
@@ -118,16 +121,7 @@ def test_outputs_and_gradients_are_those_of_the_other_way(layers, cell, directio
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("hidden", [1, 5, 16, 17, 32, 47, 64, 100, 256])
 def test_in_bfloat16_they_differ_by_roundings(in_bfloat16, cell, directions, hidden):
-    layout, inputs, weights, gradient = case(cell, LENGTHS, 4, hidden, directions)
-    ours = by_library(in_bfloat16, cell, layout, inputs, weights)
-    theirs = otherwise(cell, layout, inputs, weights)
-    pairs = zip(
-        with_gradients(ours, inputs, weights, gradient),
-        with_gradients(theirs, inputs, weights, gradient),
-        strict=True,
-    )
-    for value, expected in pairs:
-        assert value.shape == expected.shape
+    for value, expected in compared(in_bfloat16, cell, hidden, directions):
         assert value.dtype == torch.float32
         error = (value - expected) / expected.abs().max()
         # A float of bfloat16 has 8 bits: what is added up over 18 steps loses few of them.

@@ -10,10 +10,9 @@ from sentiment.nn.devices import (
     has_fast_bfloat16,
     pick_device,
     pick_precision,
-    precision_name,
     recurrent_precision,
 )
-from sentiment.nn.matmul import bfloat16_speedup
+from sentiment.nn.matmul import bfloat16_speedup, precision_name
 from sentiment.nn.rnn_choice import Compiled
 
 CPU = torch.device("cpu")

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from recurrence import layers_of
 
 from sentiment.nn import rnn_choice
 from sentiment.nn.compiled_rnn import CompiledRNN
@@ -13,18 +14,12 @@ from sentiment.nn.rnn_choice import SWITCH, TOLERANCE, compiled, compiled_for, r
 
 @pytest.fixture
 def layers():
-    found, reason = compiled(torch.float32)
-    if found is None:
-        pytest.skip(reason)
-    return found
+    return layers_of(torch.float32)
 
 
 @pytest.fixture
 def in_bfloat16():
-    found, reason = compiled(torch.bfloat16)
-    if found is None:
-        pytest.skip(reason)
-    return found
+    return layers_of(torch.bfloat16)
 
 
 @pytest.fixture
