@@ -312,7 +312,9 @@ def test_promoted_it_answers(swept):
 
 
 def test_warm_start_and_time_budget(swept, monkeypatch, capsys):
-    arguments = ["--dataset", "rotten-tomatoes", "--trials", "40", "--max-epochs", "3"]
+    # Trials that last longer than the budget, and that no other stops: some run at its end.
+    arguments = ["--dataset", "rotten-tomatoes", "--trials", "40", "--max-epochs", "60"]
+    arguments += ["--scheduler", "fifo"]
     arguments += ["--space", "space.yaml", "--name", "second", "--warm-start", "first", "--quiet"]
     arguments += ["--finalists", "0", "--no-baseline"]
     done = command_here("sweeps.launch", *arguments, "--time-budget", "5s", cwd=swept.folder)
