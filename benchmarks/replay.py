@@ -13,7 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from benchmarks.recorded_curves import OBJECTIVE
 from benchmarks.search_arms import Arm
 from benchmarks.surrogate import Expected, Surrogate
 from sweeps.execution.tuner import WORKERS_A_WAITING_TRIAL
+from sweeps.pipeline.earlier_sweep import starting_from
 from sweeps.search.cost_model import TrialCost
 from sweeps.search.optuna_searcher import OptunaSearcher
 from sweeps.search.rungs import Rungs, plan_rungs
@@ -45,6 +46,7 @@ class SimulatedTrial:
         noise: what its seed adds.
         passed: its evaluations so far.
         outcome: how it ended; None before.
+        best: the best value seen.
     """
 
     trial_id: str
@@ -53,6 +55,12 @@ class SimulatedTrial:
     noise: np.ndarray
     passed: int = 0
     outcome: Outcome | None = None
+    best: float = -math.inf
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The configuration, as that of a recorded trial is called."""
+        return self.config
 
 
 @dataclass
@@ -112,6 +120,7 @@ def replay(
     workers: int,
     seed: int,
     storage: str | None = None,
+    earlier: Replayed | None = None,
 ) -> Replayed:
     """Replay one sweep; the same arguments give the same.
 
@@ -122,11 +131,18 @@ def replay(
         workers: trials that train at once.
         seed: of the search and of the trainings.
         storage: database of the study; None: in memory.
+        earlier: the sweep on other data that an arm with a warm start begins from.
     """
-    study = arm.study(problem.surrogate.space, problem.cost, seed, storage)
+    space = problem.surrogate.space
+    if not arm.enqueued:
+        space = replace(space, enqueued=())
+    if arm.warm_start and earlier is not None:
+        ranked = sorted(earlier.trials, key=lambda trial: -trial.best)
+        space = starting_from(space, ranked)
+    study = arm.study(space, problem.cost, seed, storage)
     searcher = OptunaSearcher(
         study,
-        problem.surrogate.space,
+        space,
         metric=OBJECTIVE,
         max_trials=trials,
         budget=problem.rungs.budget,
@@ -207,6 +223,7 @@ class _Simulation:
         examples = self._problem.milestones[trial.passed]
         trial.passed += 1
         value = trial.expected.accuracy(examples, trial.noise)
+        trial.best = max(trial.best, value)
         if value > self._best:
             self._best = value
             self._replayed.incumbents.append((clock, trial.expected.accuracy(examples)))

@@ -109,14 +109,33 @@ def load_problems(paths: Sequence[str], kind: str = "all") -> dict[str, Problem]
 
 
 def run(
-    problem: Problem, arms: Sequence[Arm], *, trials: int, workers: int, seeds: int
+    problem: Problem,
+    arms: Sequence[Arm],
+    other: Problem | None = None,
+    *,
+    trials: int,
+    workers: int,
+    seeds: int,
 ) -> dict[str, list[Replayed]]:
-    """Replay sweeps of each arm, one for each seed."""
+    """Replay sweeps of each arm, one for each seed.
+
+    Args:
+        problem: what is searched.
+        arms: those with a warm start are left out where there are no other data.
+        other: data that `OURS` has searched before, under the same seed, as the default has it.
+        trials: of each sweep.
+        workers: trials at once.
+        seeds: sweeps of each arm.
+    """
+
+    def replayed(what: Problem, arm: Arm, seed: int, earlier: Replayed | None) -> Replayed:
+        return replay(what, arm, trials=trials, workers=workers, seed=seed, earlier=earlier)
+
+    earlier = [None if other is None else replayed(other, OURS, n, None) for n in range(seeds)]
     return {
-        arm.name: [
-            replay(problem, arm, trials=trials, workers=workers, seed=seed) for seed in range(seeds)
-        ]
+        arm.name: [replayed(problem, arm, seed, found) for seed, found in enumerate(earlier)]
         for arm in arms
+        if other is not None or not arm.warm_start
     }
 
 
@@ -167,9 +186,12 @@ def _compare(problems: Mapping[str, Problem], args: Any) -> tuple[dict[str, Any]
     drawn: dict[str, tuple[Sweeps, float]] = {}
     for dataset, problem in problems.items():
         best = best_value(problem.surrogate)
+        other = next((each for name, each in problems.items() if name != dataset), None)
         measured = {}
         for workers in args.workers:
-            sweeps = run(problem, arms, trials=args.trials, workers=workers, seeds=args.seeds)
+            sweeps = run(
+                problem, arms, other, trials=args.trials, workers=workers, seeds=args.seeds
+            )
             measured[workers] = measure(sweeps, FULL.name, OURS.name, best)
             if workers == AT:
                 drawn[dataset] = (sweeps, best)

@@ -40,6 +40,7 @@ class Arm:
         cost_power: of what a trial costs, the power that tpe weighs against a gain; 0: none.
         reduction: of the trials that asha compares at a rung one in so many continues.
         startup: ended trials before tpe trusts its model; None: as many as it has by itself.
+        warm_start: whether the best settings of a sweep on other data are tried first.
     """
 
     name: str
@@ -49,12 +50,13 @@ class Arm:
     cost_power: float = 1.0
     reduction: float = REDUCTION
     startup: int | None = None
+    warm_start: bool = False
 
     def study(self, space: SearchSpace, cost: Cost, seed: int, storage: str | None) -> Study:
         """Return the study of a new search.
 
         Args:
-            space: what is searched.
+            space: what is searched, with what is enqueued.
             cost: of a trial.
             seed: of the sampler.
             storage: database of the study; None: in memory.
@@ -74,8 +76,7 @@ class Arm:
                 study.sampler = TPESampler(
                     seed=seed, multivariate=True, group=True, constant_liar=True
                 )
-        if self.enqueued:
-            enqueue_first(study, space)
+        enqueue_first(study, space)
         return study
 
     def make_scheduler(self, rungs: Rungs, searcher: OptunaSearcher) -> TrialScheduler:
@@ -121,10 +122,12 @@ ARMS = (
     Arm("ours, `--sampler gp`", "gp"),
     Arm("ours, `--scheduler hyperband`", scheduler="hyperband"),
     Arm("ours, `--scheduler median`", scheduler="median"),
+    Arm("ours, `--warm-start` from other data", warm_start=True),
 )
 """The arms of the table: `OURS` is what `sweeps.launch` does by default on a CPU."""
 VARIANTS = (
     Arm("nothing enqueued", enqueued=False),
+    Arm("nothing enqueued, `--warm-start` from other data", enqueued=False, warm_start=True),
     Arm("cost not weighed", cost_power=0),
     Arm("square root of cost", cost_power=0.5),
     Arm("8 trials to start", startup=8),

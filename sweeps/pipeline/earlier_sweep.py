@@ -23,7 +23,7 @@ from sweeps.pipeline.context import SweepContext
 from sweeps.search.warm_start import PastTrial
 from sweeps.space.space import SearchSpace
 from sweeps.tracking.queries import (
-    TrialRecord,
+    Configured,
     best_trials,
     differing_settings,
     find_sweep,
@@ -78,7 +78,8 @@ def with_best_settings(
         return space, None
     name, data = sweep.data.tags["sweep.name"], sweep.data.params.get("dataset")
     objective: Any = sweep.data.params.get("objective", settings.objective)
-    found = _best_within(space, best_trials(trials_of(client, sweep), objective))
+    begun = starting_from(space, best_trials(trials_of(client, sweep), objective))
+    found = len(begun.enqueued) - len(space.enqueued)
     if not found:
         raise _refused(
             settings,
@@ -86,24 +87,30 @@ def with_best_settings(
             "first, but none of them lie in this space: leave it out",
         )
     line = (
-        f"warm start: the best {counted(len(found), 'setting')} of {name}, on other data ({data}), "
+        f"warm start: the best {counted(found, 'setting')} of {name}, on other data ({data}), "
         "are tried first"
     )
-    return replace(space, enqueued=(*found, *space.enqueued)), line
+    return begun, line
+
+
+def starting_from(space: SearchSpace, ranked: Sequence[Configured]) -> SearchSpace:
+    """Return a space that begins with the best settings that lie in it.
+
+    Args:
+        space: what is searched; what it enqueues by itself comes after them.
+        ranked: trials on other data, the best first; of those that differ in numbers alone the best
+            counts.
+    """
+    within = [trial for trial in ranked if space.locate(trial.parameters)]
+    best = differing_settings(within, space.discrete, TRANSFERRED)
+    found = [space.locate(trial.parameters) for trial in best]
+    return replace(space, enqueued=(*filter(None, found), *space.enqueued))
 
 
 def saw_other_data(sweep: Run, dataset: Dataset) -> bool:
     """Whether a sweep is known to have seen other data, or other splits of it."""
     seen = sweep.data.params.get("dataset_fingerprint")
     return seen is not None and not dataset.is_known_as(seen)
-
-
-def _best_within(space: SearchSpace, ranked: Sequence[TrialRecord]) -> list[dict[str, Any]]:
-    """Return the best settings that lie in a space and differ in more than numbers."""
-    inside = {trial.run_id: space.locate(trial.parameters) for trial in ranked}
-    within = [trial for trial in ranked if inside[trial.run_id]]
-    best = differing_settings(within, space.discrete, TRANSFERRED)
-    return [located for trial in best if (located := inside[trial.run_id])]
 
 
 def _find(settings: SweepSettings, uri: str) -> tuple[MlflowClient, Run]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -245,9 +245,20 @@ def best_trials(trials: Sequence[TrialRecord], objective: Objective) -> list[Tri
     return _ranked(trials, "trial", objective, best_key(objective))
 
 
+class Configured(Protocol):
+    """What has hyperparameters, by their names."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All that its training depends on."""
+
+
+ConfiguredT = TypeVar("ConfiguredT", bound=Configured)
+
+
 def differing_settings(
-    ranked: Sequence[TrialRecord], names: Sequence[str], count: int
-) -> list[TrialRecord]:
+    ranked: Sequence[ConfiguredT], names: Sequence[str], count: int
+) -> list[ConfiguredT]:
     """Return the best trials that differ in more than numbers such as the learning rate.
 
     Args:
@@ -256,7 +267,7 @@ def differing_settings(
         count: how many are wanted; fewer are returned where there are not so many.
     """
     seen: set[tuple[str, ...]] = set()
-    found: list[TrialRecord] = []
+    found: list[ConfiguredT] = []
     for trial in ranked:
         shape = tuple(repr(trial.parameters.get(name)) for name in names)
         if shape not in seen and len(found) < count:

@@ -160,6 +160,24 @@ def test_asha_stops_at_every_rung_and_spares_what_is_enqueued(problem: Problem) 
     assert first.outcome == "completed"
 
 
+def test_a_warm_start_tries_the_best_of_other_data_first(problem: Problem) -> None:
+    earlier = replay(problem, OURS, trials=16, workers=2, seed=0)
+    for own in ([], [SPACE.enqueued[0]]):
+        arm = Arm("warm", enqueued=bool(own), warm_start=True)
+        sweep = replay(problem, arm, trials=8, workers=1, seed=0, earlier=earlier)
+        best = max(earlier.trials, key=lambda trial: trial.best)
+        tried = [
+            {name: each.config.get(name) for name in SPACE.dimensions} for each in sweep.trials
+        ]
+        assert tried[0] == {name: best.config.get(name) for name in SPACE.dimensions}
+        # At most four that differ in more than numbers, then what the space enqueues.
+        shapes = [[str(each[name]) for name in SPACE.discrete] for each in tried[:4]]
+        assert len({tuple(shape) for shape in shapes}) == 4
+        for settings in own:  # once, where it is among these
+            assert sum(settings.items() <= each.items() for each in tried) == 1
+            assert any(settings.items() <= each.items() for each in tried[:5])
+
+
 def test_the_same_seed_gives_the_same_sweep(problem: Problem) -> None:
     first, second, other = (
         replay(problem, OURS, trials=16, workers=2, seed=seed) for seed in (1, 1, 2)
