@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +10,9 @@ import torch
 
 from sentiment.config import Config
 from sweeps.execution.resources import Workers
+from sweeps.pipeline import estimate
 from sweeps.pipeline.dry_run import estimate_line
-from sweeps.pipeline.estimate import Estimator, StagePlan, tfidf_seconds
+from sweeps.pipeline.estimate import BATCH, Estimator, StagePlan, tfidf_seconds
 from sweeps.search.cost_model import TrialCost
 from sweeps.search.rungs import plan_rungs
 from sweeps.space.space import SearchSpace
@@ -28,6 +30,21 @@ def estimator(workers: int = 2) -> Estimator:
 
 def recipe(**settings: object) -> dict[str, object]:
     return Config.from_flat({"cell": "gru", "epochs": 1, **settings}).flat()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_speed_is_that_of_recurrent_layers_on_such_texts(dtype, monkeypatch):
+    ticks = itertools.count(0, 0.25)
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks))
+    monkeypatch.setattr(estimate, "time", clock)
+    threads = torch.get_num_threads()
+    cost, rungs = TrialCost(TEXTS), plan_rungs(1, 1000)
+    measured = Estimator(cost, rungs, Workers(2, 1, 0), dtype)
+    assert torch.get_num_threads() == threads
+    # By this clock one step takes half a second.
+    settings = {"cell": "lstm", "hidden_dim": 128, "bidirectional": False}
+    known = Estimator(cost, rungs, Workers(2, 1, 0), dtype, speed=2 * BATCH * cost(settings))
+    assert measured.trials(SPACE, 3, "fifo") == pytest.approx(known.trials(SPACE, 3, "fifo"))
 
 
 def test_halving_spares_most_of_the_later_training():

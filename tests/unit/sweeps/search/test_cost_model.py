@@ -1,5 +1,6 @@
 """What a trial's settings cost, against torch's own layers."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,6 +29,14 @@ def test_no_text_costs_more_than_its_first_tokens():
     whole, cut = cost(SETTINGS), cost({**SETTINGS, "max_length": TOKENS})
     assert whole == pytest.approx(1.5 * cut, rel=1e-3)
     assert cost({**SETTINGS, "max_length": 10 * TOKENS}) == pytest.approx(whole)
+
+
+def test_a_typical_batch_has_the_lengths_of_the_texts():
+    cost = TrialCost(["x" * round(length * CHARACTERS_A_TOKEN) for length in range(1, 100)])
+    lengths = cost.batch_lengths(4, {"max_length": 60})
+    assert lengths.dtype == np.int64
+    assert lengths.tolist() == [60, 60, 38, 13]
+    assert TrialCost(["", ""]).batch_lengths(2, {}).tolist() == [1, 1]
 
 
 def test_a_missing_setting_has_its_default():
