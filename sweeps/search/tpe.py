@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
+from optuna.samplers._tpe.sampler import default_gamma
 from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace, _SearchSpaceGroup
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.search.positions import value_at
@@ -62,7 +65,11 @@ class CostAwareTPESampler(TPESampler):
         self._distributions = space.distributions()
         self._cost = cost
         self._group_decomposed_search_space = _OnceRead()
-        self._internal: dict[int, dict[str, float]] = {}  # of ended trials, by their ids
+        # Of ended trials, by their ids.
+        self._internal: dict[int, dict[str, float]] = {}
+        self._ranks: dict[int, tuple[float, ...]] = {}
+        # What the groups of dimensions of one suggestion share.
+        self._divided: tuple[list[FrozenTrial], list[FrozenTrial]] | None = None
 
     def sample_independent(
         self,
@@ -82,6 +89,54 @@ class CostAwareTPESampler(TPESampler):
         design = _latin_hypercube(len(self._names), self._start_seed, block)
         share = float(design[row, self._names.index(param_name)])
         return value_at(param_distribution, share)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the values of all dimensions that ended trials tell of, as Optuna does."""
+        self._divided = None
+        return super().sample_relative(study, trial, search_space)
+
+    def _sample(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return values of a group of dimensions, as Optuna does; an ended trial is ranked once.
+
+        After some hundreds of trials ranking them anew for each group took a third of a suggestion.
+        """
+        if len(study.directions) > 1:
+            return super()._sample(study, trial, search_space)
+        good, rest = self._divided = self._divided or self._divide(study, trial)
+        density = self._build_parzen_estimator(study, search_space, good, handle_below=True)
+        background = self._build_parzen_estimator(study, search_space, rest, handle_below=False)
+        candidates = density.sample(self._rng.rng, self._n_ei_candidates)
+        gains = self._compute_acquisition_func(candidates, density, background)
+        chosen = int(np.argmax(gains))
+        return {
+            name: distribution.to_external_repr(candidates[name][chosen].item())
+            for name, distribution in search_space.items()
+        }
+
+    def _divide(
+        self, study: Study, trial: FrozenTrial
+    ) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        """Return the best of the other trials, and those that are left, with the running ones."""
+        ended: list[FrozenTrial] = []
+        running: list[FrozenTrial] = []
+        for each in study.get_trials(deepcopy=False):
+            if each.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                ended.append(each)
+            elif each.state == TrialState.RUNNING and each.number != trial.number:
+                running.append(each)
+        sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+        for each in ended:
+            if each._trial_id not in self._ranks:
+                self._ranks[each._trial_id] = _rank(each, sign)
+        ended.sort(key=lambda each: self._ranks[each._trial_id])
+        count = default_gamma(len(ended))
+        good, rest = ended[:count], ended[count:] + running
+        by_number = attrgetter("number")
+        return sorted(good, key=by_number), sorted(rest, key=by_number)
 
     def _get_internal_repr(
         self, trials: list[FrozenTrial], search_space: dict[str, BaseDistribution], study: Study
@@ -145,6 +200,29 @@ class _OnceRead(_GroupDecomposedSearchSpace):
                 self._combinations.add(names)
                 self._search_space.add_distributions(trial.distributions)
         return copy.deepcopy(self._search_space)
+
+
+def _rank(trial: FrozenTrial, sign: float) -> tuple[float, ...]:
+    """Return what orders ended trials, the best first.
+
+    Completed ones go by their value, then the pruned ones: who got further is before, and then
+    whose last value is better. Behind all are those that exceed a limit, by what they do so.
+
+    Args:
+        trial: completed or pruned.
+        sign: of values, so that less is better.
+    """
+    excess = sum(max(0.0, value) for value in trial.constraints.values())
+    if excess > 0:
+        return (2.0, excess)
+    if trial.state == TrialState.COMPLETE:
+        assert trial.value is not None
+        return (0.0, sign * trial.value)
+    if not trial.intermediate_values:
+        return (1.0, 1.0, 0.0)
+    step = max(trial.intermediate_values)
+    value = sign * trial.intermediate_values[step]
+    return (1.0, -step, math.inf if math.isnan(value) else value)
 
 
 @cache

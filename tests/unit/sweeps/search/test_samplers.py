@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState
+from optuna.samplers._tpe.sampler import _split_trials, default_gamma
+from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
+from optuna.trial import TrialState, create_trial
 from toy_space import TOY
 
 from sentiment.errors import InputError
@@ -137,6 +139,40 @@ def test_the_model_takes_over_after_a_dozen_ended():
     for _ in range(STARTUP_TRIALS // 2 - 1):
         study.tell(study.ask(), 0.5)
     assert study.ask().relative_params
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_are_those_that_optuna_takes(direction, seed):
+    random = np.random.default_rng(seed)
+    study = optuna.create_study(sampler=make_sampler("tpe", TOY, 5), direction=direction)
+    for number in range(80):
+        values = [float(each) for each in random.integers(5, size=random.integers(4))]
+        if values and random.random() < 0.2:
+            values[-1] = math.nan
+        complete = number % 3 == 0
+        limits = {f"{_CONSTRAINTS_KEY}:latency": random.normal()} if number % 4 == 1 else {}
+        study.add_trial(
+            create_trial(
+                state=TrialState.COMPLETE if complete else TrialState.PRUNED,
+                value=float(random.integers(5)) if complete else None,
+                intermediate_values=dict(enumerate(values)),
+                system_attrs=limits,
+            )
+        )
+        if number % 20 == 7:
+            study.add_trial(create_trial(state=TrialState.FAIL))
+            study.ask()
+        trials = study.get_trials(deepcopy=False)
+        known = [trial for trial in trials if trial.state != TrialState.FAIL]
+        ended = sum(trial.state != TrialState.RUNNING for trial in known)
+        expected = _split_trials(study, known, default_gamma(ended))
+        new = create_trial(state=TrialState.RUNNING)
+        new.number = len(trials)
+        found = study.sampler._divide(study, new)
+        for own, theirs in zip(found, expected, strict=True):
+            assert [trial.number for trial in own] == [trial.number for trial in theirs]
+    assert [len(part) for part in found] == [8, 76]
 
 
 # What TPE spends
