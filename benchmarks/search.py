@@ -67,6 +67,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--quality", action="store_true", help="only judge the surrogates")
     parser.add_argument("--suggestions", action="store_true", help="only time suggestions")
+    parser.add_argument(
+        "--storage", metavar="URL", help="also time suggestions of a new study in this database"
+    )
     parser.add_argument("--picture", metavar="FILE", help=f"draw regret at {AT} workers (PNG)")
     parser.add_argument("--json", action="store_true", help="print one JSON object, no tables")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {DOCS}")
@@ -139,11 +142,19 @@ def run(
     }
 
 
-def time_suggestions(problem: Problem) -> dict[str, Any]:
-    """Return milliseconds of CPU a suggestion, mean and 95th percentile, by storage and trials."""
+def time_suggestions(problem: Problem, database: str | None = None) -> dict[str, Any]:
+    """Return milliseconds of CPU a suggestion, mean and 95th percentile, by storage and trials.
+
+    Args:
+        problem: what is searched.
+        database: URL of one more storage, which has no study of a replay yet.
+    """
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, storage in (("memory", None), ("SQLite", f"sqlite:///{folder}/study.db")):
+        storages = {"memory": None, "SQLite": f"sqlite:///{folder}/study.db"}
+        if database is not None:
+            storages[database.partition(":")[0]] = database
+        for name, storage in storages.items():
             sweep = replay(problem, OURS, trials=max(AFTER), workers=AT, seed=0, storage=storage)
             seconds = np.array(sweep.suggestion_seconds)
             found[name] = {
@@ -162,6 +173,8 @@ def _check(args: Any) -> None:
             raise InputError(f"--{flag} {getattr(args, flag)}: give a number from 1")
     if min(args.workers) < 1:
         raise InputError(f"--workers {min(args.workers)}: give numbers from 1")
+    if args.storage and not args.suggestions:
+        raise InputError("--storage: it is read for --suggestions alone; add that")
     if args.picture and AT not in args.workers:
         raise InputError(f"--picture: it shows {AT} workers; add {AT} to --workers")
 
@@ -173,7 +186,7 @@ def _asked_for(problems: Mapping[str, Problem], args: Any) -> tuple[dict[str, An
         qualities = {name: asdict(each) for name, each in judged.items()}
         return qualities, {"quality": _quality_table(judged)}
     if args.suggestions:
-        milliseconds = time_suggestions(next(iter(problems.values())))
+        milliseconds = time_suggestions(next(iter(problems.values())), args.storage)
         return milliseconds, {"suggestions": _suggestion_table(milliseconds)}
     return _compare(problems, args)
 

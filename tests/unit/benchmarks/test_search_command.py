@@ -55,5 +55,7 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         search.main(["--curves", str(damaged)])
     with pytest.raises(InputError, match="--seeds 0: give a number from 1"):
         search.main(["--seeds", "0"])
+    with pytest.raises(InputError, match="--storage: it is read for --suggestions alone"):
+        search.main(["--storage", "sqlite:///study.db"])
     with pytest.raises(InputError, match="--picture: it shows 2 workers"):
         search.main(["--workers", "8", "--picture", "x.png"])
