@@ -39,11 +39,25 @@ def test_a_surrogate_of_the_first_half_knows_no_suggestions() -> None:
     assert len(drawn) == len(trainings) / 2
 
 
-def test_the_committed_curves_are_whole() -> None:
-    recorded, trainings = read(FILE)
-    assert (recorded.dataset, recorded.examples, recorded.epochs) == ("rotten-tomatoes", 5970, 1.5)
+@pytest.mark.parametrize(("name", "examples"), [("rotten-tomatoes", 5970), ("imdb-25k", 17500)])
+def test_the_committed_curves_are_whole(name: str, examples: int) -> None:
+    recorded, trainings = read(CURVES / f"{name}.jsonl.gz")
+    assert (recorded.dataset, recorded.examples, recorded.epochs) == (name, examples, 1.5)
     assert {len(each.curve) for each in trainings} == {9}
     assert len({each.number for each in trainings}) >= 100
+
+
+def test_a_warm_start_is_compared_where_there_are_other_data(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = [str(CURVES / f"{name}.jsonl.gz") for name in ("imdb-25k", "rotten-tomatoes")]
+    flags = ["--seeds", "1", "--trials", "6", "--workers", "2", "--surrogate", "random"]
+    search.main(["--curves", *files, *flags, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"imdb-25k", "rotten-tomatoes"}
+    for arms in found.values():
+        assert list(arms["2"]) == [arm.name for arm in search.ARMS]
+        assert arms["2"]["ours, `--warm-start` from other data"] != arms["2"]["ours"]
 
 
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
