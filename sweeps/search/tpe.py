@@ -111,9 +111,9 @@ class CostAwareTPESampler(TPESampler):
         background = self._build_parzen_estimator(study, search_space, rest, handle_below=False)
         candidates = density.sample(self._rng.rng, self._n_ei_candidates)
         gains = self._compute_acquisition_func(candidates, density, background)
-        chosen = int(np.argmax(gains))
+        chosen = self._compare(candidates, gains)
         return {
-            name: distribution.to_external_repr(candidates[name][chosen].item())
+            name: distribution.to_external_repr(chosen[name])
             for name, distribution in search_space.items()
         }
 
