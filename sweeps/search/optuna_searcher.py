@@ -20,6 +20,7 @@ from sentiment.errors import InputError
 from sweeps.objectives import Objectives
 from sweeps.search.dominance import values_of
 from sweeps.search.flatness import Flatness, FlatnessRule
+from sweeps.search.rdb_storage import one_transaction
 from sweeps.search.stateless_searcher import StatelessSearcher
 from sweeps.search.study import ENDED_BY, RUN_ID, TIME_BUDGET, is_enqueued
 from sweeps.search.trial_attributes import (
@@ -144,7 +145,7 @@ class OptunaSearcher(StatelessSearcher):
         self._reached: dict[str, Evaluations] = {}
         self._attempts = attempts
         self._interrupted: list[tuple[Trial, Evaluations]] = []
-        started = []
+        started, unnumbered = [], []
         for trial in study.get_trials(deepcopy=False):
             if TRIAL_NUMBER in trial.user_attrs:
                 started.append(trial.user_attrs[TRIAL_NUMBER])
@@ -152,10 +153,11 @@ class OptunaSearcher(StatelessSearcher):
                     running = Trial(study, trial._trial_id)
                     self._interrupted.append((running, evaluations_of(trial, metric)))
             elif trial.state == TrialState.RUNNING:
-                # The process died between asking for a trial and numbering it.
-                study.tell(trial.number, state=TrialState.FAIL)
+                unnumbered.append(trial._trial_id)
         self._interrupted.sort(key=lambda each: each[0].user_attrs[TRIAL_NUMBER])
         self._next = max(started, default=-1) + 1
+        # The process died while it suggested them, maybe what was enqueued.
+        self._asked_for = [Trial(study, each) for each in unnumbered]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the configuration of the next trial, or `Searcher.FINISHED`.
@@ -164,6 +166,10 @@ class OptunaSearcher(StatelessSearcher):
         """
         if self._stopped:
             return Searcher.FINISHED
+        with one_transaction(self._study):
+            return self._suggest(trial_id)
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         checkpoint = None
         if self._interrupted:
             trial, known = self._interrupted.pop(0)
@@ -172,7 +178,7 @@ class OptunaSearcher(StatelessSearcher):
         elif self._next < self._max_trials and not self._is_flat():
             number = self._next
             self._next += 1
-            trial = self._study.ask()
+            trial = self._asked_for.pop(0) if self._asked_for else self._study.ask()
             trial.set_user_attr(TRIAL_NUMBER, number)
             known = {}
         else:
@@ -262,6 +268,9 @@ class OptunaSearcher(StatelessSearcher):
         for trial, reached in self._interrupted:
             self._tell_out_of_time(trial, reached)
         self._interrupted.clear()
+        for trial in self._asked_for:
+            self._study.tell(trial, state=TrialState.FAIL)
+        self._asked_for.clear()
 
     def _is_flat(self) -> bool:
         """Return whether more trials would gain nothing, by those that have ended."""

@@ -6,8 +6,13 @@ import copy
 import json
 import re
 import sqlite3
-from collections.abc import Container, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 from optuna.distributions import (
@@ -25,13 +30,29 @@ from optuna.storages._rdb.models import (
 )
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import create_engine, event, insert, inspect, select
+from sqlalchemy import create_engine, event, func, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.errors import InputError
 
 # How long a statement waits for another process to leave an SQLite file.
 _SQLITE_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class _NewRow:
+    """What is to be inserted into a table.
+
+    Attributes:
+        model: of the table.
+        row: the values by column.
+        optunas_way: sets the same where it can't be inserted: it is there already, or there is a
+            trouble that Optuna has words for.
+    """
+
+    model: type[Any]
+    row: Mapping[str, Any]
+    optunas_way: Callable[[], None]
 
 
 class StudyStorage(RDBStorage):
@@ -49,6 +70,23 @@ class StudyStorage(RDBStorage):
         super().__init__(url, **options)
         self._running: dict[int, FrozenTrial] = {}
         self._ended: dict[int, FrozenTrial] = {}  # until they are asked for, once
+        self._ids: dict[int, list[int]] = {}  # by study
+        self._gathered: list[_NewRow] | None = None  # in a transaction that has not begun
+
+    @contextmanager
+    def one_transaction(self) -> Iterator[None]:
+        """Write what is new of running trials at the end of the context, in one transaction.
+
+        A suggestion sets a dozen parameters and attributes, and each commit costs more than they
+        do. All of them are in memory at once; what else writes or reads the database meanwhile
+        has them written before.
+        """
+        self._gathered = []
+        try:
+            yield
+        finally:
+            self._write_gathered()
+            self._gathered = None
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Return a trial: a copy, if it is running."""
@@ -72,13 +110,10 @@ class StudyStorage(RDBStorage):
     ) -> list[FrozenTrial]:
         """Return what Optuna's own does, trials from memory where they are there."""
         if states is not None:
+            self._write_gathered()
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
-        column = TrialModel.trial_id
-        later = select(column).where(
-            TrialModel.study_id == study_id, column > trial_id_greater_than
-        )
-        with self.engine.connect() as connection:
-            wanted = set(connection.execute(later).scalars())
+        ids = self._ids_of(study_id)
+        wanted = set(ids[bisect_right(ids, trial_id_greater_than) :])
         wanted |= {each for each in included_trial_ids if each <= trial_id_greater_than}
         known = self._running | self._ended
         unknown = wanted - known.keys()
@@ -96,6 +131,7 @@ class StudyStorage(RDBStorage):
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """Set the state of a trial."""
+        self._write_gathered()
         trial = self._running.pop(trial_id, None)
         done = super().set_trial_state_values(trial_id, state, values)
         if trial is not None and done and state.is_finished():
@@ -113,17 +149,15 @@ class StudyStorage(RDBStorage):
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute of a trial."""
+        optunas_way = partial(super().set_trial_user_attr, trial_id, key, value)
         kept = self._running[trial_id].user_attrs if trial_id in self._running else None
-        if not self._attribute_added(TrialUserAttributeModel, kept, trial_id, key, value):
-            self._running.pop(trial_id, None)
-            super().set_trial_user_attr(trial_id, key, value)
+        self._set_attribute(TrialUserAttributeModel, kept, trial_id, key, value, optunas_way)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute of a trial that is Optuna's own."""
+        optunas_way = partial(super().set_trial_system_attr, trial_id, key, value)
         kept = self._running[trial_id].system_attrs if trial_id in self._running else None
-        if not self._attribute_added(TrialSystemAttributeModel, kept, trial_id, key, value):
-            self._running.pop(trial_id, None)
-            super().set_trial_system_attr(trial_id, key, value)
+        self._set_attribute(TrialSystemAttributeModel, kept, trial_id, key, value, optunas_way)
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
@@ -137,18 +171,57 @@ class StudyStorage(RDBStorage):
             "intermediate_value": value,
             "intermediate_value_type": kind,
         }
-        if not self._inserted(model, row):
-            super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+        optunas_way = super().set_trial_intermediate_value
+        self._insert(_NewRow(model, row, partial(optunas_way, trial_id, step, intermediate_value)))
         if trial_id in self._running:
             self._running[trial_id].intermediate_values[step] = intermediate_value
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
-        trial = super()._create_new_trial(study_id, template_trial)
+        ids = self._ids_of(study_id)
+        started = self._started_trial(study_id) if template_trial is None else None
+        trial = started or super()._create_new_trial(study_id, template_trial)
+        ids.append(trial._trial_id)
         if trial.state == TrialState.RUNNING:
             self._running[trial._trial_id] = trial
         return trial
+
+    def _ids_of(self, study_id: int) -> list[int]:
+        """Return the ids of a study's trials, in ascending order; they are read once."""
+        if study_id not in self._ids:
+            column = TrialModel.trial_id
+            wanted = select(column).where(TrialModel.study_id == study_id).order_by(column)
+            with self.engine.connect() as connection:
+                self._ids[study_id] = list(connection.execute(wanted).scalars())
+        return self._ids[study_id]
+
+    def _started_trial(self, study_id: int) -> FrozenTrial | None:
+        """Add a running trial that has nothing yet, in two statements; None: Optuna has to."""
+        table = TrialModel.__table__
+        count = select(func.count()).select_from(table).where(table.c.study_id == study_id)
+        started = datetime.now()
+        row = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": _utc(started)}
+        try:
+            with self.engine.begin() as connection:
+                number = connection.execute(count).scalar_one()
+                added = connection.execute(insert(table), {**row, "number": number})
+        except SQLAlchemyError:
+            return None
+        assert added.inserted_primary_key is not None
+        return FrozenTrial(
+            number=number,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=started,
+            datetime_complete=None,
+            params={},
+            distributions={},
+            user_attrs={},
+            system_attrs={},
+            intermediate_values={},
+            trial_id=added.inserted_primary_key[0],
+        )
 
     def _set_trial_param(
         self,
@@ -160,27 +233,38 @@ class StudyStorage(RDBStorage):
     ) -> None:
         """Set a parameter of a trial; Optuna's cache in front of the database calls this."""
         running = self._running.get(trial_id)
-        if running and previous_distribution and param_name not in running.params:
-            check_distribution_compatibility(previous_distribution, distribution)
-            row = {
-                "trial_id": trial_id,
-                "param_name": param_name,
-                "param_value": param_value_internal,
-                "distribution_json": distribution_to_json(distribution),
-            }
-            if self._inserted(TrialParamModel, row):
-                running.params[param_name] = distribution.to_external_repr(param_value_internal)
-                running.distributions[param_name] = distribution
-                return
-        self._running.pop(trial_id, None)
-        super()._set_trial_param(
-            trial_id, param_name, param_value_internal, distribution, previous_distribution
+        optunas_way = partial(
+            super()._set_trial_param,
+            trial_id,
+            param_name,
+            param_value_internal,
+            distribution,
+            previous_distribution,
         )
+        if not running or not previous_distribution or param_name in running.params:
+            self._set_as_optuna_does(trial_id, optunas_way)
+            return
+        check_distribution_compatibility(previous_distribution, distribution)
+        row = {
+            "trial_id": trial_id,
+            "param_name": param_name,
+            "param_value": param_value_internal,
+            "distribution_json": distribution_to_json(distribution),
+        }
+        self._insert(_NewRow(TrialParamModel, row, optunas_way))
+        running.params[param_name] = distribution.to_external_repr(param_value_internal)
+        running.distributions[param_name] = distribution
 
-    def _attribute_added(
-        self, model: type[Any], kept: dict[str, Any] | None, trial_id: int, key: str, value: Any
-    ) -> bool:
-        """Add an attribute to a running trial; return whether it could be.
+    def _set_attribute(
+        self,
+        model: type[Any],
+        kept: dict[str, Any] | None,
+        trial_id: int,
+        key: str,
+        value: Any,
+        optunas_way: Callable[[], None],
+    ) -> None:
+        """Add an attribute to a running trial, or set it as Optuna does.
 
         Args:
             model: of its table.
@@ -188,26 +272,58 @@ class StudyStorage(RDBStorage):
             trial_id: of the trial.
             key: its name.
             value: what JSON can hold.
+            optunas_way: sets it.
         """
         if kept is None or key in kept:
-            return False
+            self._set_as_optuna_does(trial_id, optunas_way)
+            return
         encoded = json.dumps(value)
-        if not self._inserted(model, {"trial_id": trial_id, "key": key, "value_json": encoded}):
-            return False
+        row = {"trial_id": trial_id, "key": key, "value_json": encoded}
+        self._insert(_NewRow(model, row, optunas_way))
         kept[key] = json.loads(encoded)
-        return True
 
-    def _inserted(self, model: type[Any], row: Mapping[str, Any]) -> bool:
-        """Insert a row in one statement; return whether it could be.
+    def _set_as_optuna_does(self, trial_id: int, optunas_way: Callable[[], None]) -> None:
+        """Set something of a trial, which is read from the database from then on."""
+        self._write_gathered()
+        self._running.pop(trial_id, None)
+        optunas_way()
 
-        It can't be if it is there already, or at a trouble that Optuna's own way has words for.
-        """
+    def _insert(self, new: _NewRow) -> None:
+        """Insert a row at once, or at the end of a transaction."""
+        if self._gathered is None:
+            self._write([new])
+        else:
+            self._gathered.append(new)
+
+    def _write_gathered(self) -> None:
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._write(gathered)
+
+    def _write(self, rows: Sequence[_NewRow]) -> None:
+        """Insert rows in one transaction, one statement for each run of a table's."""
         try:
             with self.engine.begin() as connection:
-                connection.execute(insert(model), row)
+                for model, of_model in groupby(rows, key=lambda each: each.model):
+                    connection.execute(insert(model), [each.row for each in of_model])
         except SQLAlchemyError:
-            return False
-        return True
+            for each in rows:
+                each.optunas_way()
+
+
+def _utc(local: datetime) -> datetime:
+    """Return a time as the database has it, which knows of no zones."""
+    return local.astimezone(UTC).replace(tzinfo=None)
+
+
+def one_transaction(study: Study) -> AbstractContextManager[None]:
+    """Return a context at whose end a study writes what is new of its running trials.
+
+    Args:
+        study: in a `StudyStorage`; another one writes as ever.
+    """
+    storage = getattr(study._storage, "_backend", None)
+    return storage.one_transaction() if isinstance(storage, StudyStorage) else nullcontext()
 
 
 def add_attributes(study: Study, key: str, values: Mapping[int, str]) -> None:

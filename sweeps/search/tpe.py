@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from bisect import insort
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ Cost = Callable[[Mapping[str, Any]], float]
 
 # Ended trials before the model of the objective is trusted: about one a dimension.
 STARTUP_TRIALS = 12
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class CostAwareTPESampler(TPESampler):
@@ -65,9 +66,9 @@ class CostAwareTPESampler(TPESampler):
         self._distributions = space.distributions()
         self._cost = cost
         self._group_decomposed_search_space = _OnceRead()
-        # Of ended trials, by their ids.
-        self._internal: dict[int, dict[str, float]] = {}
-        self._ranks: dict[int, tuple[float, ...]] = {}
+        self._internal = _InternalValues(space.distributions())
+        self._ranked: list[tuple[tuple[float, ...], int, int]] = []  # rank, number and id, sorted
+        self._has_rank: set[int] = set()
         # What the groups of dimensions of one suggestion share.
         self._divided: tuple[list[FrozenTrial], list[FrozenTrial]] | None = None
 
@@ -79,7 +80,7 @@ class CostAwareTPESampler(TPESampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Return the value of a Latin hypercube for the first trials, then Optuna's own."""
-        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        ended = study.get_trials(deepcopy=False, states=_ENDED)
         if len(ended) >= STARTUP_TRIALS:
             return super().sample_independent(study, trial, param_name, param_distribution)
         # What was enqueued takes no row of a design.
@@ -121,22 +122,22 @@ class CostAwareTPESampler(TPESampler):
         self, study: Study, trial: FrozenTrial
     ) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
         """Return the best of the other trials, and those that are left, with the running ones."""
-        ended: list[FrozenTrial] = []
-        running: list[FrozenTrial] = []
-        for each in study.get_trials(deepcopy=False):
-            if each.state in (TrialState.COMPLETE, TrialState.PRUNED):
-                ended.append(each)
-            elif each.state == TrialState.RUNNING and each.number != trial.number:
-                running.append(each)
+        trials = study.get_trials(deepcopy=False)
         sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
-        for each in ended:
-            if each._trial_id not in self._ranks:
-                self._ranks[each._trial_id] = _rank(each, sign)
-        ended.sort(key=lambda each: self._ranks[each._trial_id])
-        count = default_gamma(len(ended))
-        good, rest = ended[:count], ended[count:] + running
-        by_number = attrgetter("number")
-        return sorted(good, key=by_number), sorted(rest, key=by_number)
+        for each in trials:
+            if each.state in _ENDED and each._trial_id not in self._has_rank:
+                self._has_rank.add(each._trial_id)
+                insort(self._ranked, (_rank(each, sign), each.number, each._trial_id))
+        count = default_gamma(len(self._ranked))
+        best = {trial_id for _, _, trial_id in self._ranked[:count]}
+        others = [
+            each
+            for each in trials
+            if each.state in _ENDED
+            or (each.state == TrialState.RUNNING and each.number != trial.number)
+        ]
+        good = [each for each in others if each._trial_id in best]
+        return good, [each for each in others if each._trial_id not in best]
 
     def _get_internal_repr(
         self, trials: list[FrozenTrial], search_space: dict[str, BaseDistribution], study: Study
@@ -145,21 +146,9 @@ class CostAwareTPESampler(TPESampler):
 
         After some hundreds of trials this took a third of a suggestion.
         """
-        rows = []
-        for trial in trials:
-            row = self._internal.get(trial._trial_id)
-            if row is None:
-                params = self._get_params(trial, study)
-                row = {
-                    name: self._distributions[name].to_internal_repr(value)
-                    for name, value in params.items()
-                    if name in self._distributions
-                }
-                if trial.state.is_finished():
-                    self._internal[trial._trial_id] = row
-            if search_space.keys() <= row.keys():
-                rows.append([row[name] for name in search_space])
-        columns = np.array(rows, dtype=float).reshape(-1, len(search_space)).T
+        columns = self._internal.of(
+            trials, lambda each: self._get_params(each, study), search_space
+        )
         return dict(zip(search_space, columns, strict=True))
 
     def _compute_acquisition_func(
@@ -182,22 +171,63 @@ class CostAwareTPESampler(TPESampler):
         return gain - np.log(costs)
 
 
+class _InternalValues:
+    """The values of all dimensions of trials, as Optuna's models take them."""
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
+        self._distributions = distributions
+        self._column = {name: column for column, name in enumerate(distributions)}
+        self._values = np.empty((0, len(distributions)))  # NaN: a trial has no such dimension
+        self._row: dict[int, int] = {}
+        self._ended: set[int] = set()
+
+    def of(
+        self,
+        trials: Sequence[FrozenTrial],
+        params: Callable[[FrozenTrial], Mapping[str, Any]],
+        names: Collection[str],
+    ) -> np.ndarray:
+        """Return (dimensions, trials) values of the trials that have all the dimensions.
+
+        Args:
+            trials: ended or running.
+            params: returns those of a trial.
+            names: of the dimensions.
+        """
+        for trial in trials:
+            if trial._trial_id not in self._ended:
+                self._read(trial, params(trial))
+        rows = self._values[[self._row[trial._trial_id] for trial in trials]]
+        values = rows[:, [self._column[name] for name in names]]
+        return values[~np.isnan(values).any(axis=1)].T
+
+    def _read(self, trial: FrozenTrial, params: Mapping[str, Any]) -> None:
+        row = self._row.setdefault(trial._trial_id, len(self._row))
+        if row == len(self._values):
+            more = np.empty((max(64, row), len(self._column)))
+            self._values = np.concatenate([self._values, more])
+        self._values[row] = [
+            distribution.to_internal_repr(params[name]) if name in params else math.nan
+            for name, distribution in self._distributions.items()
+        ]
+        if trial.state.is_finished():
+            self._ended.add(trial._trial_id)
+
+
 class _OnceRead(_GroupDecomposedSearchSpace):
-    """The groups of dimensions that trials have in common, each combination read once.
+    """The groups of dimensions that trials have in common, each trial read once.
 
     Optuna's own goes through all dimensions of all trials at each suggestion.
     """
 
     def __init__(self) -> None:
         super().__init__(include_pruned=True)
-        self._combinations: set[frozenset[str]] = set()
+        self._read: set[int] = set()
 
     def calculate(self, study: Study, use_cache: bool = False) -> _SearchSpaceGroup:
-        states = (TrialState.COMPLETE, TrialState.PRUNED)
-        for trial in study._get_trials(deepcopy=False, states=states, use_cache=use_cache):
-            names = frozenset(trial.distributions)
-            if names not in self._combinations:
-                self._combinations.add(names)
+        for trial in study._get_trials(deepcopy=False, states=_ENDED, use_cache=use_cache):
+            if trial._trial_id not in self._read:
+                self._read.add(trial._trial_id)
                 self._search_space.add_distributions(trial.distributions)
         return copy.deepcopy(self._search_space)
 

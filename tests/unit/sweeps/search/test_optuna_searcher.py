@@ -351,14 +351,29 @@ def test_interrupted_trials_come_first_and_keep_their_settings(storage):
     assert again.suggest("h") == Searcher.FINISHED
 
 
-def test_a_trial_killed_before_it_had_a_number_is_not_counted(storage):
-    search = search_over(study_in(storage), 2)
-    search.suggest("a")
+def test_a_trial_killed_before_it_had_a_number_is_the_next_one(storage):
+    study = study_in(storage)
+    study.enqueue_trial({"cell": "gru", "hidden_dim": 64})
+    study.enqueue_trial({"cell": "lstm", "hidden_dim": 96})
+    search_over(study, 3).suggest("a")
+    study.ask()
+    study = study_in(storage)
+    again = search_over(study, 3)
+    suggested = [again.suggest(each) for each in "bcd"]
+    assert [config["trial"] for config in suggested] == [0, 1, 2]
+    assert [config["hidden_dim"] for config in suggested[:2]] == [64, 96]
+    assert again.suggest("e") == Searcher.FINISHED
+    assert len(study.trials) == 3
+
+
+def test_a_trial_killed_before_it_had_a_number_fails_where_none_is_wanted(storage):
+    search_over(study_in(storage), 1).suggest("a")
     study_in(storage).ask()
     study = study_in(storage)
-    again = search_over(study, 2)
-    assert [again.suggest("b")["trial"], again.suggest("c")["trial"]] == [0, 1]
-    assert again.suggest("d") == Searcher.FINISHED
+    again = search_over(study, 1)
+    assert again.suggest("b")["trial"] == 0
+    assert again.suggest("c") == Searcher.FINISHED
+    again.close()
     assert study.trials[1].state == TrialState.FAIL
 
 

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 
 from sentiment.errors import InputError
-from sweeps.search.rdb_storage import open_study_storage
+from sweeps.search.rdb_storage import one_transaction, open_study_storage
 from sweeps.search.study import make_study
 from sweeps.space.space import SearchSpace
 
@@ -67,24 +69,25 @@ def empty_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         st.tuples(
             st.sampled_from(["ask", "suggest", "report", "attribute", "tell", "fail", "prune"]),
             st.integers(0),
+            st.booleans(),
         ),
         max_size=25,
     )
 )
 def test_what_is_kept_in_memory_is_what_the_database_has(
-    empty_study: Path, tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int]]
+    empty_study: Path, tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, bool]]
 ) -> None:
     database = shutil.copy(empty_study, tmp_path_factory.mktemp("copy"))
     url = f"sqlite:///{database}"
     study = optuna.load_study(storage=open_study_storage(url), study_name="s")
     database_alone = RDBStorage(url)  # keeps nothing in memory
     running: list[optuna.Trial] = []
-    for step, (move, which) in enumerate(moves):
-        if move == "ask" or not running:
-            running.append(study.ask())
-            running[-1].suggest_float("x", 0.0, 1.0)
-            running[-1].set_user_attr("trial", (step, {1: None}))
-        else:
+    for step, (move, which, gathered) in enumerate(moves):
+        with one_transaction(study) if gathered else nullcontext():
+            if move == "ask" or not running:
+                running.append(study.ask())
+                running[-1].suggest_float("x", 0.0, 1.0)
+                running[-1].set_user_attr("trial", (step, {1: None}))
             trial = running[which % len(running)]
             match move:
                 case "suggest":
@@ -94,6 +97,7 @@ def test_what_is_kept_in_memory_is_what_the_database_has(
                     trial.report(which % 7, step)
                 case "attribute":
                     trial.set_user_attr("ray", which % 5)
+                    trial.set_user_attr("ray", which % 3)
                 case "tell":
                     study.tell(trial, 0.5)
                     running.remove(trial)
@@ -104,6 +108,37 @@ def test_what_is_kept_in_memory_is_what_the_database_has(
                     study.tell(trial, state=optuna.trial.TrialState.FAIL)
                     running.remove(trial)
         assert study.get_trials() == database_alone.get_all_trials(study._study_id)
+
+
+def test_a_suggestion_is_written_in_one_transaction(tmp_path: Path) -> None:
+    storage = open_study_storage(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage)
+    study.ask().suggest_float("x", 0.0, 1.0)  # the first of a dimension is Optuna's to set
+    commits: list[object] = []
+    sqlalchemy.event.listen(storage.engine, "commit", commits.append)
+    trial = study.ask()
+    before = len(commits)
+    with one_transaction(study):
+        trial.set_user_attr("trial", 1)
+        trial.suggest_float("x", 0.0, 1.0)
+        trial.set_user_attr("ray_trial", "a")
+        assert study.trials[1].user_attrs == {"trial": 1, "ray_trial": "a"}
+        assert len(commits) == before
+    assert len(commits) == before + 1
+    known = RDBStorage(f"sqlite:///{tmp_path}/study.db").get_all_trials(study._study_id)
+    assert known == study.trials
+
+
+def test_what_is_there_already_is_written_over_at_the_end_of_a_transaction(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    study = optuna.create_study(storage=open_study_storage(url))
+    trial = study.ask()
+    with one_transaction(study):
+        trial.set_user_attr("trial", 1)
+        RDBStorage(url).set_trial_user_attr(trial._trial_id, "trial", 2)
+        trial.set_user_attr("ray_trial", "a")
+    known = RDBStorage(url).get_all_trials(study._study_id)
+    assert known[0].user_attrs == {"trial": 1, "ray_trial": "a"}
 
 
 def test_a_search_in_a_database_suggests_what_one_in_memory_does(tmp_path: Path) -> None:
