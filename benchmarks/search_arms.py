@@ -26,6 +26,8 @@ STOCK_TPE = "stock tpe"
 """Optuna's TPE, multivariate and for trials in parallel, without what this project adds."""
 ONCE = "once"
 """Scheduler: each trial is compared once, at the first rung."""
+STUDY = "replay"
+"""Name of a replay's study."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Arm:
             return cost(settings) ** self.cost_power
 
         known = weighed if self.cost_power else None
-        study = make_study(storage, "replay", OBJECTIVE, space, sampler, seed, known)
+        study = make_study(storage, STUDY, OBJECTIVE, space, sampler, seed, known)
         if self.startup is not None:
             study.sampler._n_startup_trials = self.startup  # type: ignore[union-attr]
         if self.sampler == STOCK_TPE:

@@ -30,7 +30,7 @@ from optuna.storages._rdb.models import (
 )
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import create_engine, event, func, insert, inspect, select
+from sqlalchemy import create_engine, event, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.errors import InputError
@@ -197,15 +197,18 @@ class StudyStorage(RDBStorage):
         return self._ids[study_id]
 
     def _started_trial(self, study_id: int) -> FrozenTrial | None:
-        """Add a running trial that has nothing yet, in two statements; None: Optuna has to."""
-        table = TrialModel.__table__
-        count = select(func.count()).select_from(table).where(table.c.study_id == study_id)
+        """Add a running trial that has nothing yet, in one statement; None: Optuna has to."""
         started = datetime.now()
-        row = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": _utc(started)}
+        number = len(self._ids_of(study_id))  # as Optuna counts them
+        row = {
+            "study_id": study_id,
+            "number": number,
+            "state": TrialState.RUNNING,
+            "datetime_start": _utc(started),
+        }
         try:
             with self.engine.begin() as connection:
-                number = connection.execute(count).scalar_one()
-                added = connection.execute(insert(table), {**row, "number": number})
+                added = connection.execute(insert(TrialModel.__table__), row)
         except SQLAlchemyError:
             return None
         assert added.inserted_primary_key is not None

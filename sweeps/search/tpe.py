@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from bisect import insort
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -229,7 +228,7 @@ class _OnceRead(_GroupDecomposedSearchSpace):
             if trial._trial_id not in self._read:
                 self._read.add(trial._trial_id)
                 self._search_space.add_distributions(trial.distributions)
-        return copy.deepcopy(self._search_space)
+        return self._search_space
 
 
 def _rank(trial: FrozenTrial, sign: float) -> tuple[float, ...]:

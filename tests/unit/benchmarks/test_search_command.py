@@ -6,6 +6,7 @@ import gzip
 import json
 from pathlib import Path
 
+import optuna
 import pytest
 
 from benchmarks import search
@@ -58,6 +59,19 @@ def test_a_warm_start_is_compared_where_there_are_other_data(
     for arms in found.values():
         assert list(arms["2"]) == [arm.name for arm in search.ARMS]
         assert arms["2"]["ours, `--warm-start` from other data"] != arms["2"]["ours"]
+
+
+def test_suggestions_are_timed_in_each_storage_which_keeps_no_study(tmp_path: Path) -> None:
+    problem = search.load_problems([str(CURVES / "rotten-tomatoes.jsonl.gz")])["rotten-tomatoes"]
+    database = f"sqlite:///{tmp_path}/own.db"
+    found = search.time_suggestions(problem, database, trials=50)
+    assert list(found) == ["memory", "SQLite", "sqlite"]
+    for by_trials in found.values():
+        assert list(by_trials) == [50]
+        mean, most = by_trials[50]
+        assert 0 < mean < 1_000
+        assert most > 0
+    assert optuna.get_all_study_names(database) == []
 
 
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
