@@ -22,7 +22,7 @@ from sweeps.search.dominance import values_of
 from sweeps.search.flatness import Flatness, FlatnessRule
 from sweeps.search.rdb_storage import one_transaction
 from sweeps.search.stateless_searcher import StatelessSearcher
-from sweeps.search.study import ENDED_BY, RUN_ID, TIME_BUDGET, is_enqueued
+from sweeps.search.study import ENDED_BY, RUN_ID, TIME_BUDGET, is_enqueued, unnumbered
 from sweeps.search.trial_attributes import (
     EVALUATIONS,
     TRIAL_NUMBER,
@@ -145,19 +145,16 @@ class OptunaSearcher(StatelessSearcher):
         self._reached: dict[str, Evaluations] = {}
         self._attempts = attempts
         self._interrupted: list[tuple[Trial, Evaluations]] = []
-        started, unnumbered = [], []
+        started = []
         for trial in study.get_trials(deepcopy=False):
             if TRIAL_NUMBER in trial.user_attrs:
                 started.append(trial.user_attrs[TRIAL_NUMBER])
                 if trial.state == TrialState.RUNNING:
                     running = Trial(study, trial._trial_id)
                     self._interrupted.append((running, evaluations_of(trial, metric)))
-            elif trial.state == TrialState.RUNNING:
-                unnumbered.append(trial._trial_id)
         self._interrupted.sort(key=lambda each: each[0].user_attrs[TRIAL_NUMBER])
         self._next = max(started, default=-1) + 1
-        # The process died while it suggested them, maybe what was enqueued.
-        self._asked_for = [Trial(study, each) for each in unnumbered]
+        self._asked_for = unnumbered(study)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the configuration of the next trial, or `Searcher.FINISHED`.

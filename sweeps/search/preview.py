@@ -9,7 +9,13 @@ from optuna.trial import FrozenTrial
 
 from sentiment.config import Objective
 from sweeps.objectives import Objectives
-from sweeps.search.study import enqueue_first, fitting_sampler, make_study, numbered
+from sweeps.search.study import (
+    enqueue_first,
+    fitting_sampler,
+    make_study,
+    numbered,
+    unnumbered,
+)
 from sweeps.search.tpe import Cost
 from sweeps.search.trial_attributes import TRIAL_NUMBER
 from sweeps.search.warm_start import PastTrial, warm_start
@@ -55,8 +61,9 @@ def first_suggestions(
         enqueue_first(study, space)
     warm_start(study, past, space, objectives)
     suggestions = []
+    interrupted = unnumbered(study)
     for number in range(first, first + count):
-        trial = study.ask()
+        trial = interrupted.pop(0) if interrupted else study.ask()
         trial.set_user_attr(TRIAL_NUMBER, number)
         suggestions.append(space.suggest(trial))
     return suggestions

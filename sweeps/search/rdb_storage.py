@@ -30,7 +30,7 @@ from optuna.storages._rdb.models import (
 )
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import create_engine, event, insert, inspect, select
+from sqlalchemy import create_engine, event, func, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from sentiment.errors import InputError
@@ -85,8 +85,9 @@ class StudyStorage(RDBStorage):
         try:
             yield
         finally:
-            self._write_gathered()
-            self._gathered = None
+            gathered, self._gathered = self._gathered, None
+            if gathered:
+                self._write(gathered)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Return a trial: a copy, if it is running."""
@@ -182,7 +183,10 @@ class StudyStorage(RDBStorage):
         ids = self._ids_of(study_id)
         started = self._started_trial(study_id) if template_trial is None else None
         trial = started or super()._create_new_trial(study_id, template_trial)
-        ids.append(trial._trial_id)
+        if started:
+            ids.append(trial._trial_id)
+        else:
+            del self._ids[study_id]  # one whose commit was lost on its way may be among them
         if trial.state == TrialState.RUNNING:
             self._running[trial._trial_id] = trial
         return trial
@@ -197,18 +201,15 @@ class StudyStorage(RDBStorage):
         return self._ids[study_id]
 
     def _started_trial(self, study_id: int) -> FrozenTrial | None:
-        """Add a running trial that has nothing yet, in one statement; None: Optuna has to."""
+        """Add a running trial that has nothing yet, in two statements; None: Optuna has to."""
+        table = TrialModel.__table__
+        count = select(func.count()).select_from(table).where(table.c.study_id == study_id)
         started = datetime.now()
-        number = len(self._ids_of(study_id))  # as Optuna counts them
-        row = {
-            "study_id": study_id,
-            "number": number,
-            "state": TrialState.RUNNING,
-            "datetime_start": _utc(started),
-        }
+        row = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": _utc(started)}
         try:
             with self.engine.begin() as connection:
-                added = connection.execute(insert(TrialModel.__table__), row)
+                number = connection.execute(count).scalar_one()
+                added = connection.execute(insert(table), {**row, "number": number})
         except SQLAlchemyError:
             return None
         assert added.inserted_primary_key is not None
@@ -310,8 +311,14 @@ class StudyStorage(RDBStorage):
                 for model, of_model in groupby(rows, key=lambda each: each.model):
                     connection.execute(insert(model), [each.row for each in of_model])
         except SQLAlchemyError:
-            for each in rows:
-                each.optunas_way()
+            try:
+                for each in rows:
+                    each.optunas_way()
+            except BaseException:
+                # What is in memory is more than what the database has.
+                for each in rows:
+                    self._running.pop(each.row["trial_id"], None)
+                raise
 
 
 def _utc(local: datetime) -> datetime:

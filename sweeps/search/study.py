@@ -13,7 +13,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from sentiment.config import Objective
 from sentiment.errors import InputError
@@ -139,6 +139,12 @@ def numbered(trials: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:
     """Return the trials of a study that are its search's own, by their numbers there."""
     own = (trial for trial in trials if TRIAL_NUMBER in trial.user_attrs)
     return {trial.user_attrs[TRIAL_NUMBER]: trial for trial in sorted(own, key=_number_of)}
+
+
+def unnumbered(study: Study) -> list[Trial]:
+    """Return the running trials that a process was suggesting when it died, the next ones now."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [Trial(study, each._trial_id) for each in running if TRIAL_NUMBER not in each.user_attrs]
 
 
 def note_runs(study: Study, run_of: Callable[[int], str | None]) -> None:

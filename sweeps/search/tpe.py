@@ -68,8 +68,8 @@ class CostAwareTPESampler(TPESampler):
         self._internal = _InternalValues(space.distributions())
         self._ranked: list[tuple[tuple[float, ...], int, int]] = []  # rank, number and id, sorted
         self._has_rank: set[int] = set()
-        # What the groups of dimensions of one suggestion share.
-        self._divided: tuple[list[FrozenTrial], list[FrozenTrial]] | None = None
+        # What the groups of dimensions of one suggestion share, by that trial's number.
+        self._divided: tuple[int, list[FrozenTrial], list[FrozenTrial]] | None = None
 
     def sample_independent(
         self,
@@ -90,13 +90,6 @@ class CostAwareTPESampler(TPESampler):
         share = float(design[row, self._names.index(param_name)])
         return value_at(param_distribution, share)
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Return the values of all dimensions that ended trials tell of, as Optuna does."""
-        self._divided = None
-        return super().sample_relative(study, trial, search_space)
-
     def _sample(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
@@ -106,7 +99,9 @@ class CostAwareTPESampler(TPESampler):
         """
         if len(study.directions) > 1:
             return super()._sample(study, trial, search_space)
-        good, rest = self._divided = self._divided or self._divide(study, trial)
+        if self._divided is None or self._divided[0] != trial.number:
+            self._divided = (trial.number, *self._divide(study, trial))
+        _, good, rest = self._divided
         density = self._build_parzen_estimator(study, search_space, good, handle_below=True)
         background = self._build_parzen_estimator(study, search_space, rest, handle_below=False)
         candidates = density.sample(self._rng.rng, self._n_ei_candidates)

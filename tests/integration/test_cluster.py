@@ -92,6 +92,14 @@ class Team:
             time.sleep(0.5)  # each look costs the server a few requests
         raise AssertionError("no trial was evaluated")
 
+    def failures(self, run) -> str:
+        """What a trial has failed with."""
+        run_id = run.info.run_id
+        names = [each.path for each in self.client.list_artifacts(run_id)]
+        failed = [each for each in names if each.startswith("failure-")]
+        files = [Path(self.client.download_artifacts(run_id, each)) for each in failed]
+        return "\n".join(file.read_text() for file in files)
+
     def check_whole(self, name: str, trials: int) -> None:
         """Every trial has one run, with each evaluation once, and has ended well everywhere."""
         (parent,) = self.runs(name, "sweep")
@@ -99,7 +107,7 @@ class Team:
         runs = self.runs(name)
         assert [int(run.data.tags["sweep.trial"]) for run in runs] == list(range(trials))
         for run in runs:
-            assert run.info.status == "FINISHED"
+            assert run.info.status == "FINISHED", self.failures(run)
             assert run.data.tags["sweep.outcome"] in ("completed", "stopped_early")
             steps = [m.step for m in self.client.get_metric_history(run.info.run_id, "epoch")]
             assert steps

@@ -37,3 +37,18 @@ def test_next_suggestions_follow_those_of_the_study(storage):
         assert config["trial"] == number
         assert {name: config[name] for name in suggestion} == suggestion
     assert shown != first_suggestions(TOY, "tpe", 1234, 2, METRIC)
+
+
+def test_a_trial_that_was_being_suggested_at_a_kill_is_shown_first(storage):
+    study = study_in(storage)
+    study.enqueue_trial({"cell": "gru", "hidden_dim": 64})
+    search_over(study, 9).suggest("a")
+    study_in(storage).ask()
+    before = study_in(storage).get_trials()
+    shown = first_suggestions(TOY, "tpe", 1234, 3, METRIC, before=before)
+    resumed = search_over(study_in(storage), 9)
+    assert resumed.suggest("again")["trial"] == 0
+    for number, suggestion in enumerate(shown, start=1):
+        config = resumed.suggest(f"again-{number}")
+        assert config["trial"] == number
+        assert {name: config[name] for name in suggestion} == suggestion

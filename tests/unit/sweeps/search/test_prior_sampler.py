@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from toy_search import METRIC, quality, run_alone, search_over, study_in
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+from toy_search import BUDGET, METRIC, evaluation, quality, run_alone, search_over, study_in
 from toy_space import TOY
 
 from sweeps.search.positions import position_of, value_at
 from sweeps.search.preview import first_suggestions
 from sweeps.search.prior_sampler import FROM_PRIOR, draw, guided_trials, is_refuted
+from sweeps.search.tpe import CostAwareTPESampler
 from sweeps.space.prior import Belief, check_prior
 from sweeps.space.space import SearchSpace
 
@@ -49,6 +52,31 @@ def test_every_other_trial_of_the_first_third_takes_what_is_believed(sampler: st
     assert {config["cell"] for config in others} != {"gru"}
     drawn = [config["learning_rate"] for config in configs[:10:2]]
     assert len(set(drawn)) == len(drawn)
+
+
+def test_what_is_not_believed_anything_of_is_modelled_beside_all_that_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    modelled: dict[int, set[int]] = {}
+    build = CostAwareTPESampler._build_parzen_estimator
+
+    def note(
+        self: Any, study: Study, space: Any, trials: list[FrozenTrial], handle_below: bool
+    ) -> Any:
+        newest = study.get_trials(deepcopy=False)[-1].number
+        modelled.setdefault(newest, set()).update(trial.number for trial in trials)
+        return build(self, study, space, trials, handle_below)
+
+    monkeypatch.setattr(CostAwareTPESampler, "_build_parzen_estimator", note)
+    space = with_prior({"cell": Belief(("gru",), confidence=1.0)})
+    search = search_over(study_in(None, space, guided=40), 30, space)
+    for number in range(30):
+        config = search.suggest(str(number))
+        if number < 24:  # the others run on
+            search.on_trial_complete(str(number), evaluation(quality(config), BUDGET))
+    assert set(range(25, 30)) <= modelled.keys()
+    for number in range(25, 30):
+        assert modelled[number] == set(range(number))
 
 
 def test_beliefs_that_are_right_make_a_better_start() -> None:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import optuna
@@ -9,8 +10,9 @@ import pytest
 import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
+from sqlalchemy.exc import OperationalError
 
 from sentiment.errors import InputError
 from sweeps.search.rdb_storage import one_transaction, open_study_storage
@@ -126,6 +128,55 @@ def test_a_suggestion_is_written_in_one_transaction(tmp_path: Path) -> None:
         assert len(commits) == before
     assert len(commits) == before + 1
     known = RDBStorage(f"sqlite:///{tmp_path}/study.db").get_all_trials(study._study_id)
+    assert known == study.trials
+
+
+@contextmanager
+def refused_commits(study: optuna.Study) -> Iterator[None]:
+    """Let a database that is reached take nothing."""
+
+    def refuse(connection: object) -> None:
+        raise OperationalError("COMMIT", {}, Exception("the server has gone"))
+
+    engine = study._storage._backend.engine
+    sqlalchemy.event.listen(engine, "commit", refuse)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(engine, "commit", refuse)
+
+
+def test_what_could_not_be_written_is_not_kept_in_memory(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=open_study_storage(f"sqlite:///{tmp_path}/study.db"))
+    first, second = study.ask(), study.ask()
+    with pytest.raises(StorageInternalError), refused_commits(study), one_transaction(study):
+        first.set_user_attr("trial", 1)
+        first.set_user_attr("ray_trial", "a")
+    # And what follows is written at once again.
+    second.report(0.5, 100)
+    known = RDBStorage(f"sqlite:///{tmp_path}/study.db").get_all_trials(study._study_id)
+    assert known == study.trials
+    assert known[0].user_attrs == {}
+    assert known[1].intermediate_values == {100: 0.5}
+
+
+def test_numbers_stay_in_order_where_the_answer_to_a_commit_is_lost(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    study = optuna.create_study(storage=open_study_storage(url))
+    study.ask()
+    engine = study._storage._backend.engine
+    answers = iter([True])
+
+    def lose(connection: sqlalchemy.Connection) -> None:
+        if next(answers, False):
+            connection.connection.commit()
+            raise OperationalError("COMMIT", {}, Exception("the server has gone"))
+
+    sqlalchemy.event.listen(engine, "commit", lose)
+    study.ask()
+    study.ask()
+    known = RDBStorage(url).get_all_trials(study._study_id)
+    assert [trial.number for trial in known] == [0, 1, 2, 3]
     assert known == study.trials
 
 
