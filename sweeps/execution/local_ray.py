@@ -78,7 +78,9 @@ class LocalRay:
         # Ray starts an idle worker for each core, and none that has a GPU.
         alike = workers.cpus == 1 and not workers.gpus and workers.count <= _MOST_PRELOADED
         enough = trials is None or workers.count <= trials
-        self._preloaded = workers.count if alike and enough else 0
+        # More than there are cores for keep each other from being ready.
+        fitting = workers.count <= available_cores()
+        self._preloaded = workers.count if alike and enough and fitting else 0
         self._up, self._over = threading.Event(), threading.Event()
         self._error: Exception | None = None
         self._ready = Path(tempfile.mkdtemp(prefix="ray-workers-"))
