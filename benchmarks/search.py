@@ -146,7 +146,7 @@ def run(
 
 
 def time_suggestions(
-    problem: Problem, database: str | None = None, trials: int = 1_000
+    problem: Problem, database: str | None = None, trials: int = AFTER[-1]
 ) -> dict[str, Any]:
     """Return milliseconds of CPU a suggestion, mean and 95th percentile, by storage and trials.
 

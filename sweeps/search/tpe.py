@@ -65,7 +65,7 @@ class CostAwareTPESampler(TPESampler):
         self._distributions = space.distributions()
         self._cost = cost
         self._group_decomposed_search_space = _OnceRead()
-        self._internal = _InternalValues(space.distributions())
+        self._internal = _InternalValues(self._distributions)
         self._ranked: list[tuple[tuple[float, ...], int, int]] = []  # rank, number and id, sorted
         self._has_rank: set[int] = set()
         # What the groups of dimensions of one suggestion share, by that trial's number.

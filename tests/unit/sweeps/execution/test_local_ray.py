@@ -209,8 +209,10 @@ def test_a_ray_that_a_sweep_uses_is_no_others(
         assert ray.get(ray.remote(lambda: 7).remote()) == 7
 
 
-def test_workers_are_not_made_ready_for_fewer_trials() -> None:
-    two = Workers(count=2, cpus=1, gpus=0.0)
-    for trials, ready in ((1, 0), (2, 2)):
-        with local_ray(two, 0, trials) as own:
-            assert own._preloaded == own._ready_workers == ready
+@pytest.mark.parametrize(("cores", "trials", "ready"), [(2, 1, 0), (2, 2, 2), (1, 2, 0)])
+def test_workers_are_made_ready_where_each_has_a_trial_and_a_core(
+    cores: int, trials: int, ready: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.execution.local_ray.available_cores", lambda: cores)
+    with local_ray(Workers(count=2, cpus=1, gpus=0.0), 0, trials) as own:
+        assert own._preloaded == own._ready_workers == ready
