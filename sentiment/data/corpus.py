@@ -43,11 +43,14 @@ class EncodedSplit:
         tokens: int32 (t,), the rank of each token's word, -1 for a word that has none.
         offsets: int64 (n + 1,); text i is `tokens[offsets[i]:offsets[i + 1]]`, never empty.
         labels: int64 (n,), or empty where the split has none.
+        groups: int64 (n,), a number for each group of texts that belong together, such as those on
+            one film, and one for each text of no group; None where the data set has no groups.
     """
 
     tokens: np.ndarray
     offsets: np.ndarray
     labels: np.ndarray
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -111,6 +114,7 @@ def load_corpus(
         _build(folder, dataset, text, workers or available_cores(), progress)
 
     folder = cached("corpus", key, build)
+    groups = _group_numbers(dataset)
     return Corpus(
         words=read_words(folder / "words.json"),
         counts=np.load(folder / "counts.npy", allow_pickle=False),
@@ -119,6 +123,7 @@ def load_corpus(
                 tokens=np.load(folder / f"{name}.tokens.npy", allow_pickle=False),
                 offsets=np.load(folder / f"{name}.offsets.npy", allow_pickle=False),
                 labels=split.labels,
+                groups=groups[name],
             )
             for name, split in dataset.splits.items()
         },
@@ -128,6 +133,24 @@ def load_corpus(
         data=dataset.config,
         word_splits=dataset.word_splits,
     )
+
+
+def _group_numbers(dataset: Dataset) -> dict[str, np.ndarray | None]:
+    """Return the `groups` of each split; a group has the same number in all of them."""
+    numbers: defaultdict[object, int] = defaultdict()
+    numbers.default_factory = numbers.__len__
+    return {
+        name: None
+        if split.groups is None
+        else np.array(
+            [
+                numbers[(name, row) if group is None else group]
+                for row, group in enumerate(split.groups)
+            ],
+            dtype=np.int64,
+        )
+        for name, split in dataset.splits.items()
+    }
 
 
 def unlabelled_texts(corpus: Corpus) -> EncodedSplit:

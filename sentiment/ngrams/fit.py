@@ -2,16 +2,20 @@
 
 Each n-gram has its naive-Bayes log-count ratio r: the log of its share among the n-grams of a
 class over that among all others, one added to each count (Wang and Manning 2012, "Baselines and
-bigrams"). Its feature is |r| where a text holds it, over the square root of the text's number of
-n-grams (Li et al. 2016, arXiv:1512.08183). The weight of a feature is pulled towards the sign of r,
-or a share of it, in place of zero. With the whole sign the branch is naive Bayes without any
-training, which is too sure of itself on texts of new films or of many classes: validation chooses.
+bigrams"). Where texts are in groups, such as those on one film, the texts of a group and class that
+hold it count as the square root of their number: a name that stands in many reviews of one film
+says little of other films. Its feature is |r| where a text holds it, over the square root of the
+text's number of n-grams (Li et al. 2016, arXiv:1512.08183). The weight of a feature is pulled
+towards the sign of r, or a share of it, in place of zero. With the whole sign the branch is naive
+Bayes without any training, which is too sure of itself on texts of new films or of many classes:
+validation chooses.
 
 Shapes: n texts, G n-grams, K outputs: 1 for two classes under one logit, else one a class.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +107,10 @@ def load_ngrams(
         regularization: as in `fit_ngrams`.
     """
     trained_on = [len(corpus.splits["train"]), "valid" in corpus.splits]
+    groups = corpus.splits["train"].groups
+    named = [] if groups is None else [hashlib.sha256(groups.astype("<i8").tobytes()).hexdigest()]
     key = fingerprint(
-        [_FORMAT, corpus.dataset_fingerprint, trained_on, ngram_key(config), regularization]
+        [_FORMAT, corpus.dataset_fingerprint, trained_on, ngram_key(config), regularization, *named]
     )
 
     def build(folder: Path) -> None:
@@ -152,7 +158,12 @@ def fit_ngrams(
     classes = len(corpus.label_names)
     targets = [1] if classes == 2 else range(classes)
     problems = [
-        _Problem.of(features, train.labels == label, settings.ngram_weighting == "naive_bayes")
+        _Problem.of(
+            features,
+            train.labels == label,
+            settings.ngram_weighting == "naive_bayes",
+            train.groups,
+        )
         for label in targets
     ]
 
@@ -190,16 +201,32 @@ def _known(corpus: Corpus, config: Config) -> int:
     return build_vocabulary(corpus.words, corpus.counts, text.vocabulary_size, text.min_count).size
 
 
-def log_count_ratio(features: sparse.csr_array, positive: np.ndarray) -> np.ndarray:
+def log_count_ratio(
+    features: sparse.csr_array, positive: np.ndarray, groups: np.ndarray | None = None
+) -> np.ndarray:
     """Return the naive-Bayes log-count ratio of each n-gram, float64 (G,).
 
     Args:
         features: (n, G), see `NgramTable.features`.
         positive: bool (n,), which texts are of the class.
+        groups: int64 (n,), see `EncodedSplit`; None where each text counts as one.
     """
-    of_class = 1 + features.T @ positive.astype(np.float64)
-    of_others = 1 + features.T @ (~positive).astype(np.float64)
+    of_class = 1 + _held(features, positive, groups)
+    of_others = 1 + _held(features, ~positive, groups)
     return np.log(of_class / of_class.sum()) - np.log(of_others / of_others.sum())
+
+
+def _held(features: sparse.csr_array, chosen: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Return how many of the chosen texts hold each n-gram, float64 (G,); roots by group."""
+    if groups is None:
+        return features.T @ chosen.astype(np.float64)
+    texts = np.flatnonzero(chosen)
+    different, group = np.unique(groups[texts], return_inverse=True)
+    shape = len(different), features.shape[0]
+    members = sparse.csr_array((np.ones(len(texts)), (group, texts)), shape=shape)
+    of_groups = members @ features
+    roots = np.sqrt(of_groups.data)
+    return np.bincount(of_groups.indices, weights=roots, minlength=features.shape[1])
 
 
 @dataclass
@@ -218,10 +245,16 @@ class _Problem:
     prior: float = 1.0
 
     @classmethod
-    def of(cls, features: sparse.csr_array, positive: np.ndarray, naive_bayes: bool) -> _Problem:
+    def of(
+        cls,
+        features: sparse.csr_array,
+        positive: np.ndarray,
+        naive_bayes: bool,
+        groups: np.ndarray | None,
+    ) -> _Problem:
         signs = np.where(positive, 1.0, -1.0)
         if naive_bayes:
-            ratio = log_count_ratio(features, positive)
+            ratio = log_count_ratio(features, positive, groups)
             scale, start = np.abs(ratio), np.sign(ratio)
         else:
             scale, start = np.ones(features.shape[1]), np.zeros(features.shape[1])

@@ -83,4 +83,7 @@ def joined(first: EncodedSplit, second: EncodedSplit) -> EncodedSplit:
         np.concatenate([first.tokens, second.tokens]),
         np.concatenate([first.offsets, second.offsets[1:] + first.offsets[-1]]),
         np.concatenate([first.labels, second.labels]),
+        None
+        if first.groups is None or second.groups is None
+        else np.concatenate([first.groups, second.groups]),
     )

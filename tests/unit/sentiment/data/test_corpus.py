@@ -53,6 +53,24 @@ def decoded(corpus: Corpus, split: str) -> list[list[str]]:
     ]
 
 
+def test_a_group_has_one_number_in_all_splits_and_a_text_of_none_its_own() -> None:
+    groups = {"train": ["b", None, "b", "a", None], "valid": ["a", None], "test": ["c"]}
+    splits = {
+        name: Split([f"{name} {row}" for row in range(len(own))], np.zeros(len(own), int), own)
+        for name, own in groups.items()
+    }
+    splits["unsup"] = Split(["text"], np.empty(0, np.int64))
+    corpus = load_corpus(Dataset("grouped", ("neg", "pos"), splits, "9" * 64), WHITESPACE)
+    found = {name: split.groups for name, split in corpus.splits.items()}
+    assert found.pop("unsup") is None
+    assert {name: own.tolist() for name, own in found.items()} == {
+        "train": [0, 1, 0, 2, 3],
+        "valid": [2, 4],
+        "test": [5],
+    }
+    assert all(split.groups is None for split in load_corpus(TINY, WHITESPACE).splits.values())
+
+
 def test_every_array_of_a_tiny_data_set() -> None:
     corpus = load_corpus(TINY, WHITESPACE)
     assert corpus.words == ("b", "a", "c", "d")  # train alone; the special words are none

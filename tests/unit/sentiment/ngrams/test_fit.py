@@ -60,6 +60,41 @@ def test_ratios_by_hand():
     assert ratio == pytest.approx(np.log([(2 / 5) / (2 / 7), (1 / 5) / (3 / 7), (2 / 5) / (2 / 7)]))
 
 
+def test_texts_of_a_group_and_class_count_as_the_root_of_their_number():
+    held = sparse.csr_array(np.array([[1, 0], [1, 1], [0, 1], [1, 1]], dtype=float))
+    positive = np.array([True, True, True, False])
+    ratio = log_count_ratio(held, positive, np.array([7, 7, 5, 7]))
+    # Of the class, group 7 has the first twice and each group the second once.
+    first, second = 1 + np.sqrt(2), 1 + 1 + 1
+    assert ratio == pytest.approx(np.log(np.array([first, second]) / (first + second) / (2 / 4)))
+    alone = log_count_ratio(held, positive, np.arange(4))
+    assert alone == pytest.approx(log_count_ratio(held, positive))
+
+
+def test_what_stands_in_many_texts_of_one_group_weighs_less(tmp_path, monkeypatch):
+    monkeypatch.setenv("SENTIMENT_CACHE", str(tmp_path))
+    corpus, config = corpus_of(), config_of(ngrams=1)
+    train = corpus.splits["train"]
+
+    def weights(groups):
+        splits = {**corpus.splits, "train": replace(train, groups=groups)}
+        held = Regularization(10.0, 1.0)
+        return load_ngrams(replace(corpus, splits=splits), config, regularization=held).model
+
+    # "fine" tells of a good film, but in the second case only of one.
+    holds_fine = np.array(
+        [5 in train.tokens[a:b] for a, b in zip(train.offsets, train.offsets[1:], strict=False)]
+    )
+    apart = np.arange(len(train))
+    together = np.where(holds_fine, 0, apart)
+    by_groups = [weights(groups).weights[:, 0] for groups in (None, apart, together)]
+    good, bad, fine = 2, 3, 5
+    assert by_groups[0] == pytest.approx(by_groups[1])
+    assert by_groups[0][fine] > 0.95 * by_groups[0][good]
+    assert 0 < by_groups[2][fine] < 0.9 * by_groups[2][good]
+    assert by_groups[2][bad] < 0
+
+
 def test_without_ratios_it_is_logistic_regression(monkeypatch):
     monkeypatch.setattr(fit, "_ITERATIONS", 2_000)
     corpus = corpus_of()

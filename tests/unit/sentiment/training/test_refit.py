@@ -105,3 +105,12 @@ def test_joined_splits_hold_the_texts_of_both():
             found = both.tokens[both.offsets[place] : both.offsets[place + 1]]
             assert np.array_equal(found, text)
             assert both.labels[place] == split.labels[row]
+
+
+def test_joined_splits_keep_their_groups_where_both_have_some():
+    corpus = corpus_of()
+    first, second = corpus.splits["valid"], corpus.splits["train"]
+    grouped = replace(first, groups=np.arange(90)), replace(second, groups=np.arange(90, 390))
+    assert joined(*grouped).groups.tolist() == list(range(390))
+    assert joined(grouped[0], second).groups is None
+    assert joined(first, grouped[1]).groups is None
