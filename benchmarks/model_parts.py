@@ -2,7 +2,8 @@
 
 One good configuration under several seeds, and naive-Bayes logistic regression beside it; the test
 accuracy, or macro F1, of each part of the model, of their blend, and of the refit on train and
-validation. With `--dataset imdb --group-column film` the films of the test split are new.
+validation. With `--beside` a second configuration and the ensemble of both that validation chooses.
+With `--dataset imdb --group-column film` the films of the test split are new.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from benchmarks import tables
 from sentiment import cli
 from sentiment.config import Config, parse_assignments
+from sentiment.inference.ensemble import combined
 from sentiment.inference.evaluation import split_log_probabilities, split_parts
 from sentiment.inference.metrics import Scores, score
 from sentiment.nn.devices import configure_threads
@@ -24,6 +26,7 @@ from sentiment.training.prepared_data import PreparedData, prepare
 from sentiment.training.refit import refit_config, refit_data
 from sentiment.training.trainer import Trainer
 from sweeps.analysis.classical_comparison import NB_LOGISTIC
+from sweeps.analysis.ensemble_selection import select
 from sweeps.analysis.significance import mcnemar, p_value_text
 from sweeps.pipeline.classical import fit_nb_logistic
 
@@ -41,7 +44,16 @@ SETTINGS = {
     "epochs": 3,
     "ngrams": 3,
 }
-PARTS = (NB_LOGISTIC, "n-grams", "RNN", "blend", "refit")
+BLEND, REFIT, ENSEMBLE, REFITS = "blend", "refit", "ensemble", "ensemble of refits"
+OF_MODEL = ("RNN", BLEND, REFIT)
+PARTS = (
+    NB_LOGISTIC,
+    "n-grams",
+    *OF_MODEL,
+    *(f"second {part}" for part in OF_MODEL),
+    ENSEMBLE,
+    REFITS,
+)
 METRICS = {"accuracy": "accuracy", "f1": "macro F1"}
 
 
@@ -52,6 +64,13 @@ class Tested(NamedTuple):
     hits: np.ndarray
 
 
+class _Trained(NamedTuple):
+    """Log probabilities (n, C) of a model: of its parts on test, and of the whole on validation."""
+
+    test: dict[str, np.ndarray]
+    valid: np.ndarray
+
+
 def main(argv: list[str] | None = None) -> None:
     """Train, and print the table."""
     parser = cli.Parser(prog="python -m benchmarks.model_parts", description=__doc__)
@@ -60,19 +79,28 @@ def main(argv: list[str] | None = None) -> None:
         "--metric", choices=METRICS, default="accuracy", help="what of the test split is shown"
     )
     cli.add_set_argument(parser)
+    parser.add_argument(
+        "--beside",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="train a second model too, with these settings and not those of --set",
+    )
     cli.add_data_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object in the end")
     parser.add_argument("--write", metavar="FILE", help="Markdown file whose table is replaced")
     args = parser.parse_args(argv)
     configure_threads(1)
     config = Config.from_flat({**SETTINGS, **parse_assignments(args.set)})
-    prepared = prepare(cli.data_config(args), [config], progress=print)
+    configs = [config]
+    if args.beside:
+        configs.append(Config.from_flat({**SETTINGS, **parse_assignments(args.beside)}))
+    prepared = prepare(cli.data_config(args), configs, progress=print)
     dataset = prepared.dataset
     labels = dataset.splits["test"].labels
     fitted = fit_nb_logistic(dataset, config.text, 0)
     tested = {NB_LOGISTIC: [Tested(fitted.test, fitted.hits)]}
     for seed in range(args.seeds):
-        for name, predicted in _train(prepared, config.replace(seed=seed)).items():
+        for name, predicted in _parts(prepared, configs, seed).items():
             found = Tested(score(predicted, labels), predicted.argmax(axis=1) == labels)
             tested.setdefault(name, []).append(found)
         shown = {name: f"{_values(found, args.metric)[-1]:.4f}" for name, found in tested.items()}
@@ -92,16 +120,31 @@ def main(argv: list[str] | None = None) -> None:
         print(json.dumps({"dataset": dataset.name, "settings": config.flat(), "test": result}))
 
 
-def _train(prepared: PreparedData, config: Config) -> dict[str, np.ndarray]:
-    """Return log probabilities of the test split, by the part of the model."""
+def _parts(prepared: PreparedData, configs: list[Config], seed: int) -> dict[str, np.ndarray]:
+    """Return log probabilities of the test split, by the part of the model or models."""
+    models = [_train(prepared, config.replace(seed=seed)) for config in configs]
+    parts = dict(models[0].test)
+    for model in models[1:]:
+        parts |= {f"second {name}": model.test[name] for name in OF_MODEL}
+        labels = prepared.dataset.splits["valid"].labels
+        counts = select([each.valid for each in models], labels, len(models))
+        weights = [count / sum(counts) for count in counts]
+        for name, of_each in ((ENSEMBLE, BLEND), (REFITS, REFIT)):
+            parts[name] = combined([each.test[of_each] for each in models], weights)
+        print(f"seed {seed}: weights {', '.join(f'{each:.2f}' for each in weights)}", flush=True)
+    return parts
+
+
+def _train(prepared: PreparedData, config: Config) -> _Trained:
     dataset = prepared.dataset
     trainer = trained(prepared, config)
     bundle = trainer.best
     found = split_parts(bundle, dataset, "test")
+    valid = split_log_probabilities(bundle, dataset, "valid")
     again = refit_config(config, trainer.best_examples, trainer.train_texts.size)
     refit = trained(refit_data(prepared, [(again, bundle.metadata)]), again).best
-    found["refit"] = split_log_probabilities(refit, dataset, "test")
-    return found
+    found[REFIT] = split_log_probabilities(refit, dataset, "test")
+    return _Trained(found, valid)
 
 
 def trained(prepared: PreparedData, config: Config) -> Trainer:
