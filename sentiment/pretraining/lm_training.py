@@ -18,6 +18,12 @@ from sentiment.data.vocabulary import SPECIALS
 from sentiment.errors import TrainingError
 from sentiment.nn.devices import RELEASE_STEPS, release_memory
 from sentiment.nn.eager_optimizer import eager
+from sentiment.nn.training_state import (
+    flatten_optimizer,
+    random_state,
+    restore_optimizer,
+    restore_random,
+)
 from sentiment.pretraining.language_model import LanguageModel
 from sentiment.pretraining.partial import PartialPretraining, Progress
 from sentiment.pretraining.sampled_softmax import sampled_cross_entropy
@@ -205,11 +211,8 @@ class LanguageModelTraining:
 
     def _save(self) -> None:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        for index, own in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in own.items()}
-        tensors["random.cpu"] = torch.get_rng_state()
-        if self._device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self._device)
+        _, of_optimizer = flatten_optimizer(self._optimizer)
+        tensors |= of_optimizer | random_state(self._device)
         self._partial.save(self._state.step, vars(self._state), tensors)
 
     def _resume(self) -> None:
@@ -221,16 +224,10 @@ class LanguageModelTraining:
         self.model.load_state_dict(
             {name: tensors[f"model.{name}"] for name in self.model.state_dict()}
         )
-        restored: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, key = name.split(".", 2)
-                restored.setdefault(int(index), {})[key] = value
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": restored, "param_groups": groups})
-        torch.set_rng_state(tensors["random.cpu"])
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
+        # All of Adam's state is tensors, and the learning rate is set anew at each step.
+        plain, _ = flatten_optimizer(self._optimizer)
+        restore_optimizer(self._optimizer, plain, tensors)
+        restore_random(tensors, self._device)
 
 
 def batch_size(texts: TextDataset) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -67,45 +67,6 @@ def make_schedule(
             )
         case "cosine":
             return lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-
-
-def flatten_optimizer(
-    optimizer: torch.optim.Optimizer,
-) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Return an optimizer's state as plain values (JSON) and tensors by name."""
-    whole = optimizer.state_dict()
-    tensors = {
-        f"optimizer.{index}.{name}": value
-        for index, state in whole["state"].items()
-        for name, value in state.items()
-        if isinstance(value, torch.Tensor)
-    }
-    rest = {
-        str(index): {n: v for n, v in state.items() if not isinstance(v, torch.Tensor)}
-        for index, state in whole["state"].items()
-    }
-    return {"state": rest, "groups": whole["param_groups"]}, tensors
-
-
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, plain: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
-) -> None:
-    """Give an optimizer the state that `flatten_optimizer` took of another.
-
-    Raises:
-        ValueError: the other had other parameters.
-    """
-    state: dict[int, dict[str, Any]] = {int(i): dict(each) for i, each in plain["state"].items()}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".", 2)
-            state[int(index)][key] = value
-    # JSON has lists alone; torch keeps pairs such as Adam's betas as tuples.
-    groups = [
-        {key: tuple(v) if isinstance(v, list) and key != "params" else v for key, v in each.items()}
-        for each in plain["groups"]
-    ]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def rescale(

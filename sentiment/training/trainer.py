@@ -31,6 +31,12 @@ from sentiment.nn.devices import (
     release_memory,
 )
 from sentiment.nn.matmul import precision_name
+from sentiment.nn.training_state import (
+    flatten_optimizer,
+    random_state,
+    restore_optimizer,
+    restore_random,
+)
 from sentiment.objective import is_better
 from sentiment.pretraining.pretrained import PretrainedLayers
 from sentiment.training.adversarial import mean_norm, perturbation, tracked
@@ -44,12 +50,7 @@ from sentiment.training.evaluation import (
     score_validation,
 )
 from sentiment.training.logit_adjustment import log_frequencies
-from sentiment.training.optim import (
-    flatten_optimizer,
-    make_optimizer,
-    make_schedule,
-    restore_optimizer,
-)
+from sentiment.training.optim import make_optimizer, make_schedule
 from sentiment.training.unlabelled import UnlabelledLoss
 
 BLEND, STRENGTH, PRIOR = "blend", "ngram_strength", "ngram_prior"
@@ -217,9 +218,7 @@ class Trainer:
         """All that changes in training, as it is between two evaluations."""
         plain, tensors = flatten_optimizer(self.optimizer)
         tensors |= {f"model.{name}": value for name, value in self._trained_weights().items()}
-        tensors["random.cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        tensors |= random_state(self.device)
         progress = {
             "step": self.step,
             "examples": self.examples,
@@ -261,9 +260,7 @@ class Trainer:
         blend = progress.get("blend")
         self._blend = None if blend is None else Blend(*blend)
         self._best_weights = best_weights
-        torch.set_rng_state(tensors["random.cpu"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+        restore_random(tensors, self.device)
 
     def _trained_weights(self) -> dict[str, torch.Tensor]:
         """Return the model's weights but for frozen ones, which are as they were made."""

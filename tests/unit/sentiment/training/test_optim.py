@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from sentiment.config import TrainingConfig
-from sentiment.training.optim import flatten_optimizer, make_optimizer, restore_optimizer
+from sentiment.nn.training_state import flatten_optimizer, restore_optimizer
+from sentiment.training.optim import make_optimizer
 
 THEIRS = {
     "sgd": lambda p: torch.optim.SGD(p, 0.1, momentum=0.5, weight_decay=0.01),
@@ -20,7 +21,8 @@ import sys
 import torch
 from sentiment.config import TrainingConfig
 from sentiment.nn.rnn_choice import recurrence
-from sentiment.training.optim import flatten_optimizer, make_optimizer, make_schedule
+from sentiment.nn.training_state import flatten_optimizer
+from sentiment.training.optim import make_optimizer, make_schedule
 
 recurrence()
 for name in ("sgd", "adam", "adamw", "rmsprop"):
