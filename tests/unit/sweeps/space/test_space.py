@@ -58,7 +58,7 @@ def test_shipped_spaces_span_what_is_promised(name):
 
 
 def test_pretrained_layers_and_their_shapes():
-    """All trials of the space `semi` that start from language models start from the same two."""
+    """All trials of the space `semi` that start from language models start from the same one."""
     space = SearchSpace.load("semi")
     assert space.pretrains
     found = space.combinations((*NOT_RANGES, *OF_PRETRAINING))
