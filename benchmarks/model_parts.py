@@ -124,8 +124,8 @@ def _parts(prepared: PreparedData, configs: list[Config], seed: int) -> dict[str
     """Return log probabilities of the test split, by the part of the model or models."""
     models = [_train(prepared, config.replace(seed=seed)) for config in configs]
     parts = dict(models[0].test)
-    for model in models[1:]:
-        parts |= {f"second {name}": model.test[name] for name in OF_MODEL}
+    if len(models) > 1:
+        parts |= {f"second {name}": models[1].test[name] for name in OF_MODEL}
         labels = prepared.dataset.splits["valid"].labels
         counts = select([each.valid for each in models], labels, len(models))
         weights = [count / sum(counts) for count in counts]

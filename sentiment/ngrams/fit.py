@@ -15,7 +15,6 @@ Shapes: n texts, G n-grams, K outputs: 1 for two classes under one logit, else o
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +107,7 @@ def load_ngrams(
     """
     trained_on = [len(corpus.splits["train"]), "valid" in corpus.splits]
     groups = corpus.splits["train"].groups
-    named = [] if groups is None else [hashlib.sha256(groups.astype("<i8").tobytes()).hexdigest()]
+    named = [] if groups is None else [groups.tolist()]
     key = fingerprint(
         [_FORMAT, corpus.dataset_fingerprint, trained_on, ngram_key(config), regularization, *named]
     )

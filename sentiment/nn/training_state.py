@@ -44,6 +44,9 @@ def restore_optimizer(
         if name.startswith("optimizer."):
             _, index, key = name.split(".", 2)
             state.setdefault(int(index), {})[key] = value
+    # torch would keep what belongs to no parameter without a word.
+    if state.keys() - {index for group in plain["groups"] for index in group["params"]}:
+        raise ValueError("the optimizer's state is of other parameters")
     # JSON has lists alone; torch keeps pairs such as Adam's betas as tuples.
     groups = [
         {key: tuple(v) if isinstance(v, list) and key != "params" else v for key, v in each.items()}

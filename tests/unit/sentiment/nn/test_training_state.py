@@ -47,6 +47,9 @@ def test_an_optimizer_of_other_parameters_is_refused():
     plain, tensors = flatten_optimizer(stepped(adam_of(*weights), *weights))
     with pytest.raises(ValueError, match="parameter group"):
         restore_optimizer(adam_of(weights[0]), plain, tensors)
+    one = adam_of(weights[0])
+    with pytest.raises(ValueError, match="of other parameters"):
+        restore_optimizer(one, flatten_optimizer(one)[0], tensors)
 
 
 def test_what_is_drawn_after_a_restore_is_what_was_drawn_before():
